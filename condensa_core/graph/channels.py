@@ -1,0 +1,96 @@
+"""The records of channel coupling: which slices of which tensors must vanish together.
+
+A *unit* is the smallest thing that can be removed: one channel identity, with every slice of every parameter and buffer
+that carries it. A *family* is a set of units with the same signature (they touch the same tensors along the same dims),
+so its units can be ranked against each other and counted: the output channels of a convolution, a whole residual stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+# produces: rows of a layer that computes the channel (convolution filter, linear neuron, embedding column)
+# follows:  elements that travel with the channel (its bias, BatchNorm weight/bias/running statistics, depthwise filter)
+# consumes: input columns of a layer that reads the channel
+Side = Literal["produces", "follows", "consumes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """The slices of one tensor that belong to the units of a family.
+
+    `index` is `units x k`, int64: row u lists the k positions along dimension `dim` of tensor `name` (a `state_dict` key)
+    that exist only because unit u exists. k > 1 when, for instance, a flattened h x w map feeds a linear layer.
+    """
+
+    name: str
+    dim: int
+    index: np.ndarray
+    side: Side
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Units that share a signature. `name` is the first producing layer; `layers` are all producing modules, in order."""
+
+    name: str
+    size: int  # units
+    members: tuple[Member, ...]
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Channels of `layer` that cannot be removed, and why (`operator` is the ATen name that stopped the propagation)."""
+
+    layer: str
+    reason: str
+    operator: str | None = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One module with weights, as a recipe's selectors see it. Costs are for one sample."""
+
+    name: str
+    type: str  # class name: Conv2d, Linear, ...
+    roles: frozenset[str]  # first, last, depthwise, pointwise, downsample, embedding, recurrent
+    parameters: Mapping[str, tuple[int, ...]]  # weight: (64, 3, 3, 3), ...
+    macs: int
+    output_shape: tuple[int, ...]  # without the batch
+    next_type: str | None = None  # class name of the module that follows, such as BatchNorm2d
+
+
+# The units that survive, by family name: a boolean vector as long as the family. Families left out are kept whole.
+Keep = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelGraph:
+    """What one `torch.export` of the model taught: layers, coupled families, what is frozen, which operators were met."""
+
+    layers: tuple[Layer, ...]
+    families: tuple[Family, ...]
+    frozen: tuple[Frozen, ...]
+    operators: Mapping[str, int]  # ATen target -> count
+    unknown_operators: Mapping[str, str]  # ATen target -> module it was met in; channels through it are frozen
+    macs: int  # of one sample, multiply-accumulates of convolutions and matrix products
+    parameters: int
+
+    def family(self, name: str) -> Family:
+        """The family of that name (KeyError if there is none)."""
+        for family in self.families:
+            if family.name == name:
+                return family
+        raise KeyError(name)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that module name (KeyError if there is none)."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(name)
