@@ -27,8 +27,8 @@ Tensors = Mapping[str, Tensor]  # parameter name (as in `named_parameters`) -> t
 class Target:
     """What a scheme projects: the named tensors jointly (one threshold, one count over all of them).
 
-    `families` are the coupled channels whose producing rows are among the tensors; only structured schemes use them, and
-    then `tensors` also holds what travels with a channel (biases, norm weights).
+    `families` are the coupled channels whose producing rows are among the tensors; only structured schemes use them,
+    and then `tensors` also holds what travels with a channel (biases, norm weights).
     """
 
     tensors: Tensors
@@ -65,7 +65,7 @@ class Facts:
 
     summary: str
     source: str
-    structure: Literal["channel", "element", "value"]  # what it acts on: whole units, single weights, or their precision
+    structure: Literal["channel", "element", "value"]  # whole units, single weights, or their precision
     exact: bool  # whether `project` is a global minimiser
     shrinks_file: str  # one sentence: effect on bytes of model.onnx
     speeds_up: str  # one sentence: effect on runtimes here

@@ -1,0 +1,25 @@
+"""In what small form a weight is kept: one compressed form per file, each with its exact projection (the C step)."""
+
+from condensa_core.schemes.catalogue import SCHEMES, scheme_named
+from condensa_core.schemes.channels import Filter, Neuron, Structure, zero_units
+from condensa_core.schemes.compose import Compose
+from condensa_core.schemes.contract import Code, Facts, Scheme, Target, Tensors
+from condensa_core.schemes.prune import Prune
+from condensa_core.schemes.quantize import Quantize
+
+__all__ = [
+    "SCHEMES",
+    "Code",
+    "Compose",
+    "Facts",
+    "Filter",
+    "Neuron",
+    "Prune",
+    "Quantize",
+    "Scheme",
+    "Structure",
+    "Target",
+    "Tensors",
+    "scheme_named",
+    "zero_units",
+]

@@ -1,0 +1,25 @@
+"""The table of schemes: the import list is the feature list."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from condensa_core.errors import SchemeError
+from condensa_core.schemes.channels import Filter, Neuron, Structure
+from condensa_core.schemes.prune import Prune
+from condensa_core.schemes.quantize import Quantize
+
+SCHEMES: Final[Mapping[str, Any]] = {scheme.name: scheme for scheme in (Filter, Neuron, Structure, Prune, Quantize)}
+
+
+def scheme_named(name: str) -> Any:
+    """The scheme class of that name; SchemeError with a suggestion if there is none."""
+    if name in SCHEMES:
+        return SCHEMES[name]
+    near = difflib.get_close_matches(name, SCHEMES, n=1)
+    raise SchemeError(
+        f"no scheme called {name!r}",
+        hint=f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(sorted(SCHEMES)),
+    )
