@@ -1,0 +1,48 @@
+"""The outcome as JUnit XML, so that any CI shows the constraint and every gate as a test case."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from condensa_core.report.outcome import Outcome
+
+# XML 1.0 forbids these even when escaped
+_FORBIDDEN = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit_xml(outcome: Outcome) -> str:
+    """One case for the constraint and one per gate: failed where it is not met, skipped where it could not be judged.
+
+    A run that failed has one more case, `run`, with an error.
+    """
+    suite = ElementTree.Element("testsuite", name=_clean(f"condensa {outcome.name}".strip()))
+    counts = {"failure": 0, "skipped": 0, "error": 0}
+
+    def case(name: str, verdict: str | None, message: str) -> None:
+        element = ElementTree.SubElement(suite, "testcase", classname="condensa", name=_clean(name))
+        if verdict is not None:
+            counts[verdict] += 1
+            ElementTree.SubElement(element, verdict, message=_clean(message))
+
+    if outcome.status == "failed":
+        case("run", "error", "; ".join(outcome.reasons) or "the run failed")
+    if outcome.constraint is not None:
+        bound = outcome.constraint
+        case(bound.text, _verdict(bound.met), f"value {bound.value}, limit {bound.limit}")
+    for gate in outcome.gates:
+        case(gate.text, _verdict(gate.met), f"value {gate.value}, limit {gate.limit}")
+    suite.set("tests", str(len(suite)))
+    suite.set("failures", str(counts["failure"]))
+    suite.set("skipped", str(counts["skipped"]))
+    suite.set("errors", str(counts["error"]))
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=False) + "\n"
+
+
+def _verdict(met: bool | None) -> str | None:
+    return {True: None, False: "failure", None: "skipped"}[met]
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("?", text)

@@ -1,0 +1,246 @@
+"""What a run found, as one frozen record that is also a JSON document (schema `condensa.result/1`)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from condensa_core.errors import UsageError
+
+SCHEMA = "condensa.result/1"
+
+Status = Literal["ok", "infeasible", "gate-failed", "failed"]
+Value = float | int | str | bool | None
+Knobs = Mapping[str, Value]
+
+EXIT_CODES: Mapping[Status, int] = {"ok": 0, "infeasible": 1, "gate-failed": 1, "failed": 4}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric over `count` samples with its standard error; fractions are 0..1, not percent."""
+
+    value: float | None
+    stderr: float | None = None
+    count: int | None = None
+
+
+# {"val": {"top1": Figure}, "test": {...}}
+SplitFigures = Mapping[str, Mapping[str, Figure]]
+
+
+@dataclass(frozen=True)
+class RatioInterval:
+    """How many times better than the reference, with the 95 % interval; above 1 is better."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """Units (channels, neurons) of one layer before and after."""
+
+    name: str
+    before: int
+    after: int
+    parameters_before: int | None = None
+    parameters_after: int | None = None
+
+
+@dataclass(frozen=True)
+class ReferenceResult:
+    """The model before compression, judged and measured like the candidates."""
+
+    metrics: SplitFigures = field(default_factory=dict)
+    objective: float | None = None
+    measurement: Mapping[str, Any] = field(default_factory=dict)
+    bytes: int | None = None
+    macs: int | None = None
+    parameters: int | None = None
+
+
+@dataclass(frozen=True)
+class BestResult:
+    """The candidate that ships; `agreement` is how often it predicts what the reference predicts, per split."""
+
+    trial: int
+    knobs: Knobs = field(default_factory=dict)
+    metrics: SplitFigures = field(default_factory=dict)
+    agreement: Mapping[str, Figure] = field(default_factory=dict)
+    objective: float | None = None
+    ratio: RatioInterval | None = None
+    measurement: Mapping[str, Any] = field(default_factory=dict)
+    bytes: int | None = None
+    macs: int | None = None
+    parameters: int | None = None
+    layers: tuple[LayerChange, ...] = ()
+
+
+@dataclass(frozen=True)
+class DirectResult:
+    """Direct compression at the same knobs (no learning), reported apart and never shipped."""
+
+    metrics: SplitFigures = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ConstraintResult:
+    """The bound the search had to keep: its text in the recipe, the limit it became, the value reached."""
+
+    text: str
+    metric: str = ""
+    limit: float | None = None
+    value: float | None = None
+    met: bool | None = None
+
+
+@dataclass(frozen=True)
+class ObjectiveResult:
+    """What was maximised or minimised; `unit` of the values, e.g. 1/s, s, bytes, MACs."""
+
+    text: str
+    name: str = ""
+    direction: Literal["maximize", "minimize"] = "maximize"
+    target: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate of the recipe, judged on the artifact that ships; `unit` of value and limit ("x" for a ratio)."""
+
+    text: str
+    value: float | None = None
+    limit: float | None = None
+    met: bool | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One row of the trials table; `probability` that the constraint holds, where the search knows it."""
+
+    number: int
+    knobs: Knobs = field(default_factory=dict)
+    status: str = "ok"
+    metric: float | None = None
+    stderr: float | None = None
+    objective: float | None = None
+    ratio: float | None = None
+    feasible: bool | None = None
+    probability: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """How the best point was found and how sure the search is of it."""
+
+    method: str
+    bracket: tuple[float | None, float | None] | None = None
+    probability: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that came out; `path` is relative to the run directory."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the result in bytes of the real file and in the bits theory counts (indices included).
+
+    `ratio_paper` is the figure papers print (parameters before over non-zeros after): never what a disk holds.
+    """
+
+    onnx: int | None = None
+    theoretical_bits: int | None = None
+    ratio_paper: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a run: everything `result.json`, the console and `junit.xml` say, and nothing they compute."""
+
+    status: Status
+    name: str
+    reasons: tuple[str, ...] = ()
+    run_dir: str = ""
+    recipe_hash: str = ""
+    seed: int = 0
+    reference: ReferenceResult = ReferenceResult()
+    best: BestResult | None = None
+    direct: DirectResult | None = None
+    constraint: ConstraintResult | None = None
+    objective: ObjectiveResult | None = None
+    gates: tuple[GateResult, ...] = ()
+    trials: tuple[TrialResult, ...] = ()
+    trainings_used: int = 0
+    search: SearchResult | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    sizes: Sizes = Sizes()
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command that reports this outcome; it follows from the status."""
+        return EXIT_CODES[self.status]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `json.dumps(..., allow_nan=False)` accepts: NaN and infinities become None."""
+        body = _finite(_ADAPTER.dump_python(self, mode="json"))
+        head = {"schema": SCHEMA, "status": body.pop("status"), "exit_code": self.exit_code}
+        return head | {"reasons": body.pop("reasons")} | body
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any], *, file: str = "result.json") -> Outcome:
+        """The record of a document written by `to_json`; unknown keys are ignored, UsageError if it is none."""
+        if document.get("schema") != SCHEMA:
+            raise UsageError(f"{file} has schema {document.get('schema')!r}, this condensa reads {SCHEMA!r}")
+        try:
+            return _ADAPTER.validate_python({k: v for k, v in document.items() if k not in ("schema", "exit_code")})
+        except ValidationError as err:
+            first = err.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UsageError(f"{file} is damaged at '{where}': {first['msg']}") from err
+
+
+_ADAPTER: TypeAdapter[Outcome] = TypeAdapter(Outcome)
+
+
+def read_outcome(path: Path) -> Outcome:
+    """The outcome kept in a `result.json`; UsageError if the file cannot be read as one."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise UsageError(f"{path} cannot be read as a result: {err}") from err
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} holds no JSON object")
+    return Outcome.from_json(document, file=str(path))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,112 @@
+"""The outcome as tables of plain text: a title, column names and rows, for any front end to draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from condensa_core.report.outcome import Outcome
+from condensa_core.report.quantities import (
+    UNKNOWN,
+    bytes_text,
+    count_text,
+    figure_text,
+    knobs_text,
+    metric_text,
+    quantity_text,
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table; every row has one text per column."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def tables(outcome: Outcome) -> tuple[Table, ...]:
+    """Before and after, layers, trials, gates and artifacts; a table without rows is left out."""
+    drawn = (_before_and_after(outcome), _layers(outcome), _trials(outcome), _gates(outcome), _artifacts(outcome))
+    return tuple(table for table in drawn if table.rows)
+
+
+def _before_and_after(outcome: Outcome) -> Table:
+    reference, best, direct = outcome.reference, outcome.best, outcome.direct
+    rows: list[tuple[str, ...]] = []
+    for split, figures in reference.metrics.items():
+        for metric, figure in figures.items():
+            after = best.metrics.get(split, {}).get(metric) if best else None
+            unlearned = direct.metrics.get(split, {}).get(metric) if direct else None
+            rows.append(
+                (
+                    f"{metric} ({split})",
+                    figure_text(metric, figure),
+                    figure_text(metric, after) if after else UNKNOWN,
+                    figure_text(metric, unlearned) if unlearned else UNKNOWN,
+                )
+            )
+    unit = outcome.objective.unit if outcome.objective else ""
+    name = (outcome.objective.name if outcome.objective else "") or "objective"
+    figures_of_size = (
+        (
+            name,
+            quantity_text(reference.objective, unit),
+            quantity_text(best.objective if best else None, unit),
+        ),
+        ("file", bytes_text(reference.bytes), bytes_text(best.bytes if best else None)),
+        ("parameters", count_text(reference.parameters), count_text(best.parameters if best else None)),
+        ("MACs", count_text(reference.macs), count_text(best.macs if best else None)),
+    )
+    rows += [(*row, UNKNOWN) for row in figures_of_size if row[1:] != (UNKNOWN, UNKNOWN)]
+    return Table("before and after", ("", "reference", "compressed", "direct compression"), tuple(rows))
+
+
+def _layers(outcome: Outcome) -> Table:
+    changes = outcome.best.layers if outcome.best else ()
+    rows = tuple(
+        (
+            change.name,
+            str(change.before),
+            str(change.after),
+            f"{100 * (1 - change.after / change.before):.0f} %" if change.before else UNKNOWN,
+            count_text(change.parameters_before),
+            count_text(change.parameters_after),
+        )
+        for change in changes
+    )
+    return Table("layers", ("layer", "units", "kept", "removed", "parameters", "after"), rows)
+
+
+def _trials(outcome: Outcome) -> Table:
+    metric = outcome.constraint.metric if outcome.constraint else ""
+    unit = outcome.objective.unit if outcome.objective else ""
+    rows = tuple(
+        (
+            str(trial.number) + (" *" if outcome.best and trial.number == outcome.best.trial else ""),
+            knobs_text(trial.knobs),
+            trial.status,
+            metric_text(metric, trial.metric),
+            quantity_text(trial.objective, unit),
+            f"{trial.ratio:.2f}x" if trial.ratio is not None else UNKNOWN,
+            f"{trial.probability:.2f}" if trial.probability is not None else UNKNOWN,
+        )
+        for trial in outcome.trials
+    )
+    objective = (outcome.objective.name if outcome.objective else "") or "objective"
+    columns = ("trial", "knobs", "status", metric or "metric", objective, "ratio", "P(met)")
+    return Table("trials (* ships)", columns, rows)
+
+
+def _gates(outcome: Outcome) -> Table:
+    words = {True: "yes", False: "NO", None: "not judged"}
+    rows = tuple(
+        (gate.text, quantity_text(gate.value, gate.unit), quantity_text(gate.limit, gate.unit), words[gate.met])
+        for gate in outcome.gates
+    )
+    return Table("gates", ("gate", "value", "limit", "met"), rows)
+
+
+def _artifacts(outcome: Outcome) -> Table:
+    rows = tuple((file.path, bytes_text(file.bytes), file.sha256[:12]) for file in outcome.artifacts)
+    return Table("artifacts", ("file", "size", "sha256"), rows)

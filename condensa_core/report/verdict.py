@@ -1,0 +1,108 @@
+"""One paragraph that says what a run achieved, what it cost and where it lies."""
+
+from __future__ import annotations
+
+from condensa_core.report.outcome import BestResult, Outcome
+from condensa_core.report.quantities import (
+    bytes_text,
+    count_text,
+    figure_text,
+    knobs_text,
+    metric_text,
+    quantity_text,
+    ratio_text,
+)
+
+
+def verdict(outcome: Outcome) -> str:
+    """The lines a user reads last: status, accuracy per split, speed with its interval, bytes, where the files are.
+
+    Each line says one thing and stands alone; a figure that is unknown is left out, never invented.
+    """
+    lines = [_headline(outcome)]
+    best = outcome.best
+    if best is not None:
+        lines += [*_quality(outcome, best), *_speed(outcome, best), *_size(outcome, best)]
+    lines += [
+        f"  gate       {gate.text}: {quantity_text(gate.value, gate.unit)}, {_met(gate.met)}" for gate in outcome.gates
+    ]
+    lines += [f"  reason     {reason}" for reason in outcome.reasons]
+    lines += _places(outcome)
+    return "\n".join(lines)
+
+
+def _headline(outcome: Outcome) -> str:
+    words = {
+        "ok": "done: everything the recipe declares holds",
+        "infeasible": "done, but no candidate met the constraint; the best effort is kept",
+        "gate-failed": "done, but a gate does not hold",
+        "failed": "failed while running; what was finished is kept",
+    }
+    name = f"{outcome.name}: " if outcome.name else ""
+    return name + words[outcome.status]
+
+
+def _quality(outcome: Outcome, best: BestResult) -> list[str]:
+    lines = []
+    for split, figures in best.metrics.items():
+        before = outcome.reference.metrics.get(split, {})
+        for metric, figure in figures.items():
+            was = f"{figure_text(metric, before[metric])} -> " if metric in before else ""
+            count = f" ({figure.count} samples)" if figure.count else ""
+            lines.append(f"  {split:<10} {metric} {was}{figure_text(metric, figure)}{count}")
+        if split in best.agreement:
+            agreement = figure_text("agreement", best.agreement[split])
+            lines.append(f"  {split:<10} predicts what the reference predicts on {agreement}")
+    constraint = outcome.constraint
+    if constraint is not None and constraint.value is not None:
+        reached = metric_text(constraint.metric, constraint.value)
+        limit = metric_text(constraint.metric, constraint.limit)
+        lines.append(f"  constraint {constraint.text}: {reached} against the limit {limit}, {_met(constraint.met)}")
+    return lines
+
+
+def _speed(outcome: Outcome, best: BestResult) -> list[str]:
+    objective = outcome.objective
+    if objective is None or (best.ratio is None and best.objective is None):
+        return []
+    where = f" on {objective.target}" if objective.target else ""
+    ratio = f"{ratio_text(best.ratio)} the reference's" if best.ratio is not None else ""
+    before, after = outcome.reference.objective, best.objective
+    absolute = ""
+    if before is not None and after is not None:
+        absolute = f"{quantity_text(before, objective.unit)} -> {quantity_text(after, objective.unit)}"
+    text = f"{ratio} ({absolute})" if ratio and absolute else ratio or absolute
+    return [f"  {objective.name or 'objective':<10} {text}{where}"] if text else []
+
+
+def _size(outcome: Outcome, best: BestResult) -> list[str]:
+    before, lines = outcome.reference, []
+    if best.bytes is not None:
+        was = f"{bytes_text(before.bytes)} -> " if before.bytes is not None else ""
+        times = f" ({before.bytes / best.bytes:.2f}x smaller)" if before.bytes and best.bytes else ""
+        lines.append(f"  file       {was}{bytes_text(best.bytes)}{times}")
+    for label, was_count, now_count in (
+        ("parameters", before.parameters, best.parameters),
+        ("MACs", before.macs, best.macs),
+    ):
+        if was_count is not None and now_count is not None:
+            lines.append(f"  {label:<10} {count_text(was_count)} -> {count_text(now_count)}")
+    return lines
+
+
+def _places(outcome: Outcome) -> list[str]:
+    lines = []
+    if outcome.best is not None:
+        trial = (
+            f"trial {outcome.best.trial} of {len(outcome.trials)}" if outcome.trials else f"trial {outcome.best.trial}"
+        )
+        lines.append(f"  found      {trial} ({knobs_text(outcome.best.knobs)}), {outcome.trainings_used} L-C runs")
+    if outcome.artifacts:
+        lines.append("  artifacts  " + ", ".join(f"{a.path} ({bytes_text(a.bytes)})" for a in outcome.artifacts))
+    if outcome.run_dir:
+        lines.append(f"  in         {outcome.run_dir}")
+    return lines
+
+
+def _met(met: bool | None) -> str:
+    return {True: "met", False: "NOT met", None: "not judged"}[met]
