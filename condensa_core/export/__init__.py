@@ -1,0 +1,25 @@
+"""Carry: a PyTorch model becomes files (ONNX, torch.export, safetensors) that provably compute what it computed."""
+
+from condensa_core.export.onnx_export import export_onnx
+from condensa_core.export.onnx_file import OnnxFile, Signature, read_onnx
+from condensa_core.export.parity import Parity, check_parity, compare_outputs, measure_parity, require
+from condensa_core.export.session import OnnxModel, predict
+from condensa_core.export.torch_program import load_pt2, save_pt2
+from condensa_core.export.weights import save_weights
+
+__all__ = [
+    "OnnxFile",
+    "OnnxModel",
+    "Parity",
+    "Signature",
+    "check_parity",
+    "compare_outputs",
+    "export_onnx",
+    "load_pt2",
+    "measure_parity",
+    "predict",
+    "read_onnx",
+    "require",
+    "save_pt2",
+    "save_weights",
+]
