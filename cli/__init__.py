@@ -2,6 +2,6 @@
 
 if __name__ != "condensa_cli":
     raise ImportError(
-        f"this package is installed as 'condensa_cli', but was imported as {__name__!r}: a top-level 'cli' collides with "
-        "other distributions. Install with 'pip install -e .' and import condensa_cli"
+        f"this package is installed as 'condensa_cli', but was imported as {__name__!r}: a top-level 'cli' collides "
+        "with other distributions. Install with 'pip install -e .' and import condensa_cli"
     )

@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, Literal
 
 from condensa_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA = "condensa.result/1"
 
@@ -205,24 +207,31 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that `json.dumps(..., allow_nan=False)` accepts: NaN and infinities become None."""
-        body = _finite(_ADAPTER.dump_python(self, mode="json"))
+        body = _finite(_adapter().dump_python(self, mode="json"))
         head = {"schema": SCHEMA, "status": body.pop("status"), "exit_code": self.exit_code}
         return head | {"reasons": body.pop("reasons")} | body
 
     @staticmethod
     def from_json(document: Mapping[str, Any], *, file: str = "result.json") -> Outcome:
         """The record of a document written by `to_json`; unknown keys are ignored, UsageError if it is none."""
+        from pydantic import ValidationError
+
         if document.get("schema") != SCHEMA:
             raise UsageError(f"{file} has schema {document.get('schema')!r}, this condensa reads {SCHEMA!r}")
         try:
-            return _ADAPTER.validate_python({k: v for k, v in document.items() if k not in ("schema", "exit_code")})
+            return _adapter().validate_python({k: v for k, v in document.items() if k not in ("schema", "exit_code")})
         except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise UsageError(f"{file} is damaged at '{where}': {first['msg']}") from err
 
 
-_ADAPTER: TypeAdapter[Outcome] = TypeAdapter(Outcome)
+@cache
+def _adapter() -> TypeAdapter[Outcome]:
+    """Checks and converts the record; built on first use, because front ends load this module to show their help."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Outcome)
 
 
 def read_outcome(path: Path) -> Outcome:

@@ -1,0 +1,5 @@
+"""`python -m condensa_cli`."""
+
+from .app import main
+
+main()

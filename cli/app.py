@@ -1,0 +1,106 @@
+"""The command table, and the one place where refusals become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+import typer
+
+from condensa_core import __version__
+from condensa_core.errors import CondensaError, UsageError
+
+from . import exit_codes
+from .bench import bench
+from .check import check
+from .console import say, show, show_json
+from .crash import Crash, apology, save_traceback
+from .doctor import doctor
+from .init import init
+from .inspect import inspect
+from .plan import plan
+from .problems import drawn_error, error_json
+from .report import report
+from .resume import resume
+from .run import run
+from .schema import schema
+
+EPILOG = "Exit codes: 0 done; 1 a bound does not hold; 2 change the command or recipe; 3 this machine cannot; " + (
+    "4 failed, resumable; 70 a bug; 130 interrupted."
+)
+
+app = typer.Typer(
+    name="condensa",
+    help="Make trained PyTorch models really smaller and really faster, under an accuracy floor you state.",
+    epilog=EPILOG,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: half the start-up time, and greppable
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (init, check, plan, inspect, run, resume, bench, report, schema, doctor):
+    app.command(command.__name__)(command)
+
+# The base of every mistake the command line parser finds. Typer carries its parser under different names from one
+# version to the next, but this public subclass of it has always been there.
+_ParserError = cast("type[Exception]", typer.BadParameter.__bases__[0])
+
+
+@app.callback(invoke_without_command=True)
+def condensa(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        show(f"condensa {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise UsageError("a command is missing", hint="condensa --help lists them; condensa init writes a first recipe")
+
+
+def main() -> None:
+    """The `condensa` command."""
+    sys.exit(exit_code_of(sys.argv[1:]))
+
+
+def exit_code_of(arguments: Sequence[str]) -> int:
+    """Run one command line, draw whatever it refuses, and tell the exit code to end with."""
+    try:
+        return _invoke_or_refuse(list(arguments))
+    except typer.Exit as left:  # the reader of stdout is gone
+        return left.exit_code
+    except Exception as error:
+        crash = error if isinstance(error, Crash) else None
+        cause = error.__cause__ or error if crash else error
+        say(apology(cause, save_traceback(cause, crash.directory if crash else None)))
+        return exit_codes.BUG
+
+
+def _invoke_or_refuse(arguments: list[str]) -> int:
+    try:
+        return _invoke(arguments)
+    except CondensaError as error:
+        if "--json" in arguments:
+            show_json(error_json(error))
+        say(drawn_error(error))
+        return error.exit_code
+
+
+def _invoke(arguments: list[str]) -> int:
+    try:
+        code = app(arguments, prog_name="condensa", standalone_mode=False)
+    except _ParserError as error:
+        raise _usage_error(cast(typer.BadParameter, error)) from error
+    except typer.Abort:
+        code = exit_codes.INTERRUPTED
+    if code == exit_codes.INTERRUPTED:
+        say("interrupted")
+    return code or exit_codes.OK
+
+
+def _usage_error(error: typer.BadParameter) -> UsageError:
+    """The parser's complaint as one of ours, so that it is drawn, counted and told to machines like every other."""
+    command = error.ctx.command_path if error.ctx else "condensa"
+    sentence = error.format_message().strip().rstrip(".")
+    return UsageError(sentence[:1].lower() + sentence[1:], hint=f"{command} --help")

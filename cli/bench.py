@@ -1,0 +1,75 @@
+"""`condensa bench MODEL.onnx...`: models timed against each other on one runtime, interleaved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from condensa_core.report import Table
+from condensa_core.report.quantities import duration_text, quantity_text
+
+from .console import drawn, show, show_json
+from .options import Json, Quiet, Verbose
+from .working import working
+
+
+def bench(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL.onnx...", help="ONNX files.", show_default=False)],
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Samples per inference.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")] = 1,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="Measuring time per model.")] = 2.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=3, max=10000, help="Interleaved rounds.")] = 20,
+    compare: Annotated[
+        Path | None, typer.Option("--compare", metavar="BASE.onnx", help="Report ratios to this model.")
+    ] = None,
+    at_least: Annotated[
+        float | None,
+        typer.Option("--at-least", metavar="RATIO", min=0.0, help="Exit 1 unless every ratio to BASE reaches this."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Orders the rounds and draws the inputs.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Time ONNX models on ONNX Runtime, interleaved in random order, with 95 % intervals of their ratios."""
+    from condensa_core import flow
+
+    with working(quiet=quiet, verbose=verbose) as listener:
+        result = flow.bench(
+            list(models),
+            batch=batch,
+            threads=threads,
+            device=device,
+            seconds=seconds,
+            rounds=rounds,
+            seed=seed,
+            compare=compare,
+            at_least=at_least,
+            listener=listener,
+        )
+    if as_json:
+        show_json(result)
+    else:
+        show(drawn(_measurements(result)), *result["reasons"])
+    return int(result["exit_code"])
+
+
+def _measurements(result: Mapping[str, Any]) -> Table:
+    rows = []
+    for name, measured in result["measurements"].items():
+        latency, ratio = measured["latency_s"], result["ratios"].get(name)
+        rows.append(
+            (
+                str(name),
+                quantity_text(measured["throughput_per_s"], "1/s"),
+                duration_text(latency["p50"]),
+                duration_text(latency["p99"]),
+                f"{ratio['value']:.2f}x [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else "",
+                f"{measured['noise']:.2f}" if measured.get("noise") is not None else "",
+            )
+        )
+    return Table("", ("model", "throughput", "median", "p99", "ratio", "wall/CPU"), tuple(rows))

@@ -1,0 +1,63 @@
+"""`condensa check RECIPE...`: every mistake in the files at once, without loading torch or any model."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from . import exit_codes
+from .console import show, show_json, write
+from .options import Json, Quiet
+from .problems import drawn_problem, github_annotations, problem_json
+
+
+class Format(str, Enum):
+    """How `check` prints problems."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+
+
+def check(
+    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipe files.", show_default=False)],
+    output: Annotated[Format, typer.Option("--format", help="text, json, or annotations for GitHub.")] = Format.text,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Check recipes: grammar, names, units, references. Loads no model and runs no Python of the recipe."""
+    from condensa_core.recipe import check_recipe
+
+    problems = [problem for recipe in recipes for problem in check_recipe(recipe)]
+    errors = [problem for problem in problems if problem.severity == "error"]
+    code = exit_codes.USAGE if errors else exit_codes.OK
+    if as_json or output is Format.json:
+        document: dict[str, Any] = {
+            "schema": "condensa.check/1",
+            "status": "error" if errors else "ok",
+            "exit_code": code,
+            "reasons": [f"{problem.place}: {problem.message}" for problem in errors],
+            "problems": [problem_json(problem) for problem in problems],
+        }
+        show_json(document)
+    elif output is Format.github:
+        write(github_annotations(problems))
+    else:
+        if problems:
+            show(Text("\n\n").join(drawn_problem(problem) for problem in problems))
+        if not quiet:
+            show(_summary(len(recipes), len(errors), len(problems) - len(errors)))
+    return code
+
+
+def _summary(recipes: int, errors: int, warnings: int) -> str:
+    def counted(number: int, word: str) -> str:
+        return f"{number} {word}" + ("" if number == 1 else "s")
+
+    found = [counted(errors, "error")] if errors else []
+    found += [counted(warnings, "warning")] if warnings else []
+    return f"{counted(recipes, 'recipe')} checked: {', '.join(found) or 'all good'}"

@@ -1,0 +1,84 @@
+"""The two streams: results on stdout, everything else on stderr; colours only where a terminal asks for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from condensa_core.errors import UsageError
+
+from .exit_codes import BROKEN_PIPE
+
+if TYPE_CHECKING:
+    from condensa_core.report import Table
+
+
+class _QuietOnBrokenPipe(Console):
+    """A console that falls silent when its reader has left, so that a lost log never ends a run."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+def stderr() -> Console:
+    """Where logs, progress and errors go. Made anew for each use, because tests and redirections swap the stream."""
+    return _QuietOnBrokenPipe(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(*parts: RenderableType) -> None:
+    """Print on stderr."""
+    console = stderr()
+    for part in parts:
+        console.print(Text(part) if isinstance(part, str) else part)
+
+
+def show(*parts: RenderableType) -> None:
+    """Print results on stdout: texts as they are (never wrapped), tables fitted to the terminal."""
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        for part in parts:
+            if isinstance(part, str):
+                console.print(Text(part), soft_wrap=True)
+            else:
+                console.print(part, soft_wrap=isinstance(part, Text))
+    write(capture.get())
+
+
+def show_json(document: Mapping[str, Any]) -> None:
+    """Print the one JSON document of a command on stdout; NaN is a bug in the document, not in the reader."""
+    write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write(text: str) -> None:
+    """Write to stdout; when the reader has left (`condensa plan x | head`), end quietly as SIGPIPE would."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # otherwise the interpreter flushes once more while it ends, and complains
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from None
+    except UnicodeEncodeError as err:
+        raise UsageError(
+            f"the output cannot be written in the encoding {err.encoding!r} of this terminal",
+            hint="set PYTHONIOENCODING=utf-8",
+        ) from err
+
+
+def drawn(table: Table) -> RichTable:
+    """A table of texts as rich draws it; numbers of a column stand under each other."""
+    rich_table = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for column, name in enumerate(table.columns):
+        numeric = all(row[column][:1].isdigit() or row[column] in ("", "-") for row in table.rows)
+        rich_table.add_column(name, justify="right" if numeric and column else "left", overflow="fold")
+    for row in table.rows:
+        rich_table.add_row(*(Text(cell) for cell in row))
+    return rich_table

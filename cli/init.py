@@ -1,0 +1,63 @@
+"""`condensa init [TEMPLATE]`: a commented recipe to start from."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from condensa_core.errors import MachineError, UsageError
+
+from .console import say, show
+from .exit_codes import OK
+
+DEFAULT_TEMPLATE = "digits-filters"
+
+
+def init(
+    template: Annotated[str, typer.Argument(help="The recipe to start from; --list names them.")] = DEFAULT_TEMPLATE,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where to write it [default: TEMPLATE.yaml].", show_default=False)
+    ] = None,
+    list_templates: Annotated[bool, typer.Option("--list", help="List the templates and write nothing.")] = False,
+) -> int:
+    """Write a commented recipe into this folder; an existing file is never overwritten."""
+    texts = templates()
+    if list_templates:
+        show(*(f"{name:<28} {_first_comment(text)}".rstrip() for name, text in texts.items()))
+        return OK
+    name = template.removesuffix(".yaml")
+    if name not in texts:
+        near = get_close_matches(name, texts, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"the templates are {', '.join(texts)}"
+        raise UsageError(f"there is no template '{template}'", hint=hint)
+    target = out or Path(f"{name}.yaml")
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(texts[name])
+    except FileExistsError:
+        raise UsageError(f"{target} exists and is kept", hint="choose another file with --out") from None
+    except OSError as err:
+        raise MachineError(f"{target} cannot be written: {err.strerror}") from err
+    show(str(target))
+    say(f"next: condensa plan {target}", f"then: condensa run {target}")
+    return OK
+
+
+def templates() -> dict[str, str]:
+    """The recipes that are shipped, by name."""
+    found = {
+        item.name.removesuffix(".yaml"): item.read_text(encoding="utf-8")
+        for item in files("condensa_recipes").iterdir()
+        if item.name.endswith(".yaml")
+    }
+    return dict(sorted(found.items()))
+
+
+def _first_comment(text: str) -> str:
+    """What a recipe says of itself in its first comment that is no editor directive."""
+    comments = (line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
+    return next((comment for comment in comments if comment and "yaml-language-server" not in comment), "")

@@ -1,0 +1,110 @@
+"""Mistakes as people, editors and CI read them: place, sentence, source line with a caret, help."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from condensa_core.errors import CondensaError, Place, Problem, RecipeError
+
+_STYLES = {"error": "bold red", "warning": "bold yellow"}
+
+
+def drawn_problem(problem: Problem) -> Text:
+    """`file:line:col: error[CODE]: sentence`, then the source line, the underline and the help lines."""
+    style = _STYLES[problem.severity]
+    text = Text.assemble(
+        (f"{printable(str(problem.place))}: ", "bold"),
+        (f"{problem.severity}[{problem.code}]: ", style),
+        printable(problem.message),
+    )
+    text.append(_excerpt(problem.place, style))
+    for line in problem.help:
+        text.append(f"\n      = help: {printable(line)}", "cyan")
+    return text
+
+
+def drawn_error(error: CondensaError) -> Text:
+    """Any refusal: every problem of a recipe at once, or one sentence with its place and hint."""
+    if isinstance(error, RecipeError) and error.problems:
+        return Text("\n\n").join(drawn_problem(problem) for problem in error.problems)
+    style = _STYLES["error"]
+    where = f"{printable(str(error.place))}: " if error.place else ""
+    text = Text.assemble((where, "bold"), ("error: ", style), printable(error.message))
+    if error.place:
+        text.append(_excerpt(error.place, style))
+    if error.hint:
+        text.append(f"\n      = help: {printable(error.hint)}", "cyan")
+    return text
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """One problem for machines; columns count from 1 and `end_column` is the first one after the underline."""
+    place = problem.place
+    return {
+        "code": problem.code,
+        "severity": problem.severity,
+        "file": place.file,
+        "line": place.line,
+        "column": place.column,
+        "end_column": place.column + place.width,
+        "message": problem.message,
+        "help": list(problem.help),
+        "key_path": list(problem.key_path),
+    }
+
+
+def error_json(error: CondensaError) -> dict[str, Any]:
+    """The document that a command with --json prints instead of its result (schema `condensa.error/1`)."""
+    problems = error.problems if isinstance(error, RecipeError) else ()
+    reasons = [f"{p.place}: {p.message}" for p in problems if p.severity == "error"] or [error.message]
+    return {
+        "schema": "condensa.error/1",
+        "status": "error",
+        "exit_code": error.exit_code,
+        "reasons": reasons,
+        "error": type(error).__name__,
+        "place": str(error.place) if error.place else None,
+        "hint": error.hint,
+        "problems": [problem_json(problem) for problem in problems],
+    }
+
+
+def github_annotations(problems: Iterable[Problem]) -> str:
+    """Workflow commands that GitHub shows beside the line of the recipe."""
+    lines = []
+    for problem in problems:
+        place = problem.place
+        message = _escaped("\n".join([problem.message, *problem.help]))
+        file = _escaped(place.file).replace(":", "%3A").replace(",", "%2C")
+        where = f"file={file},line={place.line},col={place.column},endColumn={place.column + place.width}"
+        lines.append(f"::{problem.severity} {where},title={problem.code}::{message}\n")
+    return "".join(lines)
+
+
+def printable(text: str) -> str:
+    """The text with every control character replaced, so that a file cannot steer the terminal; a tab is one space."""
+    return "".join(
+        " " if char == "\t" else "\ufffd" if unicodedata.category(char) in ("Cc", "Cs", "Cf") and char != "\n" else char
+        for char in text
+    )
+
+
+def _excerpt(place: Place, style: str) -> Text:
+    if not place.source.strip():
+        return Text()
+    source = printable(place.source.rstrip("\r\n"))
+    before = source[: place.column - 1]
+    marked = source[place.column - 1 : place.column - 1 + place.width]
+    carets = "^" * max(1, cell_len(marked))
+    gutter = f"{place.line:>5} | "
+    blank = " " * (len(gutter) - 2) + "| "
+    return Text.assemble(f"\n{gutter}{source}\n{blank}{' ' * cell_len(before)}", (carets, style))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,0 +1,173 @@
+"""Events as people follow them: live bars on a terminal, one line per event everywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as RemainingColumn
+from rich.text import Text
+
+from condensa_core.progress import (
+    Advanced,
+    Event,
+    Listener,
+    Note,
+    PhaseEnded,
+    PhaseStarted,
+    TrialEnded,
+    TrialStarted,
+)
+
+from .console import stderr
+
+# An L-C run advances hundreds of times: without --verbose a log gets one line of it per this many seconds.
+LOG_INTERVAL_S = 5.0
+
+
+@contextmanager
+def display(*, quiet: bool = False, verbose: bool = False) -> Iterator[Listener]:
+    """A listener that draws on stderr for as long as the block lasts.
+
+    `quiet` leaves warnings only; `verbose` shows every event as a line. Bars need a terminal.
+    """
+    console = stderr()
+    if quiet:
+        yield Warnings(console)
+    elif verbose or not console.is_terminal or console.is_dumb_terminal:
+        yield Lines(console, every_event=verbose)
+    else:
+        with Bars(console) as bars:
+            yield bars
+
+
+class Warnings:
+    """Draws nothing but warnings."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Note) and event.level == "warning":
+            self._console.print(_note(event))
+
+
+class Lines:
+    """One line per event with the seconds since the start; advances are thinned to one per `LOG_INTERVAL_S`."""
+
+    def __init__(
+        self, console: Console, *, every_event: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = console
+        self._every_event = every_event
+        self._clock = clock
+        self._start = clock()
+        self._last_line = self._start
+        self._totals: dict[str, int | None] = {}
+        self._budget = 0
+
+    def __call__(self, event: Event) -> None:
+        now = self._clock()
+        if isinstance(event, PhaseStarted):
+            self._totals[event.phase] = event.total
+        if isinstance(event, TrialStarted):
+            self._budget = event.budget
+        thinned = not self._every_event and now - self._last_line < LOG_INTERVAL_S
+        if isinstance(event, Advanced) and thinned:
+            return
+        line = _note(event) if isinstance(event, Note) else Text(self._sentence(event))
+        if line:
+            self._last_line = now
+            self._console.print(Text.assemble((f"{now - self._start:8.1f} s  ", "dim"), line))
+
+    def _sentence(self, event: Event) -> str:
+        if isinstance(event, PhaseStarted):
+            return _joined(f"{event.phase}: started", event.detail)
+        if isinstance(event, Advanced):
+            total = self._totals.get(event.phase)
+            done = f"{event.done}/{total}" if total else str(event.done)
+            return _joined(f"{event.phase}: {done}", figures(event.values))
+        if isinstance(event, PhaseEnded):
+            return _joined(f"{event.phase}: done", event.detail)
+        if isinstance(event, TrialStarted):
+            return _joined(f"trial {event.number + 1}/{event.budget}: started", figures(event.knobs))
+        if isinstance(event, TrialEnded):
+            of = f"/{self._budget}" if self._budget else ""
+            return _joined(f"trial {event.number + 1}{of}: {event.status}", figures(event.values))
+        return ""
+
+
+class Bars:
+    """A bar for the trials and one per open phase, each with elapsed and remaining time; results scroll above."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            RemainingColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._phases: dict[str, TaskID] = {}
+        self._trials: TaskID | None = None
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, PhaseStarted):
+            self._end(event.phase)
+            self._phases[event.phase] = self._progress.add_task(event.phase, total=event.total, figures=event.detail)
+        elif isinstance(event, Advanced):
+            task = self._phases.get(event.phase)
+            if task is not None:
+                self._progress.update(task, completed=event.done, figures=figures(event.values))
+        elif isinstance(event, PhaseEnded):
+            self._end(event.phase)
+            if event.detail:
+                self._console.print(Text(f"{event.phase}: {event.detail}"))
+        elif isinstance(event, TrialStarted):
+            if self._trials is None:
+                self._trials = self._progress.add_task("trials", total=event.budget, figures="")
+            self._progress.update(self._trials, completed=event.number, figures=figures(event.knobs))
+        elif isinstance(event, TrialEnded):
+            if self._trials is not None:
+                self._progress.update(self._trials, completed=event.number + 1)
+            self._console.print(Text(_joined(f"trial {event.number + 1}: {event.status}", figures(event.values))))
+        elif isinstance(event, Note):
+            self._console.print(_note(event))
+
+    def _end(self, phase: str) -> None:
+        task = self._phases.pop(phase, None)
+        if task is not None:
+            self._progress.remove_task(task)
+
+
+def figures(values: Mapping[str, float | int | str | bool | None]) -> str:
+    """`sparsity 0.71, top1 0.9722`; unknown figures are left out."""
+    shown = (
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+        if value is not None
+    )
+    return ", ".join(shown)
+
+
+def _note(note: Note) -> Text:
+    return Text(f"warning: {note.message}", style="yellow") if note.level == "warning" else Text(note.message)
+
+
+def _joined(head: str, detail: str) -> str:
+    return f"{head}, {detail}" if detail else head

@@ -1,0 +1,34 @@
+"""`condensa resume RUN_DIR`: continue a run that was interrupted, killed or failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from condensa_core.errors import UsageError
+
+from .crash import crashes_into
+from .options import Json, NoPython, Quiet, Verbose
+from .report import show_outcome
+from .working import working
+
+
+def resume(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory.", show_default=False)],
+    no_python: NoPython = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Continue a run where it stopped, with the recipe kept in its directory; no finished trial is repeated."""
+    if not run_dir.is_dir():
+        raise UsageError(f"{run_dir} is no run directory")
+
+    from condensa_core import flow
+
+    with crashes_into(run_dir), working(quiet=quiet, verbose=verbose) as listener:
+        outcome = flow.resume(run_dir, allow_python=not no_python, listener=listener)
+    show_outcome(outcome, as_json=as_json, verbose=verbose, long=False)
+    return outcome.exit_code

@@ -1,0 +1,54 @@
+"""`condensa run RECIPE`: the whole way from recipe to verdict."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .crash import crashes_into
+from .options import Json, NoPython, Quiet, RecipePath, Seed, Verbose
+from .report import show_outcome
+from .working import working
+
+if TYPE_CHECKING:
+    from condensa_core.recipe import Recipe
+
+
+def run(
+    recipe: RecipePath,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The run directory [default: made anew by the recipe's output.dir]."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", min=1, help="At most this many L-C runs.")] = None,
+    seed: Seed = None,
+    no_python: NoPython = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Compress a model as the recipe says; ends with one verdict. Exit code 1: a bound does not hold."""
+    from condensa_core.recipe import read_recipe
+
+    declared = _with_overrides(read_recipe(recipe), trials=trials, seed=seed)
+
+    from condensa_core import flow  # loads torch: only for recipes that read well
+
+    with crashes_into(out), working(quiet=quiet, verbose=verbose) as listener:
+        outcome = flow.run(
+            declared, out=out, allow_python=not no_python, listener=listener, command=["condensa", *sys.argv[1:]]
+        )
+    show_outcome(outcome, as_json=as_json, verbose=verbose, long=False)
+    return outcome.exit_code
+
+
+def _with_overrides(recipe: Recipe, *, trials: int | None, seed: int | None) -> Recipe:
+    """The recipe with what the command line says instead; the resolved recipe of the run records it."""
+    if seed is not None:
+        recipe = recipe.model_copy(update={"seed": seed})
+    if trials is not None:
+        recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update={"trials": trials})})
+    return recipe
