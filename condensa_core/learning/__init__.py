@@ -1,0 +1,24 @@
+"""How compression is learned: the L-C loop, its schedule, direct compression, and fine-tuning at fixed structure."""
+
+from condensa_core.learning.alternate import Iterate, Part, alternate
+from condensa_core.learning.batchnorm import recalibrate_batchnorm
+from condensa_core.learning.checkpoint import Checkpoint
+from condensa_core.learning.direct import compress_directly
+from condensa_core.learning.finetune import finetune
+from condensa_core.learning.lc import Learned, compress
+from condensa_core.learning.penalty import Penalty
+from condensa_core.learning.settings import Settings
+
+__all__ = [
+    "Checkpoint",
+    "Iterate",
+    "Learned",
+    "Part",
+    "Penalty",
+    "Settings",
+    "alternate",
+    "compress",
+    "compress_directly",
+    "finetune",
+    "recalibrate_batchnorm",
+]

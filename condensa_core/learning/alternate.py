@@ -1,0 +1,86 @@
+"""The L-C loop, about the length of the paper's pseudo-code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from condensa_core.graph.channels import Family
+from condensa_core.schemes import Code, Scheme, Target, Tensors
+
+
+class Part(Protocol):
+    """Some weights and the scheme that compresses them jointly (`plan.Task` is one)."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def families(self) -> tuple[Family, ...]: ...
+    @property
+    def scheme(self) -> Scheme: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """Where the loop stands after a C step. `step` 0 is direct compression: no learning has happened yet."""
+
+    step: int
+    mu: float
+    codes: tuple[Code, ...]
+    theta: dict[str, Tensor]  # Delta(Theta)
+    distance: float  # ||w - Delta(Theta)|| / ||w|| over the compressed weights
+    settled: bool  # same masks, units or assignments as in the step before
+
+
+def c_step(weights: Tensors, parts: Sequence[Part]) -> tuple[tuple[Code, ...], dict[str, Tensor]]:
+    """Theta = argmin ||weights - Delta(Theta)||^2 for every part, and Delta(Theta)."""
+    codes = tuple(part.scheme.project(Target({n: weights[n] for n in part.names}, part.families)) for part in parts)
+    theta: dict[str, Tensor] = {}
+    for code in codes:
+        theta.update(code.decode())
+    return codes, theta
+
+
+@torch.no_grad()
+def alternate(
+    weights: Mapping[str, Tensor],
+    parts: Sequence[Part],
+    ladder: Sequence[float],
+    learn: Callable[[int, float, dict[str, Tensor]], None],
+    multipliers: dict[str, Tensor],
+    *,
+    start: int = 0,
+) -> Iterator[Iterate]:
+    """min over w, Theta of L(w) subject to w = Delta(Theta), by the augmented Lagrangian; one Iterate for each C step.
+
+    `weights` are the live parameters; `learn(step, mu, target)` must move them towards the minimum of
+    L(w) + mu/2 ||w - target||^2 in place. `ladder` holds mu of steps 1, 2, ... `multipliers` (lambda) are updated in
+    place: lambda <- lambda - mu (w - Delta(Theta)). With `start` = j > 0 the loop resumes: `weights` are those after the
+    L step j, `multipliers` those before its update, and the C step j is done again, which is deterministic.
+    Source: Carreira-Perpinan, arXiv:1707.01209, figure 2.
+    """
+    before: tuple[Code, ...] | None = None
+    for step in range(start, len(ladder) + 1):
+        mu = ladder[step - 1] if step else 0.0
+        if step > start:
+            learn(step, mu, {name: theta[name] + multipliers[name] / mu for name in theta})
+        shifted = {n: weights[n] - multipliers[n] / mu for n in multipliers} if step else weights
+        codes, theta = c_step(shifted, parts)
+        yield Iterate(step, mu, codes, theta, _distance(weights, theta), _same(codes, before))
+        for name, value in theta.items():
+            multipliers[name].sub_(weights[name] - value, alpha=mu)
+        before = codes
+
+
+def _distance(weights: Mapping[str, Tensor], theta: Tensors) -> float:
+    gap = torch.stack([(weights[n] - t).double().square().sum() for n, t in theta.items()]).sum()
+    size = torch.stack([weights[n].double().square().sum() for n in theta]).sum()
+    return float((gap / size.clamp_min(torch.finfo(torch.float64).tiny)).sqrt())
+
+
+def _same(codes: tuple[Code, ...], before: tuple[Code, ...] | None) -> bool:
+    return before is not None and all(a.same_structure(b) for a, b in zip(codes, before, strict=True))

@@ -1,0 +1,69 @@
+"""State of an L-C run on disk, saved after every L step: tensors as safetensors, the rest as JSON in its header."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from condensa_core.run_directory import atomic_path
+
+_FORMAT = "condensa.lc/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """All that the loop needs to go on: L step `step` is done, its C step is not.
+
+    `live` and `best` are state dicts (w with buffers; the best Delta(Theta), empty before step 1), `multipliers` are
+    lambda before the update of `step`, `history` the entries of the steps before. Data order and random numbers follow
+    from the step and the seed; momentum restarts in every L step.
+    """
+
+    step: int
+    live: dict[str, Tensor]
+    multipliers: dict[str, Tensor]
+    history: tuple[dict[str, Any], ...]
+    best_step: int
+    best: dict[str, Tensor]
+
+
+class Checkpoint:
+    """One file that always holds the last saved progress: it is replaced in one piece or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def save(self, progress: Progress) -> None:
+        """Replace the file. OSError of a full disk passes through; the previous state is then still there."""
+        tensors = {
+            f"{part}/{name}": tensor.detach().clone().contiguous()  # tied weights: safetensors refuses shared storage
+            for part in ("live", "multipliers", "best")
+            for name, tensor in getattr(progress, part).items()
+        }
+        facts = {"step": progress.step, "history": progress.history, "best_step": progress.best_step}
+        with atomic_path(self._path) as temporary:
+            save_file(tensors, temporary, metadata={"format": _FORMAT, "facts": json.dumps(facts)})
+
+    def load(self) -> Progress | None:
+        """The saved progress; None where nothing was saved or the file is not readable as one."""
+        if not self._path.exists():
+            return None
+        parts: dict[str, dict[str, Tensor]] = {"live": {}, "multipliers": {}, "best": {}}
+        try:
+            with safe_open(self._path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != _FORMAT:
+                    return None
+                for key in file.keys():  # noqa: SIM118 - not a dict
+                    part, _, name = key.partition("/")
+                    parts[part][name] = file.get_tensor(key)
+        except SafetensorError:
+            return None
+        facts = json.loads(metadata["facts"])
+        return Progress(history=tuple(facts["history"]), step=facts["step"], best_step=facts["best_step"], **parts)

@@ -1,0 +1,87 @@
+"""Fine-tuning at fixed structure: what survived is trained on, what is gone stays gone."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from condensa_core.learning.batchnorm import recalibrate_batchnorm
+from condensa_core.learning.descent import Loss, descend, optimizer_named, stream
+from condensa_core.learning.settings import Settings
+from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
+from condensa_core.randomness import Seed
+from condensa_core.workload import Batches, Score
+
+# The data order of fine-tuning starts far from that of the L steps.
+_FIRST_EPOCH = 10_000
+
+
+def finetune(
+    model: nn.Module,
+    masks: Mapping[str, Tensor],
+    train: Batches,
+    loss: Loss,
+    judge: Callable[[nn.Module], Score],
+    settings: Settings,
+    *,
+    seed: Seed,
+    listener: Listener = silent,
+) -> tuple[nn.Module, Score]:
+    """A trained copy of `model` and its validation score: the best of the start and every epoch's end.
+
+    `masks` (parameter name -> boolean, True survives) hold zeros at zero after every step. The learning rate falls from
+    `settings.finetune_lr` to zero along a half cosine over `settings.finetune_iterations`. Raises Diverged.
+    """
+    tuned = copy.deepcopy(model)
+    best, best_state = judge(tuned), _state(tuned)
+    total = settings.finetune_iterations
+    if total == 0:
+        return tuned, best
+    parameters = [p for p in tuned.parameters() if p.requires_grad]
+    for p in parameters:
+        p.grad = torch.zeros_like(p)
+    masked = [(dict(tuned.named_parameters())[name], mask) for name, mask in masks.items()]
+    optimizer = optimizer_named(
+        settings.optimizer, parameters, settings.finetune_lr, settings.momentum, settings.weight_decay
+    )
+    batches = stream(train, _FIRST_EPOCH)
+    per_epoch = max(1, train.count // train.batch)
+    epochs = math.ceil(total / per_epoch)
+    done = 0
+
+    def anneal(i: int) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = settings.finetune_lr * 0.5 * (1 + math.cos(math.pi * (done + i) / total))
+
+    @torch.no_grad()
+    def hold_zeros() -> None:
+        for parameter, mask in masked:
+            parameter.mul_(mask)
+
+    listener(PhaseStarted("finetune", total=epochs))
+    sign = 1 if best.better == "higher" else -1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed.child("finetune").root)
+        for epoch in range(epochs):
+            count = min(per_epoch, total - done)
+            value = descend(
+                tuned, batches, loss, optimizer, count,
+                before_step=anneal, after_step=hold_zeros, where=f"fine-tuning epoch {epoch + 1}",
+            )  # fmt: skip
+            done += count
+            recalibrate_batchnorm(tuned, train, epoch=epoch)
+            score = judge(tuned)
+            listener(Advanced("finetune", epoch + 1, {"loss": value, "val": score.value}))
+            if sign * score.value >= sign * best.value:
+                best, best_state = score, _state(tuned)
+    tuned.load_state_dict(best_state)
+    listener(PhaseEnded("finetune", f"val {best.value:.4f}"))
+    return tuned, best
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}

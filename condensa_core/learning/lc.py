@@ -1,0 +1,198 @@
+"""Method `lc`: learning and compression in turn until the weights meet their compressed copy."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from condensa_core.learning.alternate import Iterate, Part, alternate, c_step
+from condensa_core.learning.batchnorm import recalibrate_batchnorm
+from condensa_core.learning.checkpoint import Checkpoint, Progress
+from condensa_core.learning.descent import Loss, descend, optimizer_named, stream
+from condensa_core.learning.penalty import Penalty
+from condensa_core.learning.schedule import StepSize, default_ladder, explicit_ladder
+from condensa_core.learning.settings import Settings
+from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
+from condensa_core.randomness import Seed
+from condensa_core.schemes import Code, Tensors, zero_units
+from condensa_core.workload import Batches, Score
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """The outcome of a method: Delta(Theta) in place in `model`, the codes behind it, and how it came about.
+
+    `score` is the validation score of `model`, `direct` that of direct compression (step 0), which is never returned by
+    `lc`. `history` has one entry for each step; `converged` says whether the loop stopped because it had settled.
+    """
+
+    model: nn.Module
+    codes: tuple[Code, ...]
+    score: Score
+    direct: Score
+    best_step: int
+    converged: bool
+    history: tuple[dict[str, float | int | bool], ...]
+
+
+@torch.no_grad()
+def put_in_place(model: nn.Module, theta: Tensors, codes: Sequence[Code], parts: Sequence[Part]) -> None:
+    """Set the model's parameters to Delta(Theta), in place.
+
+    Columns that read a removed channel become zero too: an activation with f(0) != 0 would otherwise feed them.
+    """
+    parameters = dict(model.named_parameters())
+    for name, value in theta.items():
+        parameters[name].copy_(value)
+    for code, part in zip(codes, parts, strict=True):
+        keep = getattr(code, "keep", None)
+        if keep:
+            zero_units(parameters, part.families, keep, consumers=True)
+
+
+def compress(
+    model: nn.Module,
+    parts: Sequence[Part],
+    train: Batches,
+    loss: Loss,
+    judge: Callable[[nn.Module], Score],
+    settings: Settings,
+    *,
+    seed: Seed,
+    listener: Listener = silent,
+    checkpoint: Checkpoint | None = None,
+) -> Learned:
+    """min over w, Theta of L(w) subject to w = Delta(Theta), from the trained `model`, which is not touched.
+
+    `judge` gives the validation score; the best iterate by it is returned, never step 0. With a `checkpoint`, state is
+    saved after every L step and an interrupted run continues there, to the same result. Raises Diverged.
+    Source: Carreira-Perpinan, arXiv:1707.01209; schedule: see `schedule`.
+    """
+    live = copy.deepcopy(model)  # w
+    shadow = copy.deepcopy(model)  # Delta(Theta), judged and returned
+    names = [name for part in parts for name in part.names]
+    weights = {name: p for name, p in live.named_parameters() if name in set(names)}
+    multipliers = {name: torch.zeros_like(w) for name, w in weights.items()}
+    ladder = mu_ladder(settings)
+    saved = checkpoint.load() if checkpoint else None
+    if saved:
+        live.load_state_dict(saved.live)
+        for name, value in saved.multipliers.items():
+            multipliers[name].copy_(value)
+    history = list(saved.history) if saved else []
+    best = _Best.restored(saved) if saved else _Best()
+    quiet_steps, converged = 0, False
+    listener(PhaseStarted("learn", total=settings.steps, detail=f"{len(names)} tensors"))
+
+    def learn(step: int, mu: float, target: dict[str, Tensor]) -> None:
+        _l_step(live, weights, target, mu, step, train, loss, settings, seed)
+        if checkpoint:
+            checkpoint.save(Progress(step, live.state_dict(), multipliers, tuple(history), best.step, best.state))
+
+    for now in alternate(weights, parts, ladder, learn, multipliers, start=saved.step if saved else 0):
+        shadow.load_state_dict(live.state_dict())
+        put_in_place(shadow, now.theta, now.codes, parts)
+        recalibrate_batchnorm(shadow, train)
+        score = judge(shadow)
+        history.append(_entry(now, score))
+        listener(Advanced("learn", now.step, {"val": score.value, "distance": now.distance, "mu": now.mu}))
+        if now.step == 0:
+            continue
+        best.offer(now, score, shadow)
+        quiet_steps = quiet_steps + 1 if now.settled and now.distance < settings.tolerance else 0
+        if quiet_steps >= settings.patience:
+            converged = True
+            break
+    listener(PhaseEnded("learn", f"step {best.step} of {settings.steps}"))
+    shadow.load_state_dict(best.state)
+    codes = c_step({n: p.detach() for n, p in shadow.named_parameters() if n in weights}, parts)[0]
+    return Learned(shadow, codes, judge(shadow), Score(**history[0]["score"]), best.step, converged, tuple(history))
+
+
+def mu_ladder(settings: Settings) -> list[float]:
+    """mu of each L step: the user's, or chosen from the optimizer's step size (see `schedule`)."""
+    if settings.mu is not None:
+        start, growth, cap = settings.mu
+        return explicit_ladder(start, growth, cap, settings.steps)
+    return default_ladder(
+        [
+            StepSize(settings.lr_of(step), settings.momentum, settings.iterations_of(step))
+            for step in range(1, settings.steps + 1)
+        ]
+    )
+
+
+class _Best:
+    """The best iterate so far by validation score; equal scores: the later one, which has less distance to close."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.value = math.nan
+        self.state: dict[str, Tensor] = {}
+
+    @classmethod
+    def restored(cls, saved: Progress) -> _Best:
+        best = cls()
+        best.step, best.state = saved.best_step, saved.best
+        if best.step:
+            best.value = float(saved.history[best.step]["score"]["value"])
+        return best
+
+    def offer(self, now: Iterate, score: Score, model: nn.Module) -> None:
+        sign = 1 if score.better == "higher" else -1
+        if self.step == 0 or sign * score.value >= sign * self.value:
+            self.step, self.value = now.step, score.value
+            self.state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def _l_step(
+    live: nn.Module,
+    weights: dict[str, nn.Parameter],
+    target: dict[str, Tensor],
+    mu: float,
+    step: int,
+    train: Batches,
+    loss: Loss,
+    settings: Settings,
+    seed: Seed,
+) -> None:
+    """Move the live weights towards the minimum of L(w) + mu/2 ||w - target||^2; momentum starts at zero."""
+    parameters = [p for p in live.parameters() if p.requires_grad]
+    for p in parameters:
+        p.grad = torch.zeros_like(p)  # also those the loss does not reach: the penalty does
+    penalty = Penalty(list(weights.values()), [target[name] for name in weights], mu)
+    optimizer = optimizer_named(
+        settings.optimizer, parameters, settings.lr_of(step), settings.momentum, settings.weight_decay
+    )
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed.child("l-step", step).root)  # dropout
+        descend(
+            live,
+            stream(train, first_epoch(train, settings, step)),
+            loss,
+            optimizer,
+            settings.iterations_of(step),
+            before_step=lambda _: penalty.add_gradient(),
+            where=f"L step {step}",
+        )
+
+
+def first_epoch(train: Batches, settings: Settings, step: int) -> int:
+    """The data epoch an L step starts at, so that steps see different orders and a resumed step the same one."""
+    done = sum(settings.iterations_of(s) for s in range(1, step))
+    return -(-done // max(1, train.count // train.batch)) + step
+
+
+def _entry(now: Iterate, score: Score) -> dict:
+    return {
+        "step": now.step,
+        "mu": now.mu,
+        "distance": now.distance,
+        "settled": now.settled,
+        "score": {"value": score.value, "stderr": score.stderr, "count": score.count, "better": score.better},
+    }
