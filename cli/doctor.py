@@ -25,7 +25,7 @@ from .options import Json
 EXTRAS: Mapping[str, tuple[str, str]] = {
     "cpu": ("onnxruntime", "ONNX Runtime on the CPU, the default target"),
     "gpu": ("onnxruntime-gpu", "ONNX Runtime on CUDA; never together with cpu"),
-    "tensorrt": ("tensorrt-rtx", "TensorRT for RTX"),
+    "tensorrt": ("tensorrt-rtx-cu12", "TensorRT for RTX"),
     "openvino": ("openvino", "OpenVINO"),
     "ray": ("ray", "parallel trials"),
 }
