@@ -30,6 +30,7 @@ class Iterate:
 
     step: int
     mu: float
+    shifted: dict[str, Tensor]  # w - lambda/mu, what was projected: the codes can be made from it again
     codes: tuple[Code, ...]
     theta: dict[str, Tensor]  # Delta(Theta)
     distance: float  # ||w - Delta(Theta)|| / ||w|| over the compressed weights
@@ -68,9 +69,9 @@ def alternate(
         mu = ladder[step - 1] if step else 0.0
         if step > start:
             learn(step, mu, {name: theta[name] + multipliers[name] / mu for name in theta})
-        shifted = {n: weights[n] - multipliers[n] / mu for n in multipliers} if step else weights
+        shifted = {n: w - multipliers[n] / mu if step else w.detach().clone() for n, w in weights.items()}
         codes, theta = c_step(shifted, parts)
-        yield Iterate(step, mu, codes, theta, _distance(weights, theta), _same(codes, before))
+        yield Iterate(step, mu, shifted, codes, theta, _distance(weights, theta), _same(codes, before))
         for name, value in theta.items():
             multipliers[name].sub_(weights[name] - value, alpha=mu)
         before = codes

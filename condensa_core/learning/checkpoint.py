@@ -14,6 +14,7 @@ from torch import Tensor
 from condensa_core.run_directory import atomic_path
 
 _FORMAT = "condensa.lc/1"
+_PARTS = ("live", "multipliers", "best", "best_shifted")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Progress:
     history: tuple[dict[str, Any], ...]
     best_step: int
     best: dict[str, Tensor]
+    best_shifted: dict[str, Tensor]  # what the best step projected: its codes are made from it
 
 
 class Checkpoint:
@@ -43,7 +45,7 @@ class Checkpoint:
         """Replace the file. OSError of a full disk passes through; the previous state is then still there."""
         tensors = {
             f"{part}/{name}": tensor.detach().clone().contiguous()  # tied weights: safetensors refuses shared storage
-            for part in ("live", "multipliers", "best")
+            for part in _PARTS
             for name, tensor in getattr(progress, part).items()
         }
         facts = {"step": progress.step, "history": progress.history, "best_step": progress.best_step}
@@ -54,7 +56,7 @@ class Checkpoint:
         """The saved progress; None where nothing was saved or the file is not readable as one."""
         if not self._path.exists():
             return None
-        parts: dict[str, dict[str, Tensor]] = {"live": {}, "multipliers": {}, "best": {}}
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
         try:
             with safe_open(self._path, framework="pt") as file:
                 metadata = file.metadata() or {}

@@ -92,7 +92,7 @@ def compress(
     def learn(step: int, mu: float, target: dict[str, Tensor]) -> None:
         _l_step(live, weights, target, mu, step, train, loss, settings, seed)
         if checkpoint:
-            checkpoint.save(Progress(step, live.state_dict(), multipliers, tuple(history), best.step, best.state))
+            checkpoint.save(Progress(step, live.state_dict(), multipliers, tuple(history), best.step, best.state, best.shifted))
 
     for now in alternate(weights, parts, ladder, learn, multipliers, start=saved.step if saved else 0):
         shadow.load_state_dict(live.state_dict())
@@ -110,7 +110,7 @@ def compress(
             break
     listener(PhaseEnded("learn", f"step {best.step} of {settings.steps}"))
     shadow.load_state_dict(best.state)
-    codes = c_step({n: p.detach() for n, p in shadow.named_parameters() if n in weights}, parts)[0]
+    codes = c_step(best.shifted, parts)[0]
     return Learned(shadow, codes, judge(shadow), Score(**history[0]["score"]), best.step, converged, tuple(history))
 
 
@@ -134,11 +134,12 @@ class _Best:
         self.step = 0
         self.value = math.nan
         self.state: dict[str, Tensor] = {}
+        self.shifted: dict[str, Tensor] = {}
 
     @classmethod
     def restored(cls, saved: Progress) -> _Best:
         best = cls()
-        best.step, best.state = saved.best_step, saved.best
+        best.step, best.state, best.shifted = saved.best_step, saved.best, saved.best_shifted
         if best.step:
             best.value = float(saved.history[best.step]["score"]["value"])
         return best
@@ -146,7 +147,7 @@ class _Best:
     def offer(self, now: Iterate, score: Score, model: nn.Module) -> None:
         sign = 1 if score.better == "higher" else -1
         if self.step == 0 or sign * score.value >= sign * self.value:
-            self.step, self.value = now.step, score.value
+            self.step, self.value, self.shifted = now.step, score.value, now.shifted
             self.state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
