@@ -1,0 +1,131 @@
+"""Ask, evaluate, write down, tell: the conductor of a search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from condensa_core.errors import RunFailed
+from condensa_core.progress import Listener, TrialEnded, TrialStarted, silent
+from condensa_core.search.journal import Journal
+from condensa_core.search.observation import Observation, Reading, Trial
+from condensa_core.search.return_rule import Recommendation
+from condensa_core.search.space import Point, point_key
+from condensa_core.search.strategy import Strategy
+
+Evaluate = Callable[[Trial], Reading]
+
+_ATTEMPTS = 2  # a run that diverged once deserves another seed; twice is the setting's fault
+
+
+def find_level(
+    evaluate: Evaluate,
+    strategy: Strategy,
+    journal: Journal,
+    *,
+    timeout_s: float | None = None,
+    listener: Listener = silent,
+) -> Recommendation:
+    """Run the strategy to its end and give its recommendation.
+
+    `evaluate` is called with a numbered trial and gives its reading. When it raises RunFailed, or reads a number that
+    is not finite, the trial is tried once more as attempt 1 and then marked failed. Everything else it raises
+    (Interrupted above all) passes through; the trial stays open in the journal and is asked for again, under the same
+    number and attempt, by the next call with this journal. Finished trials in the journal are told to the strategy
+    first and never evaluated again. No trial starts after `timeout_s` of evaluation time, earlier calls included.
+    """
+    history = _History.of(journal)
+    for number, observation in history.finished.items():
+        strategy.tell(observation)
+        listener(TrialEnded(number, "reused", _figures(observation)))
+    while timeout_s is None or history.spent_s < timeout_s:
+        point = strategy.ask()
+        if point is None:
+            break
+        strategy.tell(_finish(history.trial_at(point), evaluate, strategy.budget, journal, history, listener))
+    return replace(strategy.recommend(), stopped=strategy.stopped() or f"the time limit of {timeout_s:g} s is spent")
+
+
+@dataclass
+class _History:
+    """What a journal says about trials; kept up to date while the loop adds to it."""
+
+    finished: dict[int, Observation] = field(default_factory=dict)
+    open: dict[str, Trial] = field(default_factory=dict)  # by point: started, or failed with an attempt left
+    next_number: int = 0
+    spent_s: float = 0.0
+
+    @classmethod
+    def of(cls, journal: Journal) -> _History:
+        history = cls()
+        for entry in journal.entries:
+            if entry.kind == "trial-started":
+                history.started(Trial(entry.payload["number"], entry.payload["point"], entry.payload["attempt"]))
+            elif entry.kind == "attempt-failed":
+                trial = Trial(entry.payload["number"], entry.payload["point"], entry.payload["attempt"] + 1)
+                history.open[point_key(trial.point)] = trial
+                history.spent_s += entry.payload["wall_s"]
+            elif entry.kind == "trial-ended":
+                observation = Observation.from_record(entry.payload["observation"])
+                history.ended(entry.payload["number"], observation, entry.payload["wall_s"])
+        return history
+
+    def trial_at(self, point: Point) -> Trial:
+        """The trial left open at this point, else a new one."""
+        return self.open.get(point_key(point), Trial(self.next_number, point))
+
+    def started(self, trial: Trial) -> None:
+        self.open[point_key(trial.point)] = trial
+        self.next_number = max(self.next_number, trial.number + 1)
+
+    def ended(self, number: int, observation: Observation, wall_s: float) -> None:
+        self.open.pop(point_key(observation.point), None)
+        self.finished[number] = observation
+        self.spent_s += wall_s
+
+
+def _finish(
+    trial: Trial, evaluate: Evaluate, budget: int, journal: Journal, history: _History, listener: Listener
+) -> Observation:
+    """Attempt the trial until it reads or has no attempt left; journalled before and after each attempt."""
+    listener(TrialStarted(trial.number, budget, trial.point))
+    while True:
+        filed = {"number": trial.number, "attempt": trial.attempt, "point": dict(trial.point)}
+        journal.append("trial-started", filed)
+        history.started(trial)
+        begun = time.monotonic()
+        observation = _attempt(trial, evaluate)
+        wall_s = time.monotonic() - begun
+        if observation.status == "ok" or trial.attempt + 1 >= _ATTEMPTS:
+            break
+        journal.append("attempt-failed", {**filed, "failure": observation.failure, "wall_s": wall_s})
+        history.spent_s += wall_s
+        trial = Trial(trial.number, trial.point, trial.attempt + 1)
+    journal.append("trial-ended", {**filed, "observation": observation.to_record(), "wall_s": wall_s})
+    history.ended(trial.number, observation, wall_s)
+    listener(TrialEnded(trial.number, observation.status, _figures(observation)))
+    return observation
+
+
+def _attempt(trial: Trial, evaluate: Evaluate) -> Observation:
+    try:
+        reading = evaluate(trial)
+    except RunFailed as err:
+        return Observation.failed(trial.point, str(err))
+    if not reading.is_finite:
+        return Observation.failed(
+            trial.point,
+            f"the evaluation read {reading.metric} for the metric, sd {reading.sd}, objective {reading.objective}",
+        )
+    return Observation.of(trial.point, reading)
+
+
+def _figures(observation: Observation) -> Mapping[str, float | int | str | bool | None]:
+    figures: dict[str, float | int | str | bool | None] = dict(observation.point)
+    if observation.status == "failed":
+        return {**figures, "failure": observation.failure}
+    figures["metric"] = observation.metric
+    if observation.objective is not None:
+        figures["objective"] = observation.objective
+    return figures

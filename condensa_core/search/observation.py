@@ -1,0 +1,82 @@
+"""What is learned from a trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from condensa_core.search.space import Point
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of all knobs to be evaluated: `number` counts from 0, `attempt` from 0 after each failure."""
+
+    number: int
+    point: Point
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an evaluation measured: the metric, its standard deviation, the objective of the finished candidate.
+
+    `sd` is the noise of the *difference to the reference* where both were judged on the same samples (smaller than the
+    metric's own standard error); None takes the problem's default. `objective` None takes the profile's value.
+    `details` are JSON values kept in the journal for the report.
+    """
+
+    metric: float
+    sd: float | None = None
+    objective: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether metric, sd and objective are finite numbers; anything else is a failed trial."""
+        numbers = (self.metric, *(x for x in (self.sd, self.objective) if x is not None))
+        return all(math.isfinite(x) for x in numbers)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A finished trial: `metric` is None exactly when `status` is "failed"; `failure` then says why."""
+
+    point: Point
+    status: Literal["ok", "failed"]
+    metric: float | None = None
+    sd: float | None = None
+    objective: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    failure: str = ""
+
+    @classmethod
+    def of(cls, point: Point, reading: Reading) -> Observation:
+        """A successful observation; `reading` must be finite."""
+        assert reading.is_finite
+        return cls(point, "ok", reading.metric, reading.sd, reading.objective, reading.details)
+
+    @classmethod
+    def failed(cls, point: Point, failure: str) -> Observation:
+        """A trial that gave no metric."""
+        return cls(point, "failed", failure=failure)
+
+    def to_record(self) -> dict[str, Any]:
+        """JSON values from which `from_record` makes an equal observation."""
+        return {
+            "point": dict(self.point),
+            "status": self.status,
+            "metric": self.metric,
+            "sd": self.sd,
+            "objective": self.objective,
+            "details": dict(self.details),
+            "failure": self.failure,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Observation:
+        """The observation that `to_record` described; unknown keys are ignored."""
+        names = ("point", "status", "metric", "sd", "objective", "details", "failure")
+        return cls(**{name: record[name] for name in names})

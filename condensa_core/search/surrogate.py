@@ -1,0 +1,109 @@
+"""A Gaussian process of the collapsed metric over the unit coordinate. Loads BoTorch: import it only where used."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from condensa_core.randomness import Seed
+from condensa_core.search.coordinates import collapse, collapse_variance
+from condensa_core.search.observation import Observation
+from condensa_core.search.problem import LevelProblem
+
+# (category of the standard library or a base of BoTorch's, start of the message): each was seen with BoTorch 0.18.1
+# and torch 2.13, says nothing a user can act on, and would reach the terminal.
+_KNOWN_WARNINGS = (
+    r"`torch\.jit\.script` is deprecated",
+    r"`scipy_minimize` terminated with status",
+    r"Optimization failed",
+    r"Very small noise values detected",
+    r"A not p\.d\., added jitter",
+)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for message in _KNOWN_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+with _quiet():  # gpytorch compiles scripts while it is imported, which torch 2.13 deprecates
+    import torch
+    from botorch.exceptions.errors import ModelFittingError
+    from botorch.fit import fit_gpytorch_mll
+    from botorch.models import SingleTaskGP
+    from botorch.models.utils.gpytorch_modules import get_matern_kernel_with_gamma_prior
+    from gpytorch.mlls import ExactMarginalLogLikelihood
+
+    from condensa_core.search.acquisitions import ILSUCB
+
+_FIT_ITERATIONS = 100  # converged in all fits measured; bounds the time of one suggestion
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """What the observations say about the metric at settings nobody trained."""
+
+    model: SingleTaskGP
+
+    def probability_feasible(self, units: Sequence[float]) -> list[float]:
+        """P(metric holds the level) of the noise-free metric at each unit coordinate."""
+        with torch.no_grad(), _quiet():
+            posterior = self.model.posterior(_column(units))
+            scores = (posterior.mean / posterior.variance.sqrt()).squeeze(-1)
+        return [NormalDist().cdf(score) for score in scores.tolist()]
+
+    def level_scores(self, units: Sequence[float], gamma: float) -> list[float]:
+        """The ILS-UCB score of each unit coordinate: how much a trial there would tell about where the level lies."""
+        with torch.no_grad(), _quiet():
+            return ILSUCB(self.model, level=0.0, gamma=gamma)(_column(units).unsqueeze(-2)).tolist()
+
+
+def fit_surrogate(problem: LevelProblem, observations: Sequence[Observation], seed: Seed) -> Surrogate:
+    """The GP of asinh(margin / drop) over the unit coordinate, given the successful observations and the reference.
+
+    Matern-5/2 with gamma priors on length-scale and output scale, maximum a posteriori, noise known per point, float64.
+    Equal arguments give an equal surrogate; the caller's torch random state is left as it was. When the fit does not
+    converge, the kernel keeps its prior's modes.
+    """
+    drop = problem.drop
+    known = [(o, problem.margin(o.metric)) for o in observations if o.metric is not None]
+    units = [0.0, *(problem.unit(o) for o, _ in known)]
+    values = [
+        collapse(problem.margin(problem.reference_metric), drop),
+        *(collapse(margin, drop) for _, margin in known),
+    ]
+    noises = [
+        collapse_variance(problem.margin(problem.reference_metric), 0.0, drop),  # the level is defined from it
+        *(collapse_variance(margin, problem.sd(o), drop) for o, margin in known),
+    ]
+    with torch.random.fork_rng(devices=[]), _quiet():
+        torch.manual_seed(seed.child("surrogate", len(known)).root)  # a second attempt at a fit starts from a draw
+        model = _model(units, values, noises)
+        try:
+            fit_gpytorch_mll(
+                ExactMarginalLogLikelihood(model.likelihood, model),
+                optimizer_kwargs={"options": {"maxiter": _FIT_ITERATIONS}},
+            )
+        except ModelFittingError:
+            model = _model(units, values, noises)
+    return Surrogate(model.eval())
+
+
+def _model(units: Sequence[float], values: Sequence[float], noises: Sequence[float]) -> SingleTaskGP:
+    return SingleTaskGP(
+        _column(units),
+        _column(values),
+        train_Yvar=_column(noises),
+        covar_module=get_matern_kernel_with_gamma_prior(1).double(),
+        outcome_transform=None,  # the default standardises, which scales by the collapse
+    )
+
+
+def _column(numbers: Sequence[float]) -> torch.Tensor:
+    return torch.tensor(numbers, dtype=torch.float64).unsqueeze(-1)  # n x 1
