@@ -29,8 +29,8 @@ def cut_graph(like: OnnxFile, model: nn.Module, example_inputs: tuple[Tensor, ..
     """The graph of `like` with the weights of `model` (in eval mode), or None where that is not shown to be the same.
 
     Shown means: the floating tensors of `model.state_dict()` and the floating weights of the file have the same names,
-    so none was folded into another; full shape inference accepts the result; and ONNX Runtime gives the module's outputs
-    on random inputs of two batch sizes.
+    so none was folded into another; full shape inference accepts the result; and ONNX Runtime gives the outputs of
+    the module on random inputs of two batch sizes.
     """
     import onnx
 

@@ -143,7 +143,7 @@ def _types(file: OnnxFile) -> str:
 def _random_input(signature: Signature, batch: int, generator: torch.Generator) -> Tensor:
     free = [d for d in signature.shape[1:] if isinstance(d, str)]
     if free:
-        raise UsageError(f"input {signature.name} has a free dimension {free[0]!r} beside the batch: its size is unknown")
+        raise UsageError(f"input {signature.name} has a free dimension {free[0]!r} beside the batch: size unknown")
     first = signature.shape[0] if signature.shape else batch
     shape = (first if isinstance(first, int) else batch, *(d for d in signature.shape[1:] if isinstance(d, int)))
     if signature.element in ("FLOAT", "FLOAT16", "DOUBLE"):

@@ -1,7 +1,7 @@
 """Where each node came from: read into a table, then removed from the file.
 
-torch.onnx writes stack traces with absolute local paths and source lines into every node: up to 6 % of a small file, and
-nobody's business. The module names among them are worth keeping, outside the file.
+torch.onnx writes stack traces with absolute local paths and source lines into every node: up to 6 % of a small file,
+and nobody's business. The module names among them are worth keeping, outside the file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-_SCOPES = "pkg.torch.onnx.name_scopes"  # "['', 'features', 'features.0', 'conv2d']": modules from the root, fx node last
+_SCOPES = "pkg.torch.onnx.name_scopes"  # "['', 'features', 'features.0', 'conv2d']": modules, then the fx node
 
 
 def module_names(model: onnx.ModelProto) -> dict[str, str]:

@@ -32,7 +32,8 @@ class OnnxModel(nn.Module):
     """The file as a module without parameters: tensors in (same order as the graph's inputs), tensors out.
 
     `source` is a path, or the bytes of a model. One output is returned as a tensor, several as a tuple. It runs on the
-    CPU and gives no gradients; `threads` None takes the runtime's own choice. So everything that judges a module (accuracy, agreement) can judge the file itself.
+    CPU and gives no gradients; `threads` None takes the runtime's own choice. So everything that judges a module
+    (accuracy, agreement) can judge the file itself.
     """
 
     def __init__(self, source: str | Path | bytes, *, threads: int | None = None) -> None:

@@ -1,0 +1,167 @@
+"""Files measured against each other, in turns, until the ratios are known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from condensa_core.bench.clock import SYSTEM_CLOCK, Clock, Timing, contention, runs_lasting, timed
+from condensa_core.bench.interleave import interleave
+from condensa_core.bench.machine import describe_machine
+from condensa_core.bench.measurement import Comparison, Measurement
+from condensa_core.bench.runner import Runner, open_runner
+from condensa_core.bench.statistics import median_interval, quantiles, ratio_interval
+from condensa_core.bench.target import BenchTarget
+from condensa_core.errors import UsageError
+from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
+from condensa_core.randomness import Seed
+
+PHASE = "bench"
+SAMPLE_S = 0.010  # 10 ms: a clock's microsecond is 0.01 % of it, a scheduler's slice seldom falls into it
+WARM_UP_S = 0.050
+SINGLES = 25  # at most this many single inferences a round, for the latency quantiles
+FEWEST_ROUNDS = 15  # an interval from fewer is not believed
+CHECK_EVERY = 5
+PRECISION = 0.02  # relative half-width of every interval at which more rounds tell nothing worth knowing
+
+DEFAULT_TARGET: Final = BenchTarget()
+DEFAULT_SEED: Final = Seed()
+
+Stop = Literal["precise", "seconds", "rounds"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A file in its runtime, ready to be timed."""
+
+    path: Path
+    runner: Runner
+    first_inference_s: float
+    repeats: int  # inferences per sample
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One turn of a file: a long stretch for the ratio, then single inferences for the latency."""
+
+    stretch: Timing
+    singles: tuple[Timing, ...]
+    contention: float | None  # of the machine just before, where the stretch itself cannot tell
+
+
+def compare(
+    files: Mapping[str, str | Path],
+    target: BenchTarget = DEFAULT_TARGET,
+    *,
+    batch: int | None = None,
+    threads: int | None = None,
+    seconds: float = 10.0,
+    rounds: int = 100,
+    seed: Seed = DEFAULT_SEED,
+    listener: Listener = silent,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Comparison:
+    """How fast each file runs on `target`, and against the others; the first file is the baseline.
+
+    All files are loaded together and take turns in random order. It stops when the intervals of all ratios to the
+    first file (of the one median, if there is only one) are within 2 % of their values, else after `rounds` rounds or
+    about `seconds`; never below 3 rounds. `batch` and `threads` override the target's.
+    UsageError for no file or one that cannot be run, MissingRuntime for what is not installed.
+    """
+    if not files:
+        raise UsageError("nothing to measure: no file was given")
+    if rounds < 3:
+        raise UsageError(f"a comparison needs at least 3 rounds, got {rounds}")
+    target = replace(target, batch=batch or target.batch, threads=threads or target.threads)
+    with ExitStack() as stack:
+        loaded = {name: _load(Path(path), target, seed, clock, stack) for name, path in files.items()}
+        listener(PhaseStarted(PHASE, total=rounds, detail=", ".join(files)))
+        stop = StopRule(target, seed, seconds=seconds, rounds=rounds, listener=listener)
+        turns = interleave(
+            {name: _turn(item, target, clock) for name, item in loaded.items()},
+            rounds=rounds,
+            order=seed.numpy_generator("order"),
+            enough=stop,
+        )
+        listener(PhaseEnded(PHASE, f"{len(turns)} rounds"))
+        measurements = {name: _measure(name, item, [t[name] for t in turns], target) for name, item in loaded.items()}
+    return Comparison(measurements, target, describe_machine(), seed, stop.reason)
+
+
+class StopRule:
+    """Says after each round whether to stop, and keeps the reason."""
+
+    def __init__(self, target: BenchTarget, seed: Seed, *, seconds: float, rounds: int, listener: Listener) -> None:
+        self._target, self._seed, self._rounds, self._listener = target, seed, rounds, listener
+        self._deadline = time.monotonic() + seconds
+        self.reason: Stop = "rounds"
+
+    def __call__(self, turns: Sequence[Mapping[str, Sample]]) -> bool:
+        done = len(turns)
+        self._listener(Advanced(PHASE, done))
+        if done >= 3 and time.monotonic() >= self._deadline:
+            self.reason = "seconds"
+            return True
+        if done >= FEWEST_ROUNDS and done % CHECK_EVERY == 0 and self._widest(turns) < PRECISION:
+            self.reason = "precise"
+            return True
+        return False
+
+    def _widest(self, turns: Sequence[Mapping[str, Sample]]) -> float:
+        first, *others = turns[0]
+        times = {name: [_seconds(turn[name].stretch, self._target) for turn in turns] for name in turns[0]}
+        if not others:
+            return median_interval(times[first], seed=self._seed).half_width
+        return max(ratio_interval(times[first], times[name], seed=self._seed).half_width for name in others)
+
+
+def _load(path: Path, target: BenchTarget, seed: Seed, clock: Clock, stack: ExitStack) -> Loaded:
+    runner = stack.enter_context(open_runner(target, path, seed=seed))
+    first = timed(runner.run, 1, clock)
+    repeats = runs_lasting(runner.run, clock, sample_s=SAMPLE_S, warm_up_s=WARM_UP_S)
+    return Loaded(path, runner, first.wall_s, repeats)
+
+
+def _turn(item: Loaded, target: BenchTarget, clock: Clock) -> Callable[[], Sample]:
+    singles = min(SINGLES, -(-item.repeats // 4))
+
+    def take() -> Sample:
+        probe = None if target.cpu_timed else contention(clock)
+        item.runner.run()  # brings the file's weights back into the cache that another file has just used
+        stretch = timed(item.runner.run, item.repeats, clock)
+        return Sample(stretch, tuple(timed(item.runner.run, 1, clock) for _ in range(singles)), probe)
+
+    return take
+
+
+def _measure(name: str, item: Loaded, samples: Sequence[Sample], target: BenchTarget) -> Measurement:
+    round_s = tuple(_seconds(s.stretch, target) for s in samples)
+    singles = [t for s in samples for t in s.singles]
+    if target.cpu_timed:
+        noise = sum(s.stretch.wall_ns for s in samples) / max(sum(s.stretch.cpu_ns for s in samples), 1)
+    else:
+        noise = sum(s.contention or 1.0 for s in samples) / len(samples)
+    return Measurement(
+        name=name,
+        file=item.path.name,
+        size_bytes=item.path.stat().st_size,
+        provider=item.runner.provider,
+        rounds=len(samples),
+        runs=sum(s.stretch.runs + len(s.singles) for s in samples),
+        cpu_time=target.cpu_timed,
+        throughput_per_s=target.batch / quantiles(round_s).p50,
+        latency_s=quantiles([_seconds(t, target) for t in singles]),
+        latency_wall_s=quantiles([t.wall_s for t in singles]),
+        round_s=round_s,
+        noise=noise,
+        load_s=item.runner.load_s,
+        first_inference_s=item.first_inference_s,
+    )
+
+
+def _seconds(timing: Timing, target: BenchTarget) -> float:
+    return timing.cpu_s if target.cpu_timed else timing.wall_s

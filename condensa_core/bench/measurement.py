@@ -1,0 +1,103 @@
+"""The records of a benchmark, units in their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from condensa_core.bench.machine import Machine
+from condensa_core.bench.statistics import Interval, Quantiles, ratio_interval
+from condensa_core.bench.target import BenchTarget
+from condensa_core.errors import UsageError
+from condensa_core.randomness import Seed
+
+SCHEMA = "condensa.bench/1"
+NOISY = 1.05  # wall over processor time; a quiet machine stays below 1.02
+
+
+@dataclass(frozen=True)
+class Ratio(Interval):
+    """How many times faster one file is than another: the median of per-round time ratios, with its 95 % interval."""
+
+    @property
+    def verdict(self) -> Literal["faster", "slower", "no difference"]:
+        """No difference when the interval contains 1."""
+        if self.low > 1:
+            return "faster"
+        return "slower" if self.high < 1 else "no difference"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a runtime did with one file.
+
+    With `cpu_time`, `latency_s`, `round_s` and `throughput_per_s` are in processor time of the one thread that works,
+    which neighbours on the machine disturb little; else they are wall time. `latency_wall_s` is always wall time.
+    Latencies are of single inferences of the whole batch, timed one by one; `throughput_per_s` counts samples and is
+    batch / median of `round_s`, the mean seconds per inference of each round's long sample.
+    """
+
+    name: str
+    file: str
+    size_bytes: int
+    provider: str
+    rounds: int
+    runs: int  # timed inferences, warm-up excluded
+    cpu_time: bool
+    throughput_per_s: float
+    latency_s: Quantiles
+    latency_wall_s: Quantiles
+    round_s: tuple[float, ...]
+    noise: float  # wall / processor time: 1 is a quiet machine
+    load_s: float  # wall
+    first_inference_s: float  # wall
+
+    @property
+    def noisy(self) -> bool:
+        """Whether other work on the machine makes wall times of this measurement meaningless."""
+        return self.noise > NOISY
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Files measured in turns on one machine. `stopped` says why the rounds ended."""
+
+    measurements: Mapping[str, Measurement]
+    target: BenchTarget
+    machine: Machine
+    seed: Seed
+    stopped: Literal["precise", "seconds", "rounds"]
+
+    @property
+    def noisy(self) -> bool:
+        """Whether any of the measurements was disturbed."""
+        return any(m.noisy for m in self.measurements.values())
+
+    def measurement(self, name: str) -> Measurement:
+        """The measurement of that name; UsageError if there is none."""
+        if name not in self.measurements:
+            raise UsageError(f"no measurement called {name!r}; measured: {', '.join(self.measurements)}")
+        return self.measurements[name]
+
+    def ratio(self, name: str, to: str) -> Ratio:
+        """How many times faster `name` is than `to`: above 1 is faster."""
+        times, base = self.measurement(name).round_s, self.measurement(to).round_s
+        interval = ratio_interval(base, times, seed=self.seed.child("ratio", name, to))
+        return Ratio(interval.value, interval.low, interval.high)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`; ratios are against the first file."""
+        first, *others = self.measurements
+        ratios = {name: self.ratio(name, first) for name in others}
+        return {
+            "schema": SCHEMA,
+            "target": asdict(self.target),
+            "machine": self.machine.to_json(),
+            "seed": self.seed.root,
+            "stopped": self.stopped,
+            "noisy": self.noisy,
+            "baseline": first,
+            "measurements": {n: {**asdict(m), "noisy": m.noisy} for n, m in self.measurements.items()},
+            "ratios": {name: {**asdict(ratio), "verdict": ratio.verdict} for name, ratio in ratios.items()},
+        }

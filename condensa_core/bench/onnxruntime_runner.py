@@ -1,0 +1,111 @@
+"""ONNX Runtime: the CPU provider, and the CUDA provider without its silent fallback."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, Final
+
+import numpy as np
+
+from condensa_core.bench.target import BenchTarget
+from condensa_core.errors import MissingRuntime, UsageError
+from condensa_core.randomness import Seed
+
+_PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_FLOATS: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+_INTEGERS: Final = {
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
+}  # fmt: skip
+
+
+class OnnxRuntimeRunner:
+    """An inference session whose inputs and outputs are bound once, so a run is the computation and little else.
+
+    With one thread the work happens in the calling thread, where thread-CPU time sees all of it.
+    """
+
+    def __init__(self, path: Path, target: BenchTarget, seed: Seed) -> None:
+        runtime = _onnxruntime(target)
+        self.provider = _PROVIDERS[target.device]
+        if self.provider not in runtime.get_available_providers():
+            raise MissingRuntime(
+                f"this ONNX Runtime has no {self.provider}",
+                hint="pip uninstall onnxruntime, then pip install condensa-cli[gpu]: both bring the same module",
+            )
+        started = time.perf_counter()
+        try:
+            self._session: Any = runtime.InferenceSession(path, _options(runtime, target), providers=[self.provider])
+        except Exception as err:  # the runtime's errors share no base class with a name
+            raise UsageError(f"ONNX Runtime cannot load {path}: {_first_line(err)}") from err
+        self.load_s = time.perf_counter() - started
+        used = self._session.get_providers()[0]
+        if used != self.provider:
+            raise MissingRuntime(f"ONNX Runtime fell back to {used}: {self.provider} could not start on this machine")
+        self._binding = self._session.io_binding()
+        generator = seed.numpy_generator("inputs")
+        for value in self._session.get_inputs():
+            array = random_input(value.name, value.type, value.shape, target.batch, generator)
+            self._binding.bind_ortvalue_input(
+                value.name, runtime.OrtValue.ortvalue_from_numpy(array, target.device, 0)
+            )
+        for value in self._session.get_outputs():
+            self._binding.bind_output(value.name, target.device)
+
+    def run(self) -> None:
+        self._session.run_with_iobinding(self._binding)
+
+    def __enter__(self) -> OnnxRuntimeRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._binding, self._session  # the session's memory goes with its last reference
+
+
+def random_input(
+    name: str, kind: str, shape: list[int | str | None], batch: int, generator: np.random.Generator
+) -> np.ndarray:
+    """A random array for an input as ONNX Runtime describes it: the first dimension is the batch.
+
+    Floats are standard normal; integers are 0 or 1, valid as ids of any vocabulary. UsageError when the file fixes
+    another batch, leaves a further dimension open, or takes a type for which no random input is defined.
+    """
+    if shape and isinstance(shape[0], int) and shape[0] != batch:
+        raise UsageError(f"the file fixes the batch of input {name!r} at {shape[0]}, asked was {batch}")
+    free = [d for d in shape[1:] if not isinstance(d, int) and d != shape[0]]
+    if free:
+        raise UsageError(f"input {name!r} leaves dimension {free[0]!r} open beside the batch: its size is unknown")
+    sizes = [d if isinstance(d, int) else batch for d in shape]
+    if kind in _FLOATS:
+        return generator.standard_normal(sizes).astype(_FLOATS[kind])
+    if kind in _INTEGERS:
+        return generator.integers(0, 2, sizes).astype(_INTEGERS[kind])
+    raise UsageError(f"input {name!r} is a {kind}: no random input is defined for it")
+
+
+def _onnxruntime(target: BenchTarget) -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as err:
+        extra = "gpu" if target.device == "cuda" else "cpu"
+        raise MissingRuntime("ONNX Runtime is not installed", hint=f"pip install condensa-cli[{extra}]") from err
+    return onnxruntime
+
+
+def _options(runtime: ModuleType, target: BenchTarget) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = target.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3  # errors only; what matters is checked and raised here
+    # Idle sessions that spin would charge their time to the one that is measured (2.6x on a VGG).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,31 @@
+"""Where and how a file is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from condensa_core.errors import UsageError
+
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class BenchTarget:
+    """A runtime on a device, the samples per inference and the threads it may use; UsageError for impossible values."""
+
+    backend: str = "onnxruntime"
+    device: str = "cpu"
+    batch: int = 1
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise UsageError(f"no device called {self.device!r}; known: {', '.join(DEVICES)}")
+        for name in ("batch", "threads"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def cpu_timed(self) -> bool:
+        """Whether thread-CPU time is the whole of the work: one thread, which is then the calling one, on the CPU."""
+        return self.device == "cpu" and self.threads == 1
