@@ -26,8 +26,8 @@ class Recommendation:
     `point` is None when there is nothing to ship (no trial succeeded, or nothing beats the reference); with `feasible`
     False and a point it is the best effort, which breaks the bound or holds it too narrowly to trust. `probability` is
     that of the noise-free metric holding the bound at the point. `bracket` gives the strongest knob value known to
-    hold (None: only the reference) and the mildest stronger one known to fail (None: none failed). `reason` says why the
-    point was chosen, or why there is none; `stopped` why the search went no further.
+    hold (None: only the reference) and the mildest stronger one known to fail (None: none failed). `reason` says why
+    the point was chosen, or why there is none; `stopped` why the search went no further.
     """
 
     point: Point | None

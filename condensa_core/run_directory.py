@@ -1,0 +1,253 @@
+"""One run's folder: created once, owned by one process, and never holding a half-written file under its final name.
+
+runs/<name>/<utc>-<hash6>/
+  manifest.json  trials.jsonl  trials/003/  best/  result.json  run.log  .lock
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import Any
+
+from condensa_core.errors import MachineError, ResumeError, RunFailed, UsageError
+
+_LOCK = ".lock"
+_PARTIAL = ".partial-"  # begins the name of every file that is not finished
+_DISTRIBUTIONS = (
+    "condensa-cli",
+    "torch",
+    "botorch",
+    "gpytorch",
+    "numpy",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "pydantic",
+    "pyyaml",
+    "safetensors",
+    "scikit-learn",
+)
+
+
+class RunDirectory:
+    """The folder of a run. Paths handed to its writers are relative to it and may name sub-folders."""
+
+    def __init__(self, path: Path, lock: int | None) -> None:
+        """Use `create`, `resume` or `open`."""
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def create(cls, root: Path, name: str, fingerprint: str) -> RunDirectory:
+        """A new, empty, locked folder root/<name>/<utc>-<hash6>; a suffix -2, -3, ... if that one exists.
+
+        Characters of `name` that a file system or shell might read as syntax become "-". MachineError when the folder
+        cannot be made.
+        """
+        folder = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+        if not folder:
+            raise UsageError(f"a run needs a name with letters or digits, got {name!r}")
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        hash6 = hashlib.sha256(fingerprint.encode()).hexdigest()[:6]
+        try:
+            path = _made(root / folder, f"{stamp}-{hash6}")
+            _sync_directory(path.parent)
+            return cls(path, _locked(path))
+        except OSError as err:
+            hint = "free disk space or set output.dir to another place"
+            raise MachineError(f"cannot create a run under {root}: {err.strerror}", hint=hint) from err
+
+    @classmethod
+    def resume(cls, path: Path) -> RunDirectory:
+        """An existing folder, locked to go on writing; unfinished files of the process before are removed.
+
+        ResumeError when there is no such folder or a living process holds it (the message names the process);
+        MachineError when it cannot be written.
+        """
+        directory = cls.open(path)
+        try:
+            directory._lock = _locked(directory.path)
+            for leftover in directory.path.rglob(f"{_PARTIAL}*"):
+                leftover.unlink()
+        except OSError as err:
+            directory.close()
+            raise MachineError(f"cannot continue {path}: {err.strerror}") from err
+        return directory
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """An existing folder for reading, whoever else uses it; ResumeError when there is none."""
+        if not path.is_dir():
+            raise ResumeError(f"there is no run directory {path}")
+        return cls(path, None)
+
+    def trial(self, number: int) -> Path:
+        """The folder of trial `number`, made if need be: trials/003."""
+        folder = self.path / "trials" / f"{number:03d}"
+        with self._failing_run(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextmanager
+    def replacing(self, name: str | PurePath) -> Iterator[Path]:
+        """A temporary path to write a file at; when the block ends well it is on the disk under its final name.
+
+        When the block raises, or the process dies, whatever stood under the final name before is untouched. The
+        temporary file keeps the final suffix, by which some writers choose the format: `.partial-<pid>-model.onnx`.
+        """
+        final = self._inside(name)
+        partial = final.with_name(f"{_PARTIAL}{os.getpid()}-{final.name}")
+        try:
+            with self._failing_run(final):
+                final.parent.mkdir(parents=True, exist_ok=True)
+                yield partial
+                _sync_file(partial)
+                partial.replace(final)
+                _sync_directory(final.parent)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def write_bytes(self, name: str | PurePath, content: bytes) -> Path:
+        """Write a whole file, or nothing."""
+        with self.replacing(name) as partial:
+            partial.write_bytes(content)
+        return self._inside(name)
+
+    def write_text(self, name: str | PurePath, content: str) -> Path:
+        """Write a whole UTF-8 file, or nothing."""
+        return self.write_bytes(name, content.encode())
+
+    def write_json(self, name: str | PurePath, content: Any) -> Path:
+        """Write JSON for people and programs (indented, keys in given order, no NaN), or nothing."""
+        return self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def log(self, message: str) -> None:
+        """Append a line with the time in UTC to run.log; line breaks in the message are indented."""
+        stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        path = self.path / "run.log"
+        with self._failing_run(path), path.open("a", encoding="utf-8") as file:
+            file.write(f"{stamp} " + message.replace("\n", "\n    ") + "\n")
+
+    def close(self) -> None:
+        """Let another process take the folder; closing twice is harmless."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _inside(self, name: str | PurePath) -> Path:
+        assert not PurePath(name).is_absolute() and ".." not in PurePath(name).parts, name
+        return self.path / name
+
+    @contextmanager
+    def _failing_run(self, path: Path) -> Iterator[None]:
+        """OSErrors of the block become RunFailed; condensa's own errors pass."""
+        try:
+            yield
+        except OSError as err:
+            full = err.errno in (errno.ENOSPC, errno.EDQUOT)
+            hint = (
+                f"free disk space, then continue with: condensa resume {shlex.quote(str(self.path))}" if full else None
+            )
+            raise RunFailed(f"cannot write {path}: {err.strerror or err}", hint=hint) from err
+
+
+def manifest(command: Sequence[str], *, seed: int, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """What it takes to know how a run came about, as JSON values; loads no heavy package.
+
+    `hashes` names the inputs (recipe, weights, data) and their fingerprints.
+    """
+    return {
+        "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "command": list(command),
+        "seed": seed,
+        "versions": versions(),
+        "system": {"platform": platform.platform(), "machine": platform.machine()},
+        "hashes": dict(hashes),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """The versions of python and of what condensa builds on; None for what is not installed."""
+    found: dict[str, str | None] = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _made(parent: Path, name: str) -> Path:
+    """A folder that did not exist before, called `name` or `name`-2, -3, ..."""
+    parent.mkdir(parents=True, exist_ok=True)
+    count = 1
+    while True:
+        path = parent / (name if count == 1 else f"{name}-{count}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            count += 1
+        else:
+            return path
+
+
+def _locked(path: Path) -> int:
+    """The handle of the folder's lock file, held until it is closed or the process dies; the file names the process."""
+    handle = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as err:
+        holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
+        os.close(handle)
+        raise ResumeError(f"{path} is in use by process {holder}", hint="wait until it ends, or stop it") from err
+    except OSError:
+        os.close(handle)
+        raise
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_directory(path: Path) -> None:
+    _sync_file(path)  # a directory is synchronised through a handle of its own, like a file
