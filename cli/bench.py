@@ -35,7 +35,10 @@ def bench(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Time ONNX models on ONNX Runtime, interleaved in random order, with 95 % intervals of their ratios."""
+    """Time ONNX models against each other.
+
+    Interleaved in random order on ONNX Runtime, with 95 % intervals of their ratios.
+    """
     from condensa_core import flow
 
     with working(quiet=quiet, verbose=verbose) as listener:

@@ -29,7 +29,10 @@ def check(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Check recipes: grammar, names, units, references. Loads no model and runs no Python of the recipe."""
+    """Find every mistake in recipes, without running them.
+
+    Grammar, names, units and references; loads no model and runs no Python of the recipe.
+    """
     from condensa_core.recipe import check_recipe
 
     problems = [problem for recipe in recipes for problem in check_recipe(recipe)]

@@ -50,7 +50,10 @@ class Finding:
 
 
 def doctor(as_json: Json = False) -> int:
-    """Report versions, runtimes, CPU features, disk and data sets. Exits 3 if the default runtime is missing."""
+    """Show what is installed and what this machine can do.
+
+    Exits 3 if the default runtime is missing.
+    """
     findings = examine()
     errors = [finding for finding in findings if finding.level == "error"]
     code = exit_codes.MACHINE if errors else exit_codes.OK

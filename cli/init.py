@@ -24,7 +24,10 @@ def init(
     ] = None,
     list_templates: Annotated[bool, typer.Option("--list", help="List the templates and write nothing.")] = False,
 ) -> int:
-    """Write a commented recipe into this folder; an existing file is never overwritten."""
+    """Write a commented recipe to start from.
+
+    An existing file is never overwritten.
+    """
     texts = templates()
     if list_templates:
         show(*(f"{name:<28} {_first_comment(text)}".rstrip() for name, text in texts.items()))

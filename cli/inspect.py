@@ -31,7 +31,7 @@ def inspect(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Show the layers of a model with their roles and costs, and which channels are coupled."""
+    """Show layers, roles, costs and coupled channels."""
     path = Path(model)
     if path.suffix in (".yaml", ".yml") or path.is_file():
         summary = _of_recipe(path, allow_python=not no_python, quiet=quiet, verbose=verbose)

@@ -22,7 +22,10 @@ def plan(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Show what a run would do: layers per rule, coupled families, knobs, and an estimate of the cost."""
+    """Show what a run would do, and what it would cost.
+
+    Layers per rule, families of coupled channels, knobs, what stays untouched.
+    """
     from condensa_core.recipe import read_recipe
 
     declared = read_recipe(recipe)

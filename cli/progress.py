@@ -67,14 +67,11 @@ class Lines:
         self._start = clock()
         self._last_line = self._start
         self._totals: dict[str, int | None] = {}
-        self._budget = 0
 
     def __call__(self, event: Event) -> None:
         now = self._clock()
         if isinstance(event, PhaseStarted):
             self._totals[event.phase] = event.total
-        if isinstance(event, TrialStarted):
-            self._budget = event.budget
         thinned = not self._every_event and now - self._last_line < LOG_INTERVAL_S
         if isinstance(event, Advanced) and thinned:
             return
@@ -93,10 +90,9 @@ class Lines:
         if isinstance(event, PhaseEnded):
             return _joined(f"{event.phase}: done", event.detail)
         if isinstance(event, TrialStarted):
-            return _joined(f"trial {event.number + 1}/{event.budget}: started", figures(event.knobs))
+            return _joined(f"trial {event.number} ({event.number + 1}/{event.budget}): started", figures(event.knobs))
         if isinstance(event, TrialEnded):
-            of = f"/{self._budget}" if self._budget else ""
-            return _joined(f"trial {event.number + 1}{of}: {event.status}", figures(event.values))
+            return _joined(f"trial {event.number}: {event.status}", figures(event.values))
         return ""
 
 
@@ -145,7 +141,7 @@ class Bars:
         elif isinstance(event, TrialEnded):
             if self._trials is not None:
                 self._progress.update(self._trials, completed=event.number + 1)
-            self._console.print(Text(_joined(f"trial {event.number + 1}: {event.status}", figures(event.values))))
+            self._console.print(Text(_joined(f"trial {event.number}: {event.status}", figures(event.values))))
         elif isinstance(event, Note):
             self._console.print(_note(event))
 

@@ -23,7 +23,10 @@ def report(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
-    """Show the result of a run again; exits as the run did. An unfinished run exits 4 and says how to resume."""
+    """Show the result of a run again.
+
+    Exits as the run did; an unfinished run exits 4 and says how to resume.
+    """
     from condensa_core.report import read_outcome
 
     if not run_dir.is_dir():

@@ -22,7 +22,10 @@ def resume(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Continue a run where it stopped, with the recipe kept in its directory; no finished trial is repeated."""
+    """Continue a run where it stopped.
+
+    Takes the recipe kept in the directory; no finished trial is repeated.
+    """
     if not run_dir.is_dir():
         raise UsageError(f"{run_dir} is no run directory")
 

@@ -30,7 +30,10 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Compress a model as the recipe says; ends with one verdict. Exit code 1: a bound does not hold."""
+    """Compress a model as the recipe says.
+
+    Ends with one verdict; exit code 1 means that the constraint or a gate does not hold.
+    """
     from condensa_core.recipe import read_recipe
 
     declared = _with_overrides(read_recipe(recipe), trials=trials, seed=seed)

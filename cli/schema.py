@@ -7,7 +7,10 @@ from .exit_codes import OK
 
 
 def schema() -> int:
-    """Print the JSON Schema of recipe format 1 (editors: `# yaml-language-server: $schema=FILE`)."""
+    """Print the JSON Schema of recipes, for editors.
+
+    Use it with the comment `# yaml-language-server: $schema=FILE` at the top of a recipe.
+    """
     from condensa_core.recipe import recipe_schema
 
     show_json(recipe_schema())

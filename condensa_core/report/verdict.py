@@ -93,10 +93,8 @@ def _size(outcome: Outcome, best: BestResult) -> list[str]:
 def _places(outcome: Outcome) -> list[str]:
     lines = []
     if outcome.best is not None:
-        trial = (
-            f"trial {outcome.best.trial} of {len(outcome.trials)}" if outcome.trials else f"trial {outcome.best.trial}"
-        )
-        lines.append(f"  found      {trial} ({knobs_text(outcome.best.knobs)}), {outcome.trainings_used} L-C runs")
+        found = f"trial {outcome.best.trial} ({knobs_text(outcome.best.knobs)})"
+        lines.append(f"  found      {found}, {outcome.trainings_used} L-C runs")
     if outcome.artifacts:
         lines.append("  artifacts  " + ", ".join(f"{a.path} ({bytes_text(a.bytes)})" for a in outcome.artifacts))
     if outcome.run_dir:

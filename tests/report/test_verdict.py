@@ -1,0 +1,139 @@
+"""The verdict names every figure a user decides by, in the units people read."""
+
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from condensa_core.report import Figure, Outcome, RatioInterval, junit_xml, tables, verdict
+from condensa_core.report.quantities import (
+    bytes_text,
+    count_text,
+    duration_text,
+    figure_text,
+    metric_text,
+    quantity_text,
+    ratio_text,
+)
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        "digits-filters: done, but a gate does not hold",
+        "val        top1 98.75 % ± 0.66 -> 97.14 % ± 0.99 (280 samples)",
+        "test       top1 97.50 % ± 0.82 -> 96.94 % ± 0.91 (360 samples)",
+        "predicts what the reference predicts on 98.57 %",
+        "top1 max_drop 2pp: 97.14 % against the limit 96.75 %, met",
+        "throughput 2.31x [2.25, 2.38] the reference's (1,105 per s -> 2,553 per s) on cpu",
+        "6.00 MiB -> 1.00 MiB (6.00x smaller)",
+        "61.2 M -> 5.10 M",
+        "size at_most 2MiB: 1.00 MiB, met",
+        "throughput at_least 3x: 2.31x, NOT met",
+        "trial 4 (sparsity 0.7125), 5 L-C runs",
+        "best/model.onnx (1.00 MiB)",
+        "runs/digits-filters/20260102T030405Z-abc123",
+    ],
+)
+def test_the_verdict_says(outcome, fact):
+    assert fact in verdict(outcome)
+
+
+def test_a_verdict_without_a_result_gives_the_reasons():
+    text = verdict(Outcome(status="failed", name="x", reasons=("loss is nan at step 3",)))
+
+    assert text == "x: failed while running; what was finished is kept\n  reason     loss is nan at step 3"
+
+
+def test_direct_compression_is_shown_apart(outcome):
+    (table,) = [table for table in tables(outcome) if table.title == "before and after"]
+
+    assert table.columns == ("", "reference", "compressed", "direct compression")
+    assert ("top1 (val)", "98.75 % ± 0.66", "97.14 % ± 0.99", "40.00 % ± 3.00") in table.rows
+
+
+def test_layers_show_what_was_removed(outcome):
+    (table,) = [table for table in tables(outcome) if table.title == "layers"]
+
+    assert table.rows == (("conv1", "32", "8", "75 %", "320", "80"),)
+
+
+def test_junit_has_one_case_per_bound(outcome):
+    suite = ElementTree.fromstring(junit_xml(outcome))
+
+    cases = {case.get("name"): [child.tag for child in case] for case in suite}
+
+    assert cases == {
+        "top1 max_drop 2pp": [],
+        "size at_most 2MiB": [],
+        "throughput at_least 3x": ["failure"],
+    }
+
+
+def test_junit_of_a_failed_run_has_an_error():
+    suite = ElementTree.fromstring(junit_xml(Outcome(status="failed", name="x\x00", reasons=("no\x1bdisk",))))
+
+    assert suite.get("name") == "condensa x?"
+    assert suite.find("testcase/error").get("message") == "no?disk"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (None, "-"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "0.98 KiB"),
+        (1024, "1.00 KiB"),
+        (6 * 2**20, "6.00 MiB"),
+        (10 * 2**20, "10.0 MiB"),
+        (5 * 2**40, "5120 GiB"),
+    ],
+)
+def test_bytes(size, text):
+    assert bytes_text(size) == text
+
+
+@given(st.integers(0, 2**50))
+def test_bytes_are_right_to_three_digits(size):
+    number, unit = bytes_text(size).split()
+
+    scale = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[unit]
+    assert float(number) * scale == pytest.approx(size, rel=0.006)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.00085, "850 us"), (0.0123, "12.3 ms"), (4.56, "4.56 s"), (125, "2 min 05 s"), (3725, "1 h 02 min")],
+)
+def test_durations(seconds, text):
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (2.5, "x", "2.50x"),
+        (0.5, "fraction", "50.00 %"),
+        (1e9, "MACs", "1.00 G MACs"),
+        (12.0, "1/s", "12.0 per s"),
+        (None, "s", "-"),
+        (1024.0, "bytes", "1.00 KiB"),
+    ],
+)
+def test_quantities(value, unit, text):
+    assert quantity_text(value, unit) == text
+
+
+def test_metrics_that_are_fractions_are_shown_in_percent_and_others_are_not():
+    assert metric_text("top1", 0.5) == "50.00 %"
+    assert metric_text("loss", 0.51234) == "0.5123"
+    assert figure_text("loss", Figure(0.5, 0.011)) == "0.5 ± 0.011"
+    assert figure_text("top1", Figure(None)) == "-"
+
+
+def test_a_ratio_without_an_interval_claims_none():
+    assert ratio_text(RatioInterval(2.0)) == "2.00x"
+    assert ratio_text(None) == "-"
+    assert count_text(None) == "-"
