@@ -1,0 +1,274 @@
+"""Checks between sections: names that must be declared, directions, units, and how knobs are used.
+
+Each looks only at sections that are sound by themselves, so that one mistake is reported once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from condensa_core.errors import Problem
+from condensa_core.recipe.document import Document, KeyPath
+from condensa_core.recipe.expressions import Expression, Ref
+from condensa_core.recipe.fields import align_value, sparsity_value
+from condensa_core.recipe.records import (
+    BoundSpec,
+    ConstraintSpec,
+    DataSpec,
+    GateSpec,
+    KnobSpec,
+    ObjectiveSpec,
+    RuleSpec,
+)
+from condensa_core.recipe.references import References
+from condensa_core.recipe.refusals import suggestion
+from condensa_core.recipe.vocabulary import IMPLIED_KNOB, METRIC_KINDS, OBJECTIVES, SHORT_OBJECTIVES, Dimension, Figure
+
+# Points of a knob's range at which an expression is tried: dense enough to meet a pole or a bound that lies inside.
+_SAMPLES = 65
+
+
+@dataclass(frozen=True)
+class CrossChecks:
+    """The checks over one recipe; `sections` holds those that are sound, by field name."""
+
+    document: Document
+    sections: Mapping[str, Any]
+    references: References
+
+    def problems(self) -> Iterator[Problem]:
+        """Every problem, in no particular order."""
+        if "metrics" in self.sections or "metrics" not in self.document.data:
+            metrics = self._metrics()
+            if constraint := self.sections.get("constraint"):
+                yield from self._constraint(constraint, metrics)
+            for position, gate in enumerate(self.sections.get("gates", ())):
+                yield from self._gate(gate, ("gates", position), metrics)
+        if objective := self.sections.get("objective"):
+            yield from self._objective(objective)
+        if data := self.sections.get("data"):
+            yield from self._splits(data)
+        yield from self._unused_knobs()
+        if "layers" in self.sections and ("knobs" in self.sections or "knobs" not in self.document.data):
+            yield from self._knobs(self.sections["layers"], self.sections.get("knobs", {}))
+
+    def _metrics(self) -> dict[str, Figure]:
+        declared = self.sections.get("metrics", {})
+        return {**METRIC_KINDS, **{name: METRIC_KINDS[spec.kind] for name, spec in declared.items()}}
+
+    def _constraint(self, constraint: ConstraintSpec, metrics: Mapping[str, Figure]) -> Iterator[Problem]:
+        figure = metrics.get(constraint.metric)
+        if figure is not None:
+            yield from self._bound(constraint, figure, ("constraint",))
+        elif constraint.metric in OBJECTIVES or constraint.metric in SHORT_OBJECTIVES:
+            message = f"'{constraint.metric}' is no metric of quality, so it cannot be the constraint"
+            advice = "bound it under 'gates', and constrain one of: " + ", ".join(metrics)
+            yield self._problem("E401", ("constraint", "metric"), message, advice)
+        else:
+            message = f"metric '{constraint.metric}' is not known"
+            yield self._problem("E401", ("constraint", "metric"), message, suggestion(constraint.metric, metrics))
+
+    def _gate(self, gate: GateSpec, path: KeyPath, metrics: Mapping[str, Figure]) -> Iterator[Problem]:
+        name = SHORT_OBJECTIVES.get(gate.metric, gate.metric)
+        figure = metrics.get(name) or OBJECTIVES.get(name)
+        if figure is None:
+            message = f"metric '{gate.metric}' is not known"
+            yield self._problem("E401", (*path, "metric"), message, suggestion(gate.metric, (*metrics, *OBJECTIVES)))
+            return
+        yield from self._bound(gate, figure, path)
+        if gate.split is not None and name not in metrics:
+            message = f"'{name}' does not depend on data, so it has no split"
+            yield self._problem("E101", (*path, "split"), message, on_key=True)
+        if gate.on is None:
+            yield from self._where(name, figure, path)
+        else:
+            yield from self._target(gate.on, (*path, "on"))
+
+    def _bound(self, spec: BoundSpec, figure: Figure, path: KeyPath) -> Iterator[Problem]:
+        floor, drop = ("at_least", "max_drop") if figure.better == "higher" else ("at_most", "max_rise")
+        if spec.bound not in (floor, drop):
+            is_change = spec.bound in ("max_drop", "max_rise")
+            limits = ("its drop", "it from below") if figure.better == "higher" else ("its rise", "it from above")
+            message = f"'{spec.metric}' is better when {figure.better}, so limit {limits[0 if is_change else 1]}"
+            advice = f"write {drop if is_change else floor}"
+            yield self._problem("E403", (*path, spec.bound), message, advice, on_key=True)
+            return
+        refused = _unit_refusal(spec, figure.dimension)
+        if refused is not None:
+            code, message, advice = refused
+            yield self._problem(code, (*path, spec.bound), message, advice)
+
+    def _objective(self, objective: ObjectiveSpec) -> Iterator[Problem]:
+        path: KeyPath = ("objective", objective.direction)
+        figure = OBJECTIVES.get(objective.name)
+        if figure is None:
+            message = f"objective '{objective.name}' is not known"
+            yield self._problem("E411", path, message, suggestion(objective.name, (*OBJECTIVES, *SHORT_OBJECTIVES)))
+        elif (figure.better == "higher") != (objective.direction == "maximize"):
+            good = "maximize" if figure.better == "higher" else "minimize"
+            message = f"'{objective.direction} {objective.name}' makes the model worse"
+            yield self._problem("E412", path, message, f"write {good}: {objective.name}", on_key=True)
+        if objective.on is not None:
+            yield from self._target(objective.on, ("objective", "on"))
+        elif figure is not None:
+            yield from self._where(objective.name, figure, path)
+
+    def _where(self, name: str, figure: Figure, path: KeyPath) -> Iterator[Problem]:
+        targets = _declared(self.document.data, "targets")
+        if figure.on_hardware and len(targets) > 1:
+            message = f"'{name}' is measured on hardware: say where with 'on: <target>'"
+            yield self._problem("E413", path, message, f"targets: {', '.join(targets)}")
+
+    def _target(self, name: str, path: KeyPath) -> Iterator[Problem]:
+        targets = _declared(self.document.data, "targets")
+        if name not in targets:
+            advice = suggestion(name, targets) if targets else "declare it under 'targets', or leave 'on' out"
+            yield self._problem("E240", path, f"target '{name}' is not declared", advice)
+
+    def _splits(self, data: DataSpec) -> Iterator[Problem]:
+        val, test = data.val, data.test
+        if val is not None and test is not None and (val.python, val.args) == (test.python, test.args):
+            message = "data.test and data.val read the same source; the test result will not be independent"
+            yield self._problem("W303", ("data", "test"), message, on_key=True)
+
+    def _unused_knobs(self) -> Iterator[Problem]:
+        used = self.references.used | self.references.guessed
+        if _leaves_sparsity_out(self.document.data):
+            used = used | {IMPLIED_KNOB}
+        for name in self.references.knobs:
+            if name not in used:
+                message = f"knob '{name}' is never used, so the search would vary nothing with it"
+                yield self._problem("W301", ("knobs", name), message, on_key=True)
+
+    def _knobs(self, rules: tuple[RuleSpec, ...], knobs: Mapping[str, KnobSpec]) -> Iterator[Problem]:
+        met: dict[str, KeyPath] = {}
+        for path, setting, value in _knob_uses(rules):
+            if value is None and IMPLIED_KNOB in self.references.vars:
+                message = f"a sparsity left out is the knob '{IMPLIED_KNOB}', but '{IMPLIED_KNOB}' is a var here"
+                yield self._problem("E304", path, message, f"write sparsity: ${IMPLIED_KNOB}, or rename the var")
+                continue
+            reference = Ref(IMPLIED_KNOB) if value is None else value
+            for name in sorted(reference.names):
+                met.setdefault(name, path)
+            if all(name in knobs for name in reference.names):
+                yield from self._values(reference, setting, path, knobs)
+        if len(met) > 1:
+            first, second, *_ = met
+            message = f"searching several knobs ({', '.join(met)}) is not available in this version"
+            advice = f"use ${first} in every rule, or arithmetic over it: $(0.5 * {first})"
+            yield self._problem("E110", met[second], message, advice)
+        search = self.sections.get("search")
+        if search is not None and search.method == "none" and met:
+            name, path = next(iter(met.items()))
+            message = f"nothing chooses knob '{name}': the search method is none"
+            yield self._problem("E306", path, message, "write a number, or choose a search method")
+        if not met and (search is None or search.method != "none"):
+            message = "no knob is used: one run, no search"
+            yield self._problem("W302", ("search",), message, "write search: {method: none}", on_key=True)
+
+    def _values(
+        self, reference: Ref | Expression, setting: str, path: KeyPath, knobs: Mapping[str, KnobSpec]
+    ) -> Iterator[Problem]:
+        """E312 where a knob can take a value that the setting cannot."""
+        check = align_value if setting == "align" else sparsity_value
+        for name in sorted(reference.names):
+            # one knob varies, the others stay at their first value: this version searches one knob anyway
+            rest = {other: _sampled(knobs[other])[0] for other in reference.names if other != name}
+            for value in _sampled(knobs[name]):
+                try:
+                    result = reference.evaluate({**rest, name: value})
+                except (ZeroDivisionError, OverflowError, TypeError):
+                    result = None
+                try:
+                    check(result)
+                except Exception as error:
+                    context = getattr(error, "context", None) or {}
+                    reason = context.get("message", str(error))
+                    shown = f"{value:g}" if isinstance(value, (int, float)) else value
+                    message = f"knob '{name}' can be {shown}, but here {reason}"
+                    yield self._problem("E312", path, message, *context.get("advice", ()))
+                    return
+
+    def _problem(self, code: str, path: KeyPath, message: str, *advice: str, on_key: bool = False) -> Problem:
+        return Problem(code, message, self.document.place(path, on_key=on_key), advice, path)
+
+
+def _declared(data: Mapping[str, Any], section: str) -> tuple[str, ...]:
+    found = data.get(section)
+    return tuple(found) if isinstance(found, Mapping) else ()
+
+
+def _leaves_sparsity_out(data: Any) -> bool:
+    """Whether a scheme anywhere in the (unchecked) rules names no sparsity."""
+    rules = data.get("layers")
+    for rule in rules if isinstance(rules, tuple) else ():
+        schemes = rule.get("scheme") if isinstance(rule, Mapping) else None
+        for scheme in schemes if isinstance(schemes, tuple) else (schemes,):
+            if isinstance(scheme, Mapping):
+                for kind, settings in scheme.items():
+                    if kind != "quantize" and (settings is None or "sparsity" not in settings):
+                        return True
+    return False
+
+
+def _knob_uses(rules: tuple[RuleSpec, ...]) -> Iterator[tuple[KeyPath, str, Ref | Expression | None]]:
+    """Where knobs are used: path, setting, reference; None for a sparsity that is left out."""
+    for number, rule in enumerate(rules):
+        for position, scheme in enumerate(rule.scheme):
+            path: KeyPath = ("layers", number, "scheme", position, scheme.kind)
+            for setting, value in scheme.settings.items():
+                if isinstance(value, (Ref, Expression)):
+                    yield (*path, setting), setting, value
+                elif value is None and setting == "sparsity":
+                    yield path, setting, None
+
+
+def _sampled(knob: KnobSpec) -> list[Any]:
+    if knob.choices is not None:
+        return list(knob.choices)
+    assert knob.range is not None
+    low, high = knob.range
+    inner = [low + (high - low) * part / (_SAMPLES - 1) for part in range(1, _SAMPLES - 1)]
+    return [low, high, *inner]
+
+
+def _unit_refusal(spec: BoundSpec, dimension: Dimension) -> tuple[str, str, str] | None:
+    """Code, message and advice where the amount's unit does not fit the bound; None where it does."""
+    bound, amount = spec.bound, spec.amount
+    number = f"{amount.value:g}"
+    if bound in ("max_drop", "max_rise"):
+        above = "below" if bound == "max_drop" else "above"
+        allowed = ("relative", "points") if dimension == "fraction" else ("relative",)
+        if amount.unit == "bare":
+            points = f"'{number}pp' is {number} percentage points {above} the reference, "
+            percent = f"'{number}%' is {number} percent of the reference"
+            return "E402", f"{bound} '{number}' has no unit", (points if dimension == "fraction" else "") + percent
+        if amount.unit not in allowed:
+            message = f"{bound} '{amount}' has a unit that '{spec.metric}' cannot change by"
+            return "E402", message, "write it in percent of the reference: 2%"
+        if amount.value < 0 or (bound == "max_drop" and amount.value > 1):
+            message = f"{bound} '{amount}' is outside 0 to 100 percent"
+            return "E106", message, "write the change that is still fine, such as 2%"
+        return None
+    natural, example = {
+        "fraction": ("bare", "0.74"),
+        "number": ("bare", "1.2"),
+        "rate": ("bare", "1000, in samples per second"),
+        "time": ("seconds", "5ms"),
+        "bytes": ("bytes", "6MiB"),
+        "count": ("bare", "1000000"),
+    }[dimension]
+    if amount.unit == "bare" and natural != "bare":
+        return "E402", f"{bound} '{number}' has no unit", f"write {example}, or a multiple of the reference: 0.5x"
+    if amount.unit not in (natural, "factor"):
+        return (
+            "E402",
+            f"{bound} '{amount}' has a unit that does not fit '{spec.metric}'",
+            f"write the value itself, such as {example}, or a multiple of the reference: 0.98x",
+        )
+    if amount.value < 0 or (dimension == "fraction" and amount.unit == "bare" and amount.value > 1):
+        advice = f"write {amount.value / 100:g} for {number}%" if 1 < amount.value <= 100 else "it must be at least 0"
+        return "E404", f"{bound} {number} is outside 0 to {'1' if dimension == 'fraction' else 'infinity'}", advice
+    return None

@@ -1,0 +1,521 @@
+"""The recipe as frozen records, named as its YAML keys: what every other room reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+
+from condensa_core.errors import Place, Problem
+from condensa_core.recipe.document import Document
+from condensa_core.recipe.fields import FolderName, Identifier, OneOrMany, PythonReference, Seconds, Selector, Word
+from condensa_core.recipe.record import Record
+from condensa_core.recipe.refusals import not_available, refusal, shown
+from condensa_core.recipe.schemes import SchemeSpec, check_composition
+from condensa_core.recipe.units import Quantity
+from condensa_core.recipe.vocabulary import (
+    BUILTIN_DATA,
+    BUILTIN_MODELS,
+    LATER_METRIC_KINDS,
+    LATER_OBJECTIVES,
+    METRIC_KINDS,
+    OBJECTIVES,
+    SHORT_OBJECTIVES,
+    Better,
+)
+
+Scalar = str | int | float | bool
+Arguments = dict[str, Any]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+_Role = Annotated[
+    str, Word("role", ("first", "last", "depthwise", "pointwise", "downsample", "embedding", "recurrent"))
+]
+_Optimizer = Annotated[str, Word("optimizer", ("sgd", "adam"), ("adamw", "rmsprop", "lbfgs"))]
+
+
+_Acquisition = Annotated[str, Word("acquisition", ("ils-ucb",), ("dr-ucb", "ei", "pi", "ucb", "bisection"))]
+
+
+class KnobSpec(Record):
+    """What the search may vary: a range (with a step, or on a log scale) or a list of choices."""
+
+    range: tuple[float, float] | None = None
+    step: Positive | None = None
+    log: bool = False
+    choices: tuple[Scalar, ...] | None = None
+
+    @model_validator(mode="after")
+    def _range_or_choices(self) -> KnobSpec:
+        if (self.range is None) == (self.choices is None):
+            raise refusal("E310", "a knob needs 'range: [low, high]' or 'choices: [..]'")
+        if self.range is not None:
+            low, high = self.range
+            if not low < high:
+                raise refusal("E311", f"a knob has an empty range [{low:g}, {high:g}]", key="range")
+            if self.log and low <= 0:
+                raise refusal("E311", f"a log scale needs a range above zero, not from {low:g}", key="range")
+            if self.step is not None and self.step > high - low:
+                raise refusal("E311", f"step {self.step:g} is wider than the range", key="step")
+        if self.choices is not None:
+            if len(set(self.choices)) != len(self.choices) or not self.choices:
+                raise refusal("E311", "choices must be different values, at least one", key="choices")
+            if self.log or self.step is not None:
+                raise refusal("E310", "'step' and 'log' belong to a range, not to choices")
+        return self
+
+
+class ModelSpec(Record):
+    """Which model: one of condensa's own, or a Python callable that returns a module."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"onnx", "huggingface", "timm"})
+    builtin: Annotated[str, Word("builtin model", BUILTIN_MODELS)] | None = None
+    python: PythonReference | None = None
+    args: Arguments = Field(default_factory=dict)
+    weights: str | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
+    input: dict[str, tuple[Count, ...]] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelSpec:
+        if (self.builtin is None) == (self.python is None):
+            advice = f"builtin models: {', '.join(BUILTIN_MODELS)}"
+            raise refusal("E102", "a model needs exactly one of 'builtin' and 'python'", advice)
+        if self.sha256 is not None and self.weights is None:
+            raise refusal("E102", "'sha256' belongs to 'weights'; there are none", key="sha256", on_key=True)
+        return self
+
+
+class SourceSpec(Record):
+    """One split of the data, from a Python callable."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"path", "workers"})
+    python: PythonReference
+    args: Arguments = Field(default_factory=dict)
+    batch: Count | None = None
+    limit: Count | None = None
+
+
+class DataSpec(Record):
+    """Which data: a known data set with its settings, or a source for each split."""
+
+    builtin: Annotated[str, Word("builtin data set", tuple(BUILTIN_DATA))] | None = None
+    path: str | None = None  # the folder of the files
+    size: Count | None = None  # image-folder: pixels of a side
+    download: bool | None = None  # fashion-mnist: fetch missing files
+    batch: Count | None = None
+    limit: Count | None = None  # samples of each split
+    train: SourceSpec | None = None
+    val: SourceSpec | None = None
+    test: SourceSpec | None = None
+    calib: SourceSpec | None = None
+
+    _SETTINGS: ClassVar[tuple[str, ...]] = ("path", "size", "download", "batch", "limit")
+    _SPLITS: ClassVar[tuple[str, ...]] = ("train", "val", "test", "calib")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> DataSpec:
+        if self.builtin is None:
+            if self.train is None and self.val is None:
+                advice = f"builtin data sets: {', '.join(BUILTIN_DATA)}"
+                raise refusal("E102", "data needs 'builtin', or sources for 'train' and 'val'", advice)
+            for split in ("train", "val"):
+                if getattr(self, split) is None:
+                    advice = "'val' steers the search, 'test' is read once"
+                    raise refusal("E102", f"missing '{split}' in 'data'", advice)
+        takes = (*BUILTIN_DATA[self.builtin], "batch", "limit") if self.builtin else ()
+        for name in (*self._SETTINGS, *(self._SPLITS if self.builtin else ())):
+            if getattr(self, name) is not None and name not in takes:
+                owner = f"builtin data '{self.builtin}'" if self.builtin else "data from Python"
+                advice = f"it takes: {', '.join(takes)}" if takes else "give it to the sources: train, val, test"
+                raise refusal("E101", f"{owner} takes no '{name}'", advice, key=name, on_key=True)
+        if self.builtin == "image-folder" and self.path is None:
+            raise refusal("E102", "builtin data 'image-folder' needs 'path', the folder of the images")
+        return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The settings given for a builtin data set; those left out are absent."""
+        return {name: value for name in self._SETTINGS if (value := getattr(self, name)) is not None}
+
+
+class TrainSpec(Record):
+    """How a reference is trained; None is chosen for the model."""
+
+    epochs: Count | None = None
+    lr: Positive | None = None
+    batch: Count | None = None
+    optimizer: _Optimizer | None = None
+    weight_decay: NotNegative | None = None
+    momentum: Fraction | None = None
+
+
+class ReferenceSpec(Record):
+    """Where the reference comes from when no weights are given: trained once, cached by content."""
+
+    train: TrainSpec = TrainSpec()
+
+
+class MetricSpec(Record):
+    """A named metric of quality."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"python", "unit", "command"})
+    kind: Annotated[str, Word("metric kind", tuple(METRIC_KINDS), LATER_METRIC_KINDS)]
+    better: Annotated[str, Word("direction", ("higher", "lower"))] | None = None
+
+    @model_validator(mode="after")
+    def _true_direction(self) -> MetricSpec:
+        known = METRIC_KINDS[self.kind].better
+        if self.better is not None and self.better != known:
+            raise refusal("E403", f"'{self.kind}' is better when {known}", key="better")
+        return self
+
+
+class TargetSpec(Record):
+    """Where the artifact runs and is measured."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"arch", "shapes", "bench"})
+    backend: Annotated[str, Word("backend", ("onnxruntime",), ("tensorrt", "tensorrt-rtx", "torch", "openvino"))] = (
+        "onnxruntime"
+    )
+    device: Annotated[str, Word("device", ("cpu",), ("cuda", "gpu"))] = "cpu"
+    precision: Annotated[str, Word("precision", ("fp32",), ("fp16", "bf16", "fp8", "int8"))] = "fp32"
+    batch: Count = 32
+    threads: Count = 1
+    if_missing: Annotated[str, Word("choice", ("error", "skip"), ("proxy",))] = "error"
+
+
+class KeepSpec(Record):
+    """Layers that nothing touches, and why."""
+
+    match: Selector
+    why: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"match": value} if isinstance(value, str) else value
+
+
+class ExceptSpec(Record):
+    """Layers a rule leaves out: those that fit everything given here."""
+
+    match: Annotated[tuple[Selector, ...], OneOrMany()] | None = None
+    type: Annotated[tuple[str, ...], OneOrMany()] | None = None
+    role: Annotated[tuple[_Role, ...], OneOrMany()] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        if value in ({}, ()):
+            raise refusal("E106", "'except' names nothing")
+        return {"match": value} if isinstance(value, (str, tuple)) else value
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """How many layers (or tensors) a rule must match: `low`..`high`, both included; `high` None is no limit."""
+
+    low: int
+    high: int | None
+    of: Literal["layers", "tensors"]
+
+    def __contains__(self, count: int) -> bool:
+        return self.low <= count and (self.high is None or count <= self.high)
+
+    @classmethod
+    def read(cls, value: str | int) -> Expectation:
+        """From 4, `4 tensors`, `>=2`, `2..5 layers`; ValueError for anything else."""
+        found = re.fullmatch(r"(>=)?(\d{1,9})(?:\.\.(\d{1,9}))?(?: (layers?|tensors?))?", str(value).strip())
+        if found is None or (found.group(1) and found.group(3)):
+            raise ValueError(value)
+        low = int(found.group(2))
+        high = None if found.group(1) else int(found.group(3) or low)
+        if high is not None and high < low:
+            raise ValueError(value)
+        return cls(low, high, "tensors" if (found.group(4) or "").startswith("tensor") else "layers")
+
+
+def _expectation(value: Any) -> str | int:
+    try:
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise ValueError(value)
+        Expectation.read(value)
+    except ValueError:
+        advice = "write 4, 4 tensors, 2..5 or >=1"
+        raise refusal("E103", f"'expect' must be a count, not {shown(value)}", advice) from None
+    return value
+
+
+class RuleSpec(Record):
+    """Which layers get which scheme. A scheme list acts on the same weights, in order."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"when", "tied"})
+    match: Annotated[tuple[Selector, ...], OneOrMany()]
+    type: Annotated[tuple[str, ...], OneOrMany()] | None = None
+    role: Annotated[tuple[_Role, ...], OneOrMany()] | None = None
+    except_: ExceptSpec | None = Field(default=None, alias="except")
+    params: Annotated[tuple[str, ...], OneOrMany()] | None = None
+    expect: Annotated[str | int, AfterValidator(_expectation)] | None = None
+    scope: Annotated[str, Word("scope", ("layer", "rule", "model"))] = "rule"
+    override: bool = False
+    scheme: Annotated[tuple[SchemeSpec, ...], AfterValidator(check_composition), OneOrMany()]
+
+
+class MuSpec(Record):
+    """The penalty of the L-C loop: mu_j = start * growth^(j-1), at most cap."""
+
+    start: Positive
+    growth: Annotated[float, Field(ge=1)] | None = None
+    cap: Positive | None = None
+
+
+class LStepSpec(Record):
+    """One learning step; None is chosen by the learning room."""
+
+    optimizer: _Optimizer | None = None
+    lr: Positive | None = None
+    lr_end: Positive | None = None
+    momentum: Fraction | None = None
+    weight_decay: NotNegative | None = None
+    epochs: Count | None = None
+    iterations: Count | None = None
+    batch: Count | None = None
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> LStepSpec:
+        if self.epochs is not None and self.iterations is not None:
+            raise refusal("E109", "an L step is measured in 'epochs' or 'iterations', not both", key="iterations")
+        return self
+
+
+class FinetuneSpec(Record):
+    """Training at fixed structure after compression; None is chosen by the learning room."""
+
+    epochs: Annotated[int, Field(ge=0)] | None = None
+    iterations: Annotated[int, Field(ge=0)] | None = None
+    lr: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> FinetuneSpec:
+        if self.epochs is not None and self.iterations is not None:
+            raise refusal("E109", "fine-tuning is measured in 'epochs' or 'iterations', not both", key="iterations")
+        return self
+
+
+class CompressSpec(Record):
+    """How compression is learned: `lc` alternates learning and compression, `direct` projects once."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"distill", "bn", "to", "epochs"})
+    method: Annotated[str, Word("method", ("lc", "direct"), ("rewind", "gradual", "slimming", "blockwise"))] = "lc"
+    steps: Count | None = None
+    mu: MuSpec | None = None
+    l_step: LStepSpec | None = None
+    finetune: FinetuneSpec | None = None
+
+
+Bound = Literal["max_drop", "max_rise", "at_least", "at_most"]
+BOUNDS: tuple[Bound, ...] = ("max_drop", "max_rise", "at_least", "at_most")
+
+
+class BoundSpec(Record):
+    """A bound on one figure: exactly one of max_drop, max_rise, at_least, at_most."""
+
+    metric: str
+    max_drop: Quantity | None = None
+    max_rise: Quantity | None = None
+    at_least: Quantity | None = None
+    at_most: Quantity | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> BoundSpec:
+        given = [bound for bound in BOUNDS if getattr(self, bound) is not None]
+        if len(given) != 1:
+            found = " and ".join(f"'{bound}'" for bound in given) or "none"
+            raise refusal("E407", f"a bound is exactly one of {', '.join(BOUNDS)}; found {found}")
+        return self
+
+    @property
+    def bound(self) -> Bound:
+        """Which of the four bounds is given."""
+        return next(bound for bound in BOUNDS if getattr(self, bound) is not None)
+
+    @property
+    def amount(self) -> Quantity:
+        """The amount of the bound."""
+        amount: Quantity = getattr(self, self.bound)
+        return amount
+
+    def limit(self, reference_value: float) -> float:
+        """The value the metric is held against, given the reference's.
+
+        2% of a drop is 0.02 |reference| below it, 2pp is 0.02 below it, 1.5x is 1.5 times it; bare, bytes and seconds
+        stand for themselves.
+        """
+        value, unit = self.amount.value, self.amount.unit
+        if self.bound in ("max_drop", "max_rise"):
+            change = value * abs(reference_value) if unit == "relative" else value
+            return reference_value - change if self.bound == "max_drop" else reference_value + change
+        return value * reference_value if unit == "factor" else value
+
+    def met(self, value: float, reference_value: float) -> bool:
+        """Whether `value` keeps the bound; the limit itself does, up to float rounding. NaN never does."""
+        limit = self.limit(reference_value)
+        slack = 1e-12 * max(1.0, abs(limit))
+        if self.bound in ("max_drop", "at_least"):
+            return value >= limit - slack
+        return value <= limit + slack
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.bound} {self.amount}"
+
+
+class ConstraintSpec(BoundSpec):
+    """The bound on quality that every candidate must keep, judged on `val` against the reference."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"baseline", "on", "split"})
+
+
+class GateSpec(BoundSpec):
+    """A bound checked on the exported artifact: a metric on `val` or `test`, or a measured figure."""
+
+    on: str | None = None
+    split: Annotated[str, Word("split", ("val", "test"))] | None = None
+
+
+class ObjectiveSpec(Record):
+    """The one number to improve, and the target it is measured on."""
+
+    maximize: str | None = None
+    minimize: str | None = None
+    on: str | None = None
+
+    @field_validator("maximize", "minimize", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "python" in value:
+            raise not_available("an objective in Python")
+        if isinstance(value, str):
+            value = SHORT_OBJECTIVES.get(value, value)
+            if value in LATER_OBJECTIVES:
+                raise not_available(f"objective '{value}'", f"available: {', '.join(OBJECTIVES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> ObjectiveSpec:
+        if (self.maximize is None) == (self.minimize is None):
+            raise refusal("E410", "an objective needs exactly one of 'maximize' and 'minimize'")
+        return self
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        return "minimize" if self.maximize is None else "maximize"
+
+    @property
+    def name(self) -> str:
+        """throughput, latency.p50, macs, ..."""
+        return self.maximize or self.minimize or ""
+
+
+class SearchSpec(Record):
+    """How the knob is searched, and how long."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"parallel", "patience", "noise"})
+    method: Annotated[str, Word("search method", ("level-set", "grid", "random", "none"), ("pareto",))] = "level-set"
+    acquisition: _Acquisition = "ils-ucb"
+    gamma: Annotated[float, Field(ge=0, le=1)] | None = None
+    trials: Count = 10
+    timeout_s: Seconds | None = Field(default=None, alias="timeout")
+
+
+class OutputSpec(Record):
+    """Where results go and which artifacts are written."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"opset", "save_trials"})
+    dir: str = "runs"
+    export: tuple[Annotated[str, Word("export", ("onnx", "torch"), ("packed", "engine"))], ...] = ("onnx", "torch")
+    report: Annotated[str, Word("report", ("none",), ("html",))] = "none"
+
+    @field_validator("dir")
+    @classmethod
+    def _plain_folder(cls, value: str) -> str:
+        if not value or "$" in value or "\0" in value:
+            advice = "write dir: runs; the recipe's name and the time are appended"
+            raise refusal("E106", f"'{value}' is no folder", advice)
+        return value
+
+
+class Recipe(Record):
+    """A whole recipe, checked. Two recipes are equal when their values are, wherever they were read from."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"patterns", "extends", "requires"})
+    condensa: Literal[1]
+    name: FolderName
+    description: str | None = None
+    seed: Seed = 0
+    vars: dict[Identifier, Scalar] = Field(default_factory=dict)
+    knobs: dict[Identifier, KnobSpec] = Field(default_factory=dict)
+    model: ModelSpec
+    task: Annotated[str, Word("task", ("classification",), ("language-model", "regression"))] = "classification"
+    data: DataSpec
+    reference: ReferenceSpec = ReferenceSpec()
+    metrics: dict[str, MetricSpec] = Field(default_factory=dict)
+    targets: dict[str, TargetSpec] = Field(default_factory=dict)
+    keep: tuple[KeepSpec, ...] = ()
+    layers: Annotated[tuple[RuleSpec, ...], Field(min_length=1)]
+    compress: CompressSpec = CompressSpec()
+    constraint: ConstraintSpec
+    objective: ObjectiveSpec
+    search: SearchSpec = SearchSpec()
+    gates: tuple[GateSpec, ...] = ()
+    output: OutputSpec = OutputSpec()
+
+    _document: Document | None = PrivateAttr(default=None)
+    _problems: tuple[Problem, ...] = PrivateAttr(default=())
+    _directory: Path | None = PrivateAttr(default=None)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _note_section(cls, value: Any, info: ValidationInfo) -> Any:
+        """Hand each sound section to the cross-checks, which run even when other sections are wrong."""
+        if info.context is not None:
+            info.context["sections"][info.field_name] = value
+        return value
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Warnings, in file order."""
+        return self._problems
+
+    @property
+    def directory(self) -> Path:
+        """The folder that relative paths in the recipe start from."""
+        return self._directory or Path.cwd()
+
+    def place(self, *key_path: str | int) -> Place | None:
+        """Where a key path stands in the file, or what encloses it; None for a recipe made by hand."""
+        return self._document.place(key_path) if self._document else None
+
+    def better(self, metric: str) -> Better:
+        """The good direction of a metric of quality (KeyError if the recipe knows none of that name)."""
+        kind = self.metrics[metric].kind if metric in self.metrics else metric
+        return METRIC_KINDS[kind].better
+
+    def placed(self, document: Document, problems: tuple[Problem, ...], directory: Path | None) -> Recipe:
+        """The same recipe with its origin: places, warnings, folder."""
+        copy = self.model_copy()
+        copy._document, copy._problems, copy._directory = document, problems, directory
+        return copy
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recipe) and all(
+            getattr(self, name) == getattr(other, name) for name in type(self).model_fields
+        )

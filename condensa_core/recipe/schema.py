@@ -1,0 +1,43 @@
+"""The JSON Schema of recipe format 1, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from condensa_core.recipe.records import Recipe
+
+_REFERENCE = {"type": "string", "pattern": r"^\$([A-Za-z_][A-Za-z0-9_]*|\(.+\))$"}
+_PROSE = frozenset({"condensa", "name", "description", "vars", "why"})
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of what this version accepts; any number, word or switch may be a `$var`."""
+    generated = Recipe.model_json_schema(by_alias=True)
+    definitions = {name: _with_references(part) for name, part in generated.pop("$defs").items()}
+    definitions["Reference"] = {"description": "A knob or var: $name or $(1 - name).", **_REFERENCE}
+    body = _with_references(generated)
+    body["required"] = [name for name in body["required"] if name != "name"]  # the file's stem by default
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **body,
+        "title": "condensa recipe, format 1",
+        "$defs": definitions,
+    }
+
+
+def _with_references(schema: Any) -> Any:
+    """The schema with every number, boolean or word also writable as a reference."""
+    if isinstance(schema, list):
+        return [_with_references(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "enum" in schema or schema.get("type") in ("number", "integer", "boolean"):
+        extra = {key: schema[key] for key in ("default", "title", "description") if key in schema}
+        return {"anyOf": [{k: v for k, v in schema.items() if k not in extra}, {"$ref": "#/$defs/Reference"}], **extra}
+    walked = {}
+    for key, part in schema.items():
+        if key == "properties":
+            walked[key] = {n: p if n in _PROSE else _with_references(p) for n, p in part.items()}
+        else:
+            walked[key] = part if key == "default" else _with_references(part)
+    return walked

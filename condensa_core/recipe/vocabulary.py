@@ -1,0 +1,68 @@
+"""The words of format 1 that name things outside the recipe: data, models, metrics, objectives; also those to come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+FORMAT: Final = 1
+
+BUILTIN_MODELS: Final = (
+    "small-cnn",
+    "lenet300",
+    "lenet5",
+    "vgg11-bn",
+    "vgg16-bn",
+    "vgg19-bn",
+    "resnet20",
+    "resnet32",
+    "resnet56",
+    "resnet110",
+)
+# Built-in data and the settings each takes besides `batch` and `limit`.
+BUILTIN_DATA: Final[Mapping[str, tuple[str, ...]]] = {
+    "digits": (),
+    "fashion-mnist": ("path", "download"),
+    "cifar10": ("path",),
+    "cifar100": ("path",),
+    "image-folder": ("path", "size"),
+}
+
+Better = Literal["higher", "lower"]
+# What a number measures decides which units it may carry.
+Dimension = Literal["fraction", "number", "rate", "time", "bytes", "count"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number condensa can know of a model: its good direction, what it measures, and whether a runtime must tell."""
+
+    better: Better
+    dimension: Dimension
+    on_hardware: bool = False
+
+
+METRIC_KINDS: Final[Mapping[str, Figure]] = {
+    "top1": Figure("higher", "fraction"),
+    "top5": Figure("higher", "fraction"),
+    "loss": Figure("lower", "number"),
+}
+LATER_METRIC_KINDS: Final = ("perplexity", "accuracy", "f1", "map")
+
+OBJECTIVES: Final[Mapping[str, Figure]] = {
+    "throughput": Figure("higher", "rate", on_hardware=True),
+    "latency.p50": Figure("lower", "time", on_hardware=True),
+    "latency.p90": Figure("lower", "time", on_hardware=True),
+    "latency.p99": Figure("lower", "time", on_hardware=True),
+    "latency.mean": Figure("lower", "time", on_hardware=True),
+    "macs": Figure("lower", "count"),
+    "params": Figure("lower", "count"),
+    "size.onnx": Figure("lower", "bytes"),
+}
+SHORT_OBJECTIVES: Final[Mapping[str, str]] = {"latency": "latency.p50"}
+LATER_OBJECTIVES: Final = ("size.packed", "size.weights", "size.engine", "memory.peak", "energy")
+
+IMPLIED_KNOB: Final = "sparsity"
+IMPLIED_RANGE: Final = (0.0, 0.95)
+DEFAULT_TARGET: Final = "cpu"
