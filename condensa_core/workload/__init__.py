@@ -1,0 +1,51 @@
+"""What is compressed and how it is judged: models, data, metrics, and the trained reference."""
+
+from condensa_core.workload.batches import Batches, TensorBatches
+from condensa_core.workload.datasets import DATASETS
+from condensa_core.workload.evaluation import Evaluation, agreement, device_of, evaluate, evaluating
+from condensa_core.workload.metrics import LOSS, METRICS, TOP1, TOP5, Metric, Score, metrics_named
+from condensa_core.workload.models import build_model, example_inputs
+from condensa_core.workload.python_reference import call_object, load_object
+from condensa_core.workload.reference_model import Reference, reference
+from condensa_core.workload.splits import SampleShape, Splits, known_shape, load_splits
+from condensa_core.workload.tasks import task_loss
+from condensa_core.workload.training import EpochRecord, TrainingPlan, train_reference, training_plan
+from condensa_core.workload.weights import load_weights, read_state
+from condensa_core.workload.zoo import ZOO, zoo_model
+
+__all__ = [
+    "DATASETS",
+    "LOSS",
+    "METRICS",
+    "TOP1",
+    "TOP5",
+    "ZOO",
+    "Batches",
+    "EpochRecord",
+    "Evaluation",
+    "Metric",
+    "Reference",
+    "SampleShape",
+    "Score",
+    "Splits",
+    "TensorBatches",
+    "TrainingPlan",
+    "agreement",
+    "build_model",
+    "call_object",
+    "device_of",
+    "evaluate",
+    "evaluating",
+    "example_inputs",
+    "known_shape",
+    "load_object",
+    "load_splits",
+    "load_weights",
+    "metrics_named",
+    "read_state",
+    "reference",
+    "task_loss",
+    "train_reference",
+    "training_plan",
+    "zoo_model",
+]

@@ -1,0 +1,78 @@
+"""A model judged on samples."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from condensa_core.errors import Diverged, WorkloadError
+from condensa_core.workload.batches import Batches
+from condensa_core.workload.metrics import Metric, Score
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores by metric name, and the class chosen for each sample, in order (n, int64, CPU)."""
+
+    scores: Mapping[str, Score]
+    predictions: Tensor | None
+
+
+def evaluate(module: nn.Module, batches: Batches, metrics: Sequence[Metric]) -> Evaluation:
+    """The metrics over one fixed pass of `batches`, on the module's device, in evaluation mode and without gradients.
+
+    The training flag of every submodule is left as it was. Diverged when an output is NaN or infinite; WorkloadError
+    when outputs are not one score per class.
+    """
+    values: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
+    predictions = []
+    device = device_of(module)
+    with evaluating(module), torch.inference_mode():
+        for position, (inputs, given) in enumerate(batches):
+            targets = given.to(device)
+            outputs = module(inputs.to(device))
+            _check(outputs, targets, position)
+            for metric in metrics:
+                values[metric.name].append(metric.values(outputs, targets).cpu())
+            predictions.append(outputs.argmax(1).cpu())
+    scores = {metric.name: Score.of(torch.cat(values[metric.name]), metric.better) for metric in metrics}
+    return Evaluation(scores, torch.cat(predictions))
+
+
+def agreement(a: Evaluation, b: Evaluation) -> Score:
+    """The fraction of samples for which two evaluations of the same samples chose the same class."""
+    if a.predictions is None or b.predictions is None or len(a.predictions) != len(b.predictions):
+        raise WorkloadError("agreement needs two evaluations of the same samples")
+    return Score.of((a.predictions == b.predictions).double(), "higher")
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """The device of the module's first parameter or buffer; the CPU where it has none."""
+    first = next(iter([*module.parameters(), *module.buffers()]), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; afterwards every submodule has the training flag it had before."""
+    flags = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in flags:
+            part.training = training
+
+
+def _check(outputs: Tensor, targets: Tensor, position: int) -> None:
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(targets):
+        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        raise WorkloadError(f"the model gives {found} for {len(targets)} samples, expected one score per class")
+    if int(targets.max()) >= outputs.shape[1]:
+        raise WorkloadError(f"the data holds class {int(targets.max())}, the model knows {outputs.shape[1]} classes")
+    if not bool(outputs.isfinite().all()):
+        raise Diverged(f"the model's outputs are not finite (batch {position})")

@@ -1,0 +1,102 @@
+"""The model that a run compresses: with the weights the recipe names, or trained once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import torch
+from torch import nn
+
+from condensa_core.errors import WorkloadError
+from condensa_core.progress import Listener, Note, silent
+from condensa_core.randomness import Seed
+from condensa_core.workload.python_reference import source_digest
+from condensa_core.workload.reference_cache import read_entry, state_digest, write_entry
+from condensa_core.workload.splits import Splits
+from condensa_core.workload.tasks import task_loss
+from condensa_core.workload.training import EpochRecord, TrainingPlan, fit, training_plan
+from condensa_core.workload.weights import load_weights, put_state
+
+if TYPE_CHECKING:
+    from condensa_core.recipe import ModelSpec, Recipe
+
+# To be raised when training.py, or what it calls, would give other weights for the same settings.
+TRAINING_VERSION: Final = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A ready model and where its weights came from.
+
+    `sha256` is that of the weights file, or a content hash of the trained state_dict. `history` is empty for weights
+    from a file.
+    """
+
+    module: nn.Module
+    source: Literal["weights", "trained", "cached"]
+    sha256: str
+    history: tuple[EpochRecord, ...] = ()
+
+
+def reference(
+    recipe: Recipe,
+    splits: Splits,
+    module: nn.Module,
+    *,
+    seed: Seed,
+    cache_dir: Path,
+    listener: Listener = silent,
+    device: torch.device | str | None = None,
+) -> Reference:
+    """`module`, as `build_model` gave it, with the weights to start from, in place, on `device`.
+
+    Weights that the recipe names are loaded; then nothing is trained, unless the recipe also asks for it under
+    `reference.train`. Without weights the model is trained, or taken from `cache_dir` when the same model, data,
+    settings and seed were trained before. A damaged cache entry is reported as a Note and trained anew.
+    """
+    module.to("cpu" if device is None else device)
+    train = None if recipe.reference is None else recipe.reference.train
+    if recipe.model.weights is not None:
+        digest = load_weights(module, recipe.model, recipe.directory)
+        if train is None:
+            return Reference(module, "weights", digest)
+    plan = training_plan(train, splits, module)
+    key = _key(recipe.model, recipe.directory, recipe.task, module, splits, plan, seed)
+    entry = cache_dir / f"{key}.safetensors"
+    if entry.exists():
+        try:
+            state, history = read_entry(entry)
+            put_state(module, state, entry.name)
+        except WorkloadError as err:
+            listener(Note(f"cached reference ignored: {err.message}; training it again", level="warning"))
+        else:
+            return Reference(module, "cached", state_digest(state), history)
+    history = fit(module, splits, plan, task_loss(recipe.task), seed=seed, listener=listener, device=device)
+    write_entry(entry, module.state_dict(), history)
+    return Reference(module, "trained", state_digest(module.state_dict()), history)
+
+
+def _key(
+    model: ModelSpec, directory: Path, task: str, module: nn.Module, splits: Splits, plan: TrainingPlan, seed: Seed
+) -> str:
+    """A hash of all that decides the trained weights.
+
+    The initial weights stand for widths and initialisation, the printed module for strides and the like, and the
+    source file for what a user's forward method does.
+    """
+    decided: dict[str, Any] = {
+        "version": TRAINING_VERSION,
+        "model": model.builtin or model.python,
+        "source": None if model.python is None else source_digest(model.python, directory),
+        "module": str(module),
+        "initial": state_digest(module.state_dict()),
+        "data": splits.fingerprint,
+        "plan": asdict(plan),
+        "task": task,
+        "seed": seed.root,
+    }
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()

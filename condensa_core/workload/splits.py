@@ -1,0 +1,188 @@
+"""The samples a run works with: train to learn from, val to steer by, test to read once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from condensa_core.errors import WorkloadError
+from condensa_core.randomness import Seed
+from condensa_core.workload.augmentation import Augmentation, augmentation_named
+from condensa_core.workload.batches import Batches, Standardise, TensorBatches
+from condensa_core.workload.datasets import (
+    DataOptions,
+    DataSource,
+    ImageSet,
+    Labelled,
+    data_options,
+    dataset_named,
+)
+from condensa_core.workload.digest import content_digest
+from condensa_core.workload.own_data import classes_of, digest_of, own_batches
+from condensa_core.workload.partition import stratified_holdout
+
+if TYPE_CHECKING:
+    from condensa_core.recipe import DataSpec
+
+_READING_ELEMENTS = 2**22  # of one batch that is only read: 512 images of 28 x 28, 27 of 3 x 224 x 224
+_READING_BATCH = 512
+
+
+@dataclass(frozen=True)
+class SampleShape:
+    """What a model must fit: how many classes, and the shape of one input without the batch."""
+
+    classes: int
+    input_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Fixed, disjoint splits. `calib` is None unless the recipe names it.
+
+    `fingerprint` is a SHA-256 over what training and judging see: samples, split, preparation, augmentation.
+    `epochs` is how long a reference should train on this data.
+    """
+
+    train: Batches
+    val: Batches
+    test: Batches | None
+    calib: Batches | None
+    classes: int
+    input_shape: tuple[int, ...]
+    fingerprint: str
+    epochs: int
+
+
+def load_splits(data: DataSpec, *, seed: Seed, directory: Path, allow_python: bool = True) -> Splits:
+    """The splits a recipe's `data:` describes; paths are relative to `directory`.
+
+    Built-in data: `val` is cut from the training part, stratified by class, as `seed` decides, unless it is published
+    (image-folder may bring its own). `test` is the published test part; digits have none, so a fifth of them is set
+    apart in the same way for every recipe and seed. Images are standardised per channel by the figures of `train`
+    after the cut, without its augmentation.
+    Own data (`train: {python: ...}`) is used as it comes. WorkloadError for whatever does not fit.
+    """
+    if data.builtin is None:
+        return _own_splits(data, seed, directory, allow_python)
+    source = dataset_named(data.builtin)
+    options = data_options(source.name, data.options, source.takes)
+    return _builtin_splits(source, options, source.load(options, directory), seed)
+
+
+def known_shape(data: DataSpec) -> SampleShape | None:
+    """Classes and input shape of built-in data whose files need not be at hand to know; None for all other data."""
+    source = None if data.builtin is None else dataset_named(data.builtin)
+    return None if source is None or source.shape is None else SampleShape(*source.shape)
+
+
+def _builtin_splits(source: DataSource, options: DataOptions, images: ImageSet, seed: Seed) -> Splits:
+    name = options.augment or source.augment
+    augmentation = augmentation_named(name)
+    train, val = images.train, images.val
+    if val is None:
+        train, val = _cut(train, _held_count(source, options, len(train.targets)), seed)
+    elif options.val_fraction is not None or options.val_count is not None:
+        raise WorkloadError(f"data set {source.name!r} brings its own val part", hint="drop val_fraction and val_count")
+    if int(train.targets.max()) >= images.classes:
+        raise WorkloadError(f"data set {source.name!r} holds class {int(train.targets.max())} of {images.classes}")
+    train, val = _limited(train, options.limit), _limited(val, options.limit)
+    test = None if images.test is None else _limited(images.test, options.limit)
+    prepare = Standardise.fitted(train.images)
+    batch = options.batch or source.batch
+    return Splits(
+        train=_training(train, batch, seed, augmentation, prepare),
+        val=_reading(val, batch, prepare),
+        test=None if test is None else _reading(test, batch, prepare),
+        calib=None,
+        classes=images.classes,
+        input_shape=tuple(train.images.shape[1:]),
+        fingerprint=_fingerprint([train, val, test], name),
+        epochs=source.epochs,
+    )
+
+
+def _held_count(source: DataSource, options: DataOptions, n: int) -> int:
+    if options.val_count is not None:
+        return options.val_count
+    return max(1, round(n * (options.val_fraction or source.val_fraction)))
+
+
+def _cut(part: Labelled, held: int, seed: Seed) -> tuple[Labelled, Labelled]:
+    kept, cut = stratified_holdout(part.targets, held, seed.torch_generator("workload", "val"))
+    return Labelled(part.images[kept], part.targets[kept]), Labelled(part.images[cut], part.targets[cut])
+
+
+def _limited(part: Labelled, limit: int | None) -> Labelled:
+    return part if limit is None else Labelled(part.images[:limit], part.targets[:limit])
+
+
+def _training(
+    part: Labelled, batch: int, seed: Seed, augmentation: Augmentation | None, prepare: Standardise
+) -> TensorBatches:
+    return TensorBatches(
+        part.images,
+        part.targets,
+        batch,
+        seed=seed.child("workload", "train"),
+        training=True,
+        augmentation=augmentation,
+        prepare=prepare,
+    )
+
+
+def _reading(part: Labelled, batch: int, prepare: Standardise) -> TensorBatches:
+    affordable = _READING_ELEMENTS // max(1, part.images[0].numel())
+    return TensorBatches(part.images, part.targets, max(batch, min(_READING_BATCH, affordable)), prepare=prepare)
+
+
+def _fingerprint(parts: Sequence[Labelled | None], augmentation: str) -> str:
+    named = [
+        (f"{position}.{name}", tensor)
+        for position, part in enumerate(parts)
+        if part is not None
+        for name, tensor in (("images", part.images), ("targets", part.targets))
+    ]
+    return hashlib.sha256(f"{augmentation}:{content_digest(named)}".encode()).hexdigest()
+
+
+def _own_splits(data: DataSpec, seed: Seed, directory: Path, allow_python: bool) -> Splits:
+    sources: Mapping[str, Any] = {name: getattr(data, name) for name in ("train", "val", "test", "calib")}
+    for name in ("train", "val"):
+        if sources[name] is None:
+            raise WorkloadError(f"data has no {name!r} part", hint="name a built-in data set, or both train and val")
+    parts = {
+        name: own_batches(
+            source,
+            name=f"data.{name}",
+            training=name == "train",
+            seed=seed.child("workload", name),
+            directory=directory,
+            allow_python=allow_python,
+        )
+        for name, source in sources.items()
+        if source is not None
+    }
+    shapes = {name: tuple(next(iter(part))[0].shape[1:]) for name, part in parts.items()}
+    for name, shape in shapes.items():
+        if shape != shapes["train"]:
+            raise WorkloadError(f"data.{name} gives inputs of shape {shape}, data.train of {shapes['train']}")
+    fingerprint = hashlib.sha256("".join(f"{name}:{digest_of(part)};" for name, part in parts.items()).encode())
+    return Splits(
+        train=parts["train"],
+        val=parts["val"],
+        test=parts.get("test"),
+        calib=parts.get("calib"),
+        classes=max(classes_of(part) for part in parts.values()),
+        input_shape=shapes["train"],
+        fingerprint=fingerprint.hexdigest(),
+        epochs=_own_epochs(parts["train"].count),
+    )
+
+
+def _own_epochs(count: int) -> int:
+    """About 600,000 samples seen, within 10..30 epochs: a guess for data nobody has trained on before."""
+    return min(30, max(10, round(600_000 / count)))
