@@ -51,7 +51,7 @@ def check(
         write(github_annotations(problems))
     else:
         if problems:
-            show(Text("\n\n").join(drawn_problem(problem) for problem in problems))
+            show(Text("\n\n").join(drawn_problem(problem) for problem in problems), "")
         if not quiet:
             show(_summary(len(recipes), len(errors), len(problems) - len(errors)))
     return code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import typer
 
 from condensa_core import __version__
-from condensa_core.errors import CondensaError
+from condensa_core.errors import CondensaError, Interrupted, RunFailed
 
 
 def save_traceback(error: BaseException, directory: Path | None) -> Path | None:
@@ -53,13 +54,34 @@ class Crash(Exception):
 
 
 @contextmanager
-def crashes_into(directory: Path | None) -> Iterator[None]:
-    """Unexpected exceptions of the block leave as `Crash`; refusals and exits pass unchanged."""
+def runs_under(root: Path) -> Iterator[None]:
+    """What leaves the block names the run directory that this process made at or under `root`, if it came so far.
+
+    A failure or an interruption says how to continue; an unexpected exception leaves as `Crash`.
+    """
     try:
         yield
+    except (RunFailed, Interrupted) as error:
+        directory = _directory_of_this_process(root)
+        if directory is not None and error.hint is None:
+            error.hint = f"continue with: condensa resume {shlex.quote(str(directory))}"
+        raise
     except (CondensaError, typer.Exit, typer.Abort):
         raise
-    except Exception as err:
+    except Exception as error:
+        directory = _directory_of_this_process(root)
         if directory is None:
             raise
-        raise Crash(directory) from err
+        raise Crash(directory) from error
+
+
+def _directory_of_this_process(root: Path) -> Path | None:
+    """The run directory whose lock file names this process: root itself, or the newest root/<name>/<utc>-<hash6>."""
+    found: list[tuple[float, Path]] = []
+    for lock in (*root.glob(".lock"), *root.glob("*/*/.lock")):
+        try:
+            if lock.read_text(encoding="utf-8").strip() == str(os.getpid()):
+                found.append((lock.stat().st_mtime, lock.parent))
+        except (OSError, UnicodeDecodeError):
+            continue
+    return max(found)[1] if found else None

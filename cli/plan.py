@@ -39,7 +39,7 @@ def plan(
         head = {"schema": "condensa.plan/1", "status": "ok", "exit_code": exit_codes.OK, "reasons": []}
         show_json(head | document)
         return exit_codes.OK
-    say(*(drawn_problem(problem) for problem in report.problems))
+    say(*(drawn_problem(problem) for problem in dict.fromkeys([*declared.problems, *report.problems])))
     show(_headline(document), drawn(_rules(document)), *_remarks(document, verbose=verbose))
     return exit_codes.OK
 

@@ -11,7 +11,10 @@ from rich.text import Text
 
 from condensa_core.errors import CondensaError, Place, Problem, RecipeError
 
+from .exit_codes import FAILED, INTERRUPTED
+
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
+_STATUS = {FAILED: "failed", INTERRUPTED: "interrupted"}
 
 
 def drawn_problem(problem: Problem) -> Text:
@@ -64,7 +67,7 @@ def error_json(error: CondensaError) -> dict[str, Any]:
     reasons = [f"{p.place}: {p.message}" for p in problems if p.severity == "error"] or [error.message]
     return {
         "schema": "condensa.error/1",
-        "status": "error",
+        "status": _STATUS.get(error.exit_code, "error"),
         "exit_code": error.exit_code,
         "reasons": reasons,
         "error": type(error).__name__,

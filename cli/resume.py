@@ -9,7 +9,7 @@ import typer
 
 from condensa_core.errors import UsageError
 
-from .crash import crashes_into
+from .crash import runs_under
 from .options import Json, NoPython, Quiet, Verbose
 from .report import show_outcome
 from .working import working
@@ -31,7 +31,7 @@ def resume(
 
     from condensa_core import flow
 
-    with crashes_into(run_dir), working(quiet=quiet, verbose=verbose) as listener:
+    with runs_under(run_dir), working(quiet=quiet, verbose=verbose) as listener:
         outcome = flow.resume(run_dir, allow_python=not no_python, listener=listener)
     show_outcome(outcome, as_json=as_json, verbose=verbose, long=False)
     return outcome.exit_code

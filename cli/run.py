@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .crash import crashes_into
+from .console import say
+from .crash import runs_under
 from .options import Json, NoPython, Quiet, RecipePath, Seed, Verbose
+from .problems import drawn_problem
 from .report import show_outcome
 from .working import working
 
@@ -21,7 +23,9 @@ def run(
     recipe: RecipePath,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="The run directory [default: made anew by the recipe's output.dir]."),
+        typer.Option(
+            "--out", metavar="DIR", help="Where run directories are made, instead of the recipe's output.dir."
+        ),
     ] = None,
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="At most this many L-C runs.")] = None,
     seed: Seed = None,
@@ -37,10 +41,11 @@ def run(
     from condensa_core.recipe import read_recipe
 
     declared = _with_overrides(read_recipe(recipe), trials=trials, seed=seed)
+    say(*(drawn_problem(problem) for problem in declared.problems))
 
     from condensa_core import flow  # loads torch: only for recipes that read well
 
-    with crashes_into(out), working(quiet=quiet, verbose=verbose) as listener:
+    with runs_under(out or Path(declared.output.dir)), working(quiet=quiet, verbose=verbose) as listener:
         outcome = flow.run(
             declared, out=out, allow_python=not no_python, listener=listener, command=["condensa", *sys.argv[1:]]
         )
