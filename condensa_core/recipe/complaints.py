@@ -68,8 +68,6 @@ def problem_from(error: ErrorDetails, document: Document) -> Problem:
     if kind in _LIMITS:
         key, words = _LIMITS[kind]
         return Problem("E106", f"'{name}' must be {words} {context[key]:g}, not {value}", place, (), path)
-    if kind == "too_short" and not value:
-        return Problem("E106", f"'{name}' is empty", place, (), path)
     if kind in ("too_short", "too_long"):
         count = context.get("min_length", context.get("max_length"))
         return Problem("E103", f"'{name}' must have {count} values, not {len(value)}", place, (), path)

@@ -45,8 +45,8 @@ class Document:
     problems: tuple[Problem, ...] = ()
     broken: frozenset[KeyPath] = frozenset()
 
-    def place(self, path: KeyPath, *, on_key: bool = False) -> Place:
-        """Where `path` stands, or the nearest part of the document that encloses it.
+    def locate(self, path: KeyPath) -> KeyPath:
+        """The path as the document has it, or that of the nearest part that encloses it.
 
         Positions in a list are skipped where the file holds one value instead of a list of one (`match: conv1`).
         """
@@ -57,6 +57,11 @@ class Document:
                 there = deeper
             elif not isinstance(step, int):
                 break
+        return there
+
+    def place(self, path: KeyPath, *, on_key: bool = False) -> Place:
+        """Where the value at `path` (or its key) stands, or what encloses it."""
+        there = self.locate(path)
         if on_key and there in self.keys:
             return self.keys[there]
         return self.values[there]
@@ -159,7 +164,7 @@ class _Reader:
                     safe = self._without_alias(event) and safe
                     tag = getattr(event, "tag", None)
                     if tag is not None:
-                        self.tagged.add(event.start_mark.index)
+                        self.tagged.add(self._mark(event).index)
                         advice = "recipes are plain data; name Python code with 'python: file.py:object'"
                         written = tag.replace("tag:yaml.org,2002:", "!!")
                         self._report("E002", f"YAML tag '{written}' is not allowed", self._start(event), advice)
@@ -244,13 +249,14 @@ class _Reader:
         return self._at(len(before) - 1, len(before[-1]), width)
 
     def _start(self, event: yaml.Event, width: int = 1) -> Place:
-        return self._at(event.start_mark.line, event.start_mark.column, width)
+        mark = self._mark(event)
+        return self._at(mark.line, mark.column, width)
 
     @staticmethod
-    def _mark(node: yaml.Node) -> Any:
-        """Where a node starts; composed from a text, every node has a mark."""
-        assert node.start_mark is not None
-        return node.start_mark
+    def _mark(part: yaml.Node | yaml.Event) -> Any:
+        """Where a node or event starts: read from a text, each has a mark."""
+        assert part.start_mark is not None
+        return part.start_mark
 
     def _span(self, node: yaml.Node) -> Place:
         """From the first character of a scalar to its last on that line; one character for mappings and lists."""

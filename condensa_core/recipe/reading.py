@@ -78,7 +78,7 @@ def _checked(document: Document, default_name: str) -> tuple[Recipe | None, tupl
     except ValidationError as error:
         problems += _without_echoes((problem_from(e, document) for e in error.errors(include_url=False)), document)
     problems += CrossChecks(document, context["sections"], references).problems()
-    problems = _without_cascades(problems, document.broken | references.broken)
+    problems = _without_cascades(problems, document, document.broken | frozenset(references.broken))
     if recipe is None or any(problem.severity == "error" for problem in problems):
         return None, _in_file_order(problems)
     return _completed(recipe), _in_file_order(problems)
@@ -114,30 +114,25 @@ def _without_echoes(problems: Iterable[Problem], document: Document) -> Iterable
     return [p for p in problems if not (p.code == "E102" and len(p.key_path) == 1 and p.key_path[0] in meant)]
 
 
-def _without_cascades(problems: Iterable[Problem], broken: Iterable[KeyPath]) -> list[Problem]:
-    """One error for each value, the first found; nothing below or about a value that was already refused."""
-    broken, kept, seen = set(broken), [], set()
+def _without_cascades(problems: Iterable[Problem], document: Document, broken: frozenset[KeyPath]) -> list[Problem]:
+    """One error for each value, the first found; nothing about a value that was already refused, or below it."""
+    kept, seen = [], set()
     for problem in problems:
-        path = problem.place.line, problem.place.column, problem.key_path, problem.severity
-        follows = problem.severity == "error" and any(
-            stem in broken for stem in _stems(problem.key_path, document_level=problem.code in _FIRST_HAND)
+        there = document.locate(problem.key_path)
+        follows = (
+            problem.severity == "error"
+            and problem.code not in _FIRST_HAND
+            and any(there[:size] in broken for size in range(len(there) + 1))
         )
-        if path not in seen and not follows:
-            seen.add(path)
+        mark = problem.place.line, problem.place.column, problem.key_path, problem.severity
+        if mark not in seen and not follows:
+            seen.add(mark)
             kept.append(problem)
     return kept
 
 
-# Codes that state the first refusal itself, and so are never a consequence of it.
+# Codes that state a refusal of the value itself, and so are never its consequence.
 _FIRST_HAND: Final = frozenset({"E002", "E003", "E007", "E301", "E302", "E303", "E304"})
-
-
-def _stems(path: KeyPath, *, document_level: bool) -> list[KeyPath]:
-    """The path and all that encloses it, also with list positions left out (`match: x` is a list of one)."""
-    if document_level:
-        return []
-    short = tuple(step for step in path if not isinstance(step, int))
-    return [path[:size] for size in range(len(path) + 1)] + [short[:size] for size in range(len(short) + 1)]
 
 
 def _in_file_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

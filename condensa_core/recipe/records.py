@@ -453,6 +453,12 @@ class OutputSpec(Record):
         return value
 
 
+def _not_empty(rules: tuple[RuleSpec, ...]) -> tuple[RuleSpec, ...]:
+    if not rules:
+        raise refusal("E106", "'layers' is empty", "write at least one rule: match and scheme")
+    return rules
+
+
 class Recipe(Record):
     """A whole recipe, checked. Two recipes are equal when their values are, wherever they were read from."""
 
@@ -470,7 +476,7 @@ class Recipe(Record):
     metrics: dict[str, MetricSpec] = Field(default_factory=dict)
     targets: dict[str, TargetSpec] = Field(default_factory=dict)
     keep: tuple[KeepSpec, ...] = ()
-    layers: Annotated[tuple[RuleSpec, ...], Field(min_length=1)]
+    layers: Annotated[tuple[RuleSpec, ...], AfterValidator(_not_empty)]
     compress: CompressSpec = CompressSpec()
     constraint: ConstraintSpec
     objective: ObjectiveSpec

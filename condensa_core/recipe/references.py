@@ -7,7 +7,7 @@ from typing import Any
 
 from condensa_core.errors import Problem
 from condensa_core.recipe.document import Document, KeyPath
-from condensa_core.recipe.expressions import FORMULA, REFERENCE, Expression, Ref
+from condensa_core.recipe.expressions import FORMULA, NAME, REFERENCE, Expression, Ref
 from condensa_core.recipe.refusals import near
 
 # Prose and definitions, where a dollar sign is a dollar sign.
@@ -22,7 +22,7 @@ class References:
         self.vars = _section(document.data, "vars")
         self.knobs = _section(document.data, "knobs")
         self.used: set[str] = set()
-        self.guessed: set[str] = set()  # knobs that a misspelling probably meant
+        self.guessed: set[str] = set()  # knobs that a mistake probably meant
         self.problems: list[Problem] = []
         self.broken: set[KeyPath] = set()
         for name, value in self.vars.items():
@@ -56,6 +56,7 @@ class References:
         try:
             expression = Expression.parse(text)
         except ValueError as error:
+            self.guessed.update(NAME.findall(text))
             self._report(path, "E302", f"'{written[:60]}' is not a valid expression", str(error))
             return written
         constants = {name: self.vars[name] for name in expression.names if name in self.vars}

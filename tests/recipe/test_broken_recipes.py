@@ -1,0 +1,400 @@
+"""Every mistake a recipe's author can make, with the place, sentence and advice it deserves."""
+
+import pytest
+
+from condensa_core.recipe import check_recipe
+
+SOUND = """\
+condensa: 1
+name: digits
+seed: 1
+
+vars:
+  low: 0.1
+knobs:
+  early: {range: [0.0, 0.7]}
+
+model: {builtin: small-cnn}
+data: {builtin: digits}
+
+targets:
+  box: {batch: 64}
+
+keep: [conv1]
+
+layers:
+  - match: [layer1.**]
+    type: Conv2d
+    scheme: {filter: {sparsity: $early, criterion: l2, align: 8}}
+
+constraint: {metric: top1, max_drop: 2%}
+objective: {maximize: throughput, on: box}
+
+search: {method: level-set, trials: 8, timeout: 12h}
+
+gates:
+  - {metric: throughput, at_least: 1.5x}
+"""
+
+# name -> edits of SOUND (old, new), then what must be said: 'line:column CODE message' and lines of help ('= ...').
+BROKEN = {
+    "version": (
+        [("condensa: 1", "condensa: 2")],
+        "1:11 E011 recipe format 2 is not known; this condensa reads format 1 = write condensa: 1",
+    ),
+    "version as text": (
+        [("condensa: 1", 'condensa: "1"')],
+        "1:11 E011 recipe format 1 is not known; this condensa reads format 1 = write condensa: 1",
+    ),
+    "no version": (
+        [("condensa: 1\n", "")],
+        "1:1 E010 missing 'condensa: 1' (the recipe format version) = write 'condensa: 1' on the first line",
+    ),
+    "misspelt section": (
+        [("objective:", "objektive:")],
+        "24:1 E101 unknown key 'objektive' in the recipe = did you mean 'objective'?",
+    ),
+    "missing section": (
+        [("objective: {maximize: throughput, on: box}\n", "")],
+        "1:1 E102 missing required section 'objective'",
+    ),
+    "misspelt knob": (
+        [("$early", "$erly")],
+        "21:33 E301 '$erly' is not a knob or a var = did you mean 'early'?",
+    ),
+    "unknown scheme": (
+        [("filter:", "fliter:")],
+        "21:14 E220 unknown scheme 'fliter' = did you mean 'filter'?",
+    ),
+    "percent as sparsity": (
+        [("$early", "70")],
+        "8:3 W301 knob 'early' is never used, so the search would vary nothing with it",
+        "21:33 E222 sparsity 70 is outside [0, 1) = write 0.7 for 70%",
+    ),
+    "percent sign on a sparsity": (
+        [("$early", "$(early)"), ("align: 8", "align: 8, sparsty: 70%")],
+        "21:68 E221 unknown key 'sparsty' in scheme 'filter' = did you mean 'sparsity'?",
+    ),
+    "sparsity in percent": (
+        [("sparsity: $early", "sparsity: 70%"), ("knobs:\n  early: {range: [0.0, 0.7]}\n", "")],
+        "19:33 E103 'sparsity' must be a number or a knob, not the text '70%' = write 0.7 for 70%",
+    ),
+    "density": (
+        [("sparsity: $early", "density: 0.3")],
+        "8:3 W301 knob 'early' is never used, so the search would vary nothing with it",
+        "21:23 E221 unknown key 'density' in scheme 'filter'"
+        " = write the fraction removed instead: sparsity = 1 - density",
+    ),
+    "no unit": (
+        [("max_drop: 2%", "max_drop: 2")],
+        "23:38 E402 max_drop '2' has no unit = '2pp' is 2 percentage points below the reference,"
+        " '2%' is 2 percent of the reference",
+    ),
+    "unknown unit": (
+        [("max_drop: 2%", "max_drop: 2PP")],
+        "23:38 E405 unit 'PP' is not known = did you mean '2pp'?",
+    ),
+    "undeclared target": (
+        [("on: box", "on: bax")],
+        "24:39 E240 target 'bax' is not declared = did you mean 'box'?",
+    ),
+    "wrong direction": (
+        [("maximize:", "minimize:")],
+        "24:13 E412 'minimize throughput' makes the model worse = write maximize: throughput",
+    ),
+    "star": (
+        [("[layer1.**]", "*.conv1")],
+        "19:12 E001 not valid YAML: expected alphabetic or numeric character, but found '.'"
+        " = a value that starts with '*' must be quoted: \"*.conv1\"",
+    ),
+    "alias": (
+        [("[layer1.**]", "*conv")],
+        "19:12 E005 YAML alias '*conv' is not allowed = a value that starts with '*' must be quoted: \"*conv\"",
+    ),
+    "anchor": (
+        [("[0.0, 0.7]", "&r [0.0, 0.7]")],
+        "8:18 E005 YAML anchor '&r' is not allowed"
+        " = write the value out, or give it a name under 'vars' and use it as $NAME",
+    ),
+    "duplicate key": (
+        [("keep: [conv1]", "seed: 2")],
+        "16:1 E003 key 'seed' is given twice; YAML would silently keep one of them = it stands first on line 3",
+    ),
+    "criterion": (
+        [("criterion: l2", "criterion: l22")],
+        "21:52 E223 unknown criterion 'l22' = did you mean 'l2'?",
+    ),
+    "criterion to come": (
+        [("criterion: l2", "criterion: synflow")],
+        "21:52 E110 criterion 'synflow' is not available in this version = available: l2, l1, max, mean",
+    ),
+    "regular expression": (
+        [("[layer1.**]", '["re:layer1.(conv"]')],
+        "19:24 E202 bad regular expression: missing ), unterminated subpattern",
+    ),
+    "regular expression without quotes": (
+        [("[layer1.**]", "re:layer1.(conv")],
+        "19:22 E202 bad regular expression: missing ), unterminated subpattern",
+    ),
+    "metric": (
+        [("metric: top1", "metric: top-1")],
+        "23:22 E401 metric 'top-1' is not known = did you mean 'top1'?",
+    ),
+    "direction of a bound": (
+        [("metric: top1", "metric: loss")],
+        "23:28 E403 'loss' is better when lower, so limit its rise = write max_rise",
+    ),
+    "floor of a cost": (
+        [("metric: throughput, at_least: 1.5x", "metric: latency.p99, at_least: 5ms")],
+        "29:27 E403 'latency.p99' is better when lower, so limit it from above = write at_most",
+    ),
+    "pattern": (
+        [("filter: {sparsity: $early, criterion: l2, align: 8}", "prune: {sparsity: $early, pattern: unstructurd}")],
+        "21:49 E225 pattern 'unstructurd' is neither N:M nor declared under 'patterns' = did you mean 'unstructured'?",
+    ),
+    "pattern as a number": (
+        [("filter: {sparsity: $early, criterion: l2, align: 8}", "prune: {sparsity: $early, pattern: 124}")],
+        "21:49 E224 pattern 124 is a number = write N:M, such as 2:4",
+    ),
+    "pattern to come": (
+        [("filter: {sparsity: $early, criterion: l2, align: 8}", "prune: {sparsity: $early, pattern: 2:4}")],
+        "21:49 E110 pattern '2:4' is not available in this version = available: unstructured",
+    ),
+    "several targets": (
+        [("  box: {batch: 64}", "  box: {batch: 64}\n  pi: {}"), (", on: box", "")],
+        "25:23 E413 'throughput' is measured on hardware: say where with 'on: <target>' = targets: box, pi",
+        "30:5 E413 'throughput' is measured on hardware: say where with 'on: <target>' = targets: box, pi",
+    ),
+    "tag": (
+        [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "!Filter {sparsity: $early}")],
+        "8:3 W301 knob 'early' is never used, so the search would vary nothing with it",
+        "21:13 E002 YAML tag '!Filter' is not allowed"
+        " = recipes are plain data; name Python code with 'python: file.py:object'",
+    ),
+    "python tag": (
+        [("seed: 1", "seed: !!python/object/apply:os.getcwd []")],
+        "3:7 E002 YAML tag '!!python/object/apply:os.getcwd' is not allowed"
+        " = recipes are plain data; name Python code with 'python: file.py:object'",
+    ),
+    "order": (
+        [
+            (
+                "{filter: {sparsity: $early, criterion: l2, align: 8}}",
+                "\n      - quantize: {dtype: fp16}\n      - prune: {sparsity: $early}",
+            )
+        ],
+        "22:9 E230 quantize must come last in a composed scheme: pruning after it would undo the grid",
+    ),
+    "pair": (
+        [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "[filter: {sparsity: $early}, neuron: {}]")],
+        "21:42 E231 'filter' and 'neuron' cannot be combined on the same weights"
+        " = 'structure' is filters and neurons together",
+    ),
+    "scheme of two keys": (
+        [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "{filter: {sparsity: $early}, quantize: {}}")],
+        "21:13 E206 a scheme is one key with its settings, such as 'filter: {sparsity: 0.5}', not 2 keys"
+        " = to apply several to the same weights, write a list",
+    ),
+    "scheme as a word": (
+        [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "filter"), ("  early: {range: [0.0, 0.7]}\n", "")],
+        "7:1 E103 'knobs' must be a mapping of keys, not nothing",
+        "20:13 E206 a scheme is one key with its settings, such as 'filter: {sparsity: 0.5}', not the text 'filter'",
+    ),
+    "many": (
+        [("criterion: l2", "criterion: l22"), ("2%", "2"), ("on: box", "on: bx"), ("trials: 8", "trials: 24 runs")],
+        "21:52 E223 unknown criterion 'l22' = did you mean 'l2'?",
+        "23:38 E402 max_drop '2' has no unit = '2pp' is 2 percentage points below the reference,"
+        " '2%' is 2 percent of the reference",
+        "24:39 E240 target 'bx' is not declared = did you mean 'box'?",
+        "26:37 E103 'trials' must be a whole number, not the text '24 runs'",
+    ),
+    "merge conflict": (
+        [("seed: 1\n", "<<<<<<< HEAD\nseed: 1\n=======\nseed: 2\n>>>>>>> other\n")],
+        "3:1 E004 this file has unresolved merge conflicts"
+        " = keep one side, and delete the lines that start with <<<<<<<, ======= and >>>>>>>",
+    ),
+    "no match": (
+        [("  - match: [layer1.**]\n    type: Conv2d\n", "  - type: Conv2d\n")],
+        "19:5 E201 layers[0] has no 'match'",
+    ),
+    "no scheme": (
+        [("    scheme: {filter: {sparsity: $early, criterion: l2, align: 8}}\n", "")],
+        "8:3 W301 knob 'early' is never used, so the search would vary nothing with it",
+        "19:5 E205 layers[0] has no 'scheme'",
+    ),
+    "expression": (
+        [("$early", "$(early *)")],
+        "21:33 E302 '$(early *)' is not a valid expression = not arithmetic",
+    ),
+    "call in an expression": (
+        [("$early", "$(exit(early))")],
+        "21:33 E302 '$(exit(early))' is not a valid expression"
+        " = only numbers, names, + - * / and ( ) may stand in $( )",
+    ),
+    "knob without a range": (
+        [("{range: [0.0, 0.7]}", "{step: 0.1}")],
+        "8:10 E310 knob 'early' needs 'range: [low, high]' or 'choices: [..]'",
+    ),
+    "empty range": (
+        [("[0.0, 0.7]", "[0.7, 0.0]")],
+        "8:18 E311 knob 'early' has an empty range [0.7, 0]",
+    ),
+    "range of three": (
+        [("[0.0, 0.7]", "[0.0, 0.1, 0.7]")],
+        "8:18 E103 'range' must have 2 values, not 3",
+    ),
+    "knob beyond the setting": (
+        [("[0.0, 0.7]", "[0.0, 1.0]")],
+        "21:33 E312 knob 'early' can be 1, but here sparsity 1 is outside [0, 1)",
+    ),
+    "expression beyond the setting": (
+        [("$early", "$(early - $low)".replace("$low", "low"))],
+        "21:33 E312 knob 'early' can be 0, but here sparsity -0.1 is outside [0, 1)",
+    ),
+    "no objective": (
+        [("{maximize: throughput, on: box}", "{on: box}")],
+        "24:12 E410 an objective needs exactly one of 'maximize' and 'minimize'",
+    ),
+    "unknown objective": (
+        [("maximize: throughput", "maximize: thoughput")],
+        "24:23 E411 objective 'thoughput' is not known = did you mean 'throughput'?",
+    ),
+    "objective to come": (
+        [("maximize: throughput", "minimize: size.packed")],
+        "24:23 E110 objective 'size.packed' is not available in this version"
+        " = available: throughput, latency.p50, latency.p90, latency.p99, latency.mean, macs, params, size.onnx",
+    ),
+    "scheme to come": (
+        [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "{lowrank: {rank: $early}}")],
+        "21:14 E110 scheme 'lowrank' is not available in this version"
+        " = available: filter, neuron, structure, prune, quantize",
+    ),
+    "section to come": (
+        [("keep: [conv1]", "extends: other.yaml")],
+        "16:1 E110 key 'extends' is not available in this version = available: condensa, name, description, seed, vars,"
+        " knobs, model, task, data, reference, metrics, targets, keep, layers, compress, constraint, objective, search,"
+        " gates, output",
+    ),
+    "backend to come": (
+        [("{batch: 64}", "{backend: tensorrt}")],
+        "14:18 E110 backend 'tensorrt' is not available in this version = available: onnxruntime",
+    ),
+    "two knobs": (
+        [
+            ("  early: {range: [0.0, 0.7]}", "  early: {range: [0.0, 0.7]}\n  late: {range: [0.0, 0.9]}"),
+            (
+                "criterion: l2, align: 8}}",
+                "criterion: l2, align: 8}}\n  - match: layer2\n    scheme: {filter: {sparsity: $late}}",
+            ),
+        ],
+        "24:33 E110 searching several knobs (early, late) is not available in this version"
+        " = use $early in every rule, or arithmetic over it: $(0.5 * early)",
+    ),
+    "knob outside schemes": (
+        [("trials: 8", "trials: $early")],
+        "26:37 E303 knob 'early' cannot be used here = knobs set what a scheme does; for a constant use 'vars'",
+    ),
+    "built-in model": (
+        [("small-cnn", "smal-cnn")],
+        "10:18 E107 unknown builtin model 'smal-cnn' = did you mean 'small-cnn'?",
+    ),
+    "setting of other data": (
+        [("{builtin: digits}", "{builtin: digits, path: there}")],
+        "11:25 E101 builtin data 'digits' takes no 'path' = it takes: batch, limit",
+    ),
+    "time without a unit": (
+        [("12h", "12")],
+        "26:49 E402 '12' has no unit = '12s' is seconds, '12min' minutes, '12h' hours",
+    ),
+    "rate in percent": (
+        [("at_least: 1.5x", "at_least: 150%")],
+        "29:36 E402 at_least '150%' has a unit that does not fit 'throughput'"
+        " = write the value itself, such as 1000, in samples per second, or a multiple of the reference: 0.98x",
+    ),
+    "accuracy in percent": (
+        [("max_drop: 2%", "at_least: 74")],
+        "23:38 E404 at_least 74 is outside 0 to 1 = write 0.74 for 74%",
+    ),
+    "two bounds": (
+        [("max_drop: 2%", "max_drop: 2%, at_least: 0.5")],
+        "23:13 E407 a bound is exactly one of max_drop, max_rise, at_least, at_most; found 'max_drop' and 'at_least'",
+    ),
+    "constraint on a cost": (
+        [("metric: top1, max_drop: 2%", "metric: latency, at_most: 5ms")],
+        "23:22 E401 'latency' is no metric of quality, so it cannot be the constraint"
+        " = bound it under 'gates', and constrain one of: top1, top5, loss",
+    ),
+    "number too small": (
+        [("trials: 8", "trials: 0")],
+        "26:37 E106 'trials' must be at least 1, not 0",
+    ),
+    "not a number": (
+        [("batch: 64", "batch: .nan")],
+        "14:16 E103 'batch' must be a whole number, not the number nan",
+    ),
+    "empty section": (
+        [("{builtin: digits}", "")],
+        "11:1 E103 'data' must be a mapping of keys, not nothing",
+    ),
+    "python reference": (
+        [("builtin: small-cnn", "python: models.py")],
+        "10:17 E505 'models.py' names no Python object"
+        " = write 'models.py:NAME', where NAME is a function or class in it",
+    ),
+    "name": (
+        [("name: digits", "name: ../digits")],
+        "2:7 E108 name '../digits' cannot name a folder = use letters, digits, '.', '_' and '-'",
+    ),
+    "second document": (
+        [("seed: 1", "seed: 1\n---")],
+        "4:1 E006 a recipe is one document; a second one starts here",
+    ),
+    "key that is a number": (
+        [("low: 0.1", "5: 0.1")],
+        '6:3 E007 a key must be text, not the number 5 = write "5" in quotes',
+    ),
+    "tab": (
+        [("  low: 0.1", "\tlow: 0.1")],
+        "6:1 E001 not valid YAML: found character '\\t' that cannot start any token"
+        " = indent with spaces, not with tabs",
+    ),
+    "no knob": (
+        [("$early", "0.5"), ("knobs:\n  early: {range: [0.0, 0.7]}\n", ""), ("2%", "200%")],
+        "21:38 E106 max_drop '200%' is outside 0 to 100 percent = write the change that is still fine, such as 2%",
+        "24:1 W302 no knob is used: one run, no search = write search: {method: none}",
+    ),
+}
+
+
+def edited(edits):
+    text = SOUND
+    for old, new in edits:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def said(problem):
+    help_lines = "".join(f" = {line}" for line in problem.help)
+    return f"{problem.place.line}:{problem.place.column} {problem.code} {problem.message}{help_lines}"
+
+
+def test_the_sound_recipe_has_no_problem(tmp_path):
+    file = tmp_path / "sound.yaml"
+    file.write_text(SOUND)
+
+    assert check_recipe(file) == ()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_mistake_is_named_at_its_place_with_advice(name, tmp_path):
+    edits, *expected = BROKEN[name]
+    file = tmp_path / "broken.yaml"
+    file.write_text(edited(edits))
+
+    problems = check_recipe(file)
+
+    assert [said(problem) for problem in problems] == expected
+    lines = file.read_text().split("\n")
+    assert all(problem.place.source == lines[problem.place.line - 1] for problem in problems)
+    assert all(problem.place.file == str(file) for problem in problems)
