@@ -1,14 +1,15 @@
 """The records of channel coupling: which slices of which tensors must vanish together.
 
-A *unit* is the smallest thing that can be removed: one channel identity, with every slice of every parameter and buffer
-that carries it. A *family* is a set of units with the same signature (they touch the same tensors along the same dims),
-so its units can be ranked against each other and counted: the output channels of a convolution, a whole residual stream.
+A *unit* is the smallest thing that can be removed: one channel identity, with every slice of every parameter and
+buffer that carries it. A *family* is a set of units with the same signature (they touch the same tensors along the same
+dims), so its units can be ranked against each other and counted: the output channels of a convolution, a whole residual
+stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -23,8 +24,8 @@ Side = Literal["produces", "follows", "consumes"]
 class Member:
     """The slices of one tensor that belong to the units of a family.
 
-    `index` is `units x k`, int64: row u lists the k positions along dimension `dim` of tensor `name` (a `state_dict` key)
-    that exist only because unit u exists. k > 1 when, for instance, a flattened h x w map feeds a linear layer.
+    `index` is `units x k`, int64: row u lists the k positions along dimension `dim` of tensor `name` (a `state_dict`
+    key) that exist only because unit u exists. k > 1 when, for instance, a flattened h x w map feeds a linear layer.
     """
 
     name: str
@@ -35,7 +36,11 @@ class Member:
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """Units that share a signature. `name` is the first producing layer; `layers` are all producing modules, in order."""
+    """Units that share a signature. `name` is the first producing layer; `layers` are all producing modules, in order.
+
+    Where a layer's channels fall into several families (half of them joins a residual stream), the later ones are
+    called `name#2`, `name#3`. Parameters of the model itself count as layers of their own name.
+    """
 
     name: str
     size: int  # units
@@ -45,7 +50,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Frozen:
-    """Channels of `layer` that cannot be removed, and why (`operator` is the ATen name that stopped the propagation)."""
+    """Channels of `layer` that cannot be removed, and why (`operator`: the ATen name that stopped the propagation)."""
 
     layer: str
     reason: str
@@ -71,7 +76,7 @@ Keep = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class ModelGraph:
-    """What one `torch.export` of the model taught: layers, coupled families, what is frozen, which operators were met."""
+    """What one `torch.export` of the model taught: layers, coupled families, what is frozen, operators met."""
 
     layers: tuple[Layer, ...]
     families: tuple[Family, ...]
@@ -80,6 +85,8 @@ class ModelGraph:
     unknown_operators: Mapping[str, str]  # ATen target -> module it was met in; channels through it are frozen
     macs: int  # of one sample, multiply-accumulates of convolutions and matrix products
     parameters: int
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # every parameter and buffer, by first name
+    aliases: Mapping[str, str] = field(default_factory=dict)  # other names of tied tensors -> first name
 
     def family(self, name: str) -> Family:
         """The family of that name (KeyError if there is none)."""

@@ -1,0 +1,19 @@
+"""The exported graph: which channels vanish together, what layers there are, and what they cost."""
+
+from condensa_core.graph.analysis import analyse
+from condensa_core.graph.channels import Family, Frozen, Keep, Layer, Member, ModelGraph, Side
+from condensa_core.graph.contractions import removes_whole_groups
+from condensa_core.graph.macs import count_macs
+
+__all__ = [
+    "Family",
+    "Frozen",
+    "Keep",
+    "Layer",
+    "Member",
+    "ModelGraph",
+    "Side",
+    "analyse",
+    "count_macs",
+    "removes_whole_groups",
+]

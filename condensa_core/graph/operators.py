@@ -1,0 +1,86 @@
+"""Operator -> rule: the import list is the list of operators that channels can pass.
+
+To teach the graph room an operator, write its rule (`Propagation` says what a rule must do) and enter it here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch.fx import Node
+
+from condensa_core.graph.contractions import conv, conv_transpose, embedding, linear, matmul, matmul_added
+from condensa_core.graph.movement import chunk, concatenation, movement, section
+from condensa_core.graph.normalisation import channel_norm
+from condensa_core.graph.pointwise import channel_shuffle, glu, pointwise, prelu, sized_by_literals
+from condensa_core.graph.propagation import Rule
+from condensa_core.graph.reductions import pool, reduction, rescaling
+
+
+def _each(names: str, rule: Rule) -> dict[str, Rule]:
+    return dict.fromkeys(names.split(), rule)
+
+
+RULES: Final[dict[str, Rule]] = {
+    **_each("conv1d conv2d conv3d", conv),
+    **_each("conv_transpose1d conv_transpose2d conv_transpose3d", conv_transpose),
+    **_each("linear", linear),
+    **_each("addmm", matmul_added),
+    **_each("bmm matmul mm", matmul),
+    **_each("embedding", embedding),
+    **_each("batch_norm instance_norm", channel_norm),
+    **_each("prelu", prelu),
+    **_each("glu", glu),
+    **_each("channel_shuffle", channel_shuffle),
+    **_each("cat concat concatenate", concatenation),
+    **_each("chunk split", chunk),
+    **_each(
+        "constant_pad_nd narrow pad reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d roll select "
+        "slice split_with_sizes tensor_split unbind",
+        section,
+    ),
+    **_each(
+        "_reshape_alias _unsafe_view expand flatten flip movedim numpy_T permute pixel_shuffle pixel_unshuffle repeat "
+        "repeat_interleave reshape squeeze stack swapaxes t tile transpose unflatten unsqueeze view",
+        movement,
+    ),
+    **_each(
+        "_upsample_nearest_exact1d _upsample_nearest_exact2d adaptive_avg_pool1d adaptive_avg_pool2d "
+        "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d "
+        "avg_pool3d max_pool1d max_pool2d max_pool2d_with_indices max_pool3d upsample_bicubic2d upsample_bilinear2d "
+        "upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_trilinear3d",
+        pool,
+    ),
+    **_each(
+        "all amax amin any argmax argmin linalg_vector_norm logsumexp max mean min prod std sum var var_mean",
+        reduction,
+    ),
+    **_each("cumprod cumsum log_softmax softmax", rescaling),
+    **_each("new_empty new_full new_ones new_zeros", sized_by_literals),
+    # Element by element, but without torch.Tag.pointwise in torch 2.13.
+    **_each(
+        "_to_copy absolute alias alpha_dropout contiguous copy detach divide dropout empty_like expand_as "
+        "feature_alpha_dropout feature_dropout full_like greater hardswish lift_fresh_copy log_sigmoid multiply "
+        "not_equal ones_like special_expit subtract to type_as zeros_like",
+        pointwise,
+    ),
+}
+
+
+def rule_for(node: Node) -> Rule | None:
+    """The rule of the operator that a node calls, in-place variants included; None if there is none."""
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload):
+        return None
+    if torch.Tag.pointwise in target.tags:
+        return pointwise
+    if target.namespace != "aten":
+        return None
+    name = target.overloadpacket.__name__
+    functional = name[:-1] if name.endswith("_") and not name.endswith("__") else name
+    if functional in RULES:
+        return RULES[functional]
+    packet = getattr(torch.ops.aten, functional, None)
+    tagged = packet is not None and any(torch.Tag.pointwise in getattr(packet, o).tags for o in packet.overloads())
+    return pointwise if tagged else None  # in-place twins do not inherit the tag

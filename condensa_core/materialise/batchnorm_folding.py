@@ -1,0 +1,79 @@
+"""BatchNorm folded into the layer before it: the same function with fewer operators."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from condensa_core.graph.capture import Capture, capture, module_of
+from condensa_core.graph.propagation import base_name
+from condensa_core.materialise.equivalence import check_equivalence
+
+_FUSE = {
+    nn.Conv1d: fuse_conv_bn_eval,
+    nn.Conv2d: fuse_conv_bn_eval,
+    nn.Conv3d: fuse_conv_bn_eval,
+    nn.ConvTranspose1d: lambda conv, norm: fuse_conv_bn_eval(conv, norm, transpose=True),
+    nn.ConvTranspose2d: lambda conv, norm: fuse_conv_bn_eval(conv, norm, transpose=True),
+    nn.ConvTranspose3d: lambda conv, norm: fuse_conv_bn_eval(conv, norm, transpose=True),
+    nn.Linear: fuse_linear_bn_eval,
+}
+
+
+def fold_batchnorm(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> nn.Module:
+    """A copy in evaluation mode where each BatchNorm that alone reads a convolution or linear layer is folded into it.
+
+    The folded norms become `nn.Identity`. Shared modules and norms with batch statistics are left alone. Checked in
+    float64 against `model` (NotEquivalent); `model` is not touched. WorkloadError if it cannot be exported.
+    """
+    pairs = _foldable(capture(model, example_inputs))
+    check_equivalence(model, _folded(copy.deepcopy(model).double(), pairs), example_inputs)
+    return _folded(copy.deepcopy(model), pairs)
+
+
+def _folded(model: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
+    model.eval()
+    for layer, norm in pairs:
+        before = model.get_submodule(layer)
+        _set(model, layer, _FUSE[type(before)](before, model.get_submodule(norm)))
+        _set(model, norm, nn.Identity())
+    return model
+
+
+def _foldable(captured: Capture) -> list[tuple[str, str]]:
+    """(layer, norm) names; every module of a pair runs once and owns its tensors alone."""
+    runs: dict[int, int] = {}
+    norms = []
+    for node in captured.graph.nodes:
+        if node.op == "call_function" and (module := captured.modules.get(module_of(node))) is not None:
+            runs[id(module)] = runs.get(id(module), 0) + 1
+            if base_name(node) == "batch_norm":
+                norms.append(node)
+    names: dict[int, int] = {}
+    for module in captured.modules.values():
+        names[id(module)] = names.get(id(module), 0) + 1
+    tied = {alias.rpartition(".")[0] for alias in captured.aliases} | {
+        first.rpartition(".")[0] for first in captured.aliases.values()
+    }
+    pairs = []
+    for node in norms:
+        before = node.all_input_nodes[0]
+        layer, norm = module_of(before), module_of(node)
+        modules = captured.modules.get(layer), captured.modules.get(norm)
+        if (
+            type(modules[0]) in _FUSE
+            and isinstance(modules[1], nn.modules.batchnorm._BatchNorm)
+            and modules[1].running_mean is not None
+            and len(before.users) == 1
+            and all(runs[id(module)] == names[id(module)] == 1 for module in modules)
+            and not {layer, norm} & tied
+        ):
+            pairs.append((layer, norm))
+    return pairs
+
+
+def _set(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, module)

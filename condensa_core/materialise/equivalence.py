@@ -1,0 +1,102 @@
+"""The proof that a rewritten model computes what the original computes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from condensa_core.errors import NotEquivalent
+
+_HINT = (
+    "the forward probably has a size written out: write reshapes with -1 or flatten and take sizes from x.shape, "
+    "or put the layer in `keep`"
+)
+
+
+def check_equivalence(
+    masked: nn.Module, small: nn.Module, example_inputs: tuple[Tensor, ...], tolerance: float = 1e-10
+) -> float:
+    """The relative error max|y_small - y_masked| / max|y_masked| over all outputs, in float64 and evaluation mode.
+
+    Both models run as float64 copies on the example inputs and on one random draw of the same shapes, the same in every
+    call. NotEquivalent if the error exceeds `tolerance`, is not a number, shapes differ, or `small` does not run.
+    """
+    reference, candidate = (copy.deepcopy(model).double().eval() for model in (masked, small))
+    worst = 0.0
+    for inputs in (_doubled(example_inputs), _drawn(example_inputs)):
+        expected = _outputs(reference, inputs)
+        with _blaming(candidate):
+            actual = _outputs(candidate, inputs)
+        if [y.shape for y in actual] != [y.shape for y in expected]:
+            shapes = [tuple(y.shape) for y in actual], [tuple(y.shape) for y in expected]
+            raise NotEquivalent(
+                f"the smaller model's outputs have shapes {shapes[0]} instead of {shapes[1]}", hint=_HINT
+            )
+        for y, z in zip(actual, expected, strict=True):
+            error = _relative_error(y, z)
+            if not error <= tolerance:
+                raise NotEquivalent(
+                    f"the smaller model differs from the masked one by {error:.1e} relative (allowed: {tolerance:.0e})",
+                    hint=_HINT,
+                )
+            worst = max(worst, error)
+    return worst
+
+
+def _relative_error(actual: Tensor, expected: Tensor) -> float:
+    if not expected.numel():
+        return 0.0
+    if not expected.is_floating_point():
+        return 0.0 if torch.equal(actual, expected) else float("inf")
+    difference, scale = float((actual - expected).abs().max()), float(expected.abs().max())
+    return difference / scale if scale else difference
+
+
+def _outputs(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    with torch.no_grad():
+        return [leaf for leaf in tree_leaves(model(*inputs)) if isinstance(leaf, Tensor)]
+
+
+def _doubled(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x.double() if x.is_floating_point() else x for x in inputs)
+
+
+def _drawn(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Normal deviates for floating inputs; whole numbers (token ids) are reshuffled, so that they stay in range."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = []
+    for x in inputs:
+        if x.is_floating_point():
+            drawn.append(torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device))
+        else:
+            order = torch.randperm(x.numel(), generator=generator).to(x.device)
+            drawn.append(x.flatten()[order].reshape(x.shape))
+    return tuple(drawn)
+
+
+@contextmanager
+def _blaming(model: nn.Module) -> Iterator[None]:
+    """Turns a crash of the model's forward into NotEquivalent that names the innermost module that was running."""
+    running: list[str] = []
+    handles = []
+
+    def leave(*_: object) -> None:
+        running.pop()
+
+    for name, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(lambda *_, name=name: running.append(name)))
+        handles.append(module.register_forward_hook(leave))
+    try:
+        yield
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
+        where = (running[-1] if running else "") or type(model).__name__
+        reason = str(error).strip().partition("\n")[0]
+        raise NotEquivalent(f"the smaller model does not run, in {where}: {reason}", hint=_HINT) from error
+    finally:
+        for handle in handles:
+            handle.remove()

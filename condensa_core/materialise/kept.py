@@ -1,0 +1,76 @@
+"""Which positions of which tensor survive when units go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from condensa_core.errors import SchemeError
+from condensa_core.graph.channels import Family, Keep, ModelGraph
+
+# The surviving positions along every dimension of a tensor; None where all survive.
+Kept = tuple[np.ndarray | None, ...]
+
+
+def kept_positions(graph: ModelGraph, keep: Keep) -> dict[str, Kept]:
+    """Every tensor that loses something -> its surviving positions; tied tensors under each of their names.
+
+    SchemeError for a family that does not exist, a vector of another length or type, or one without survivor.
+    """
+    survives: dict[str, dict[int, np.ndarray]] = {}
+    for family, gone in _removals(graph, keep):
+        for member in family.members:
+            size = graph.shapes[member.name][member.dim]
+            mask = survives.setdefault(member.name, {}).setdefault(member.dim, np.ones(size, dtype=bool))
+            mask[member.index[gone]] = False
+    kept = {
+        name: tuple(np.flatnonzero(masks[d]) if d in masks else None for d in range(len(graph.shapes[name])))
+        for name, masks in survives.items()
+    }
+    return kept | {alias: kept[first] for alias, first in graph.aliases.items() if first in kept}
+
+
+def cut_tensors(tensors: Mapping[str, Tensor], graph: ModelGraph, keep: Keep) -> dict[str, Tensor]:
+    """`tensors` by `state_dict` key, each with only its surviving slices: targets, masks, optimizer state.
+
+    Scalars (an optimizer's step count) and tensors that lose nothing come back as they are, the others as copies.
+    SchemeError where a tensor has another shape than the model's.
+    """
+    kept = kept_positions(graph, keep)
+    for name in kept.keys() & tensors.keys():
+        shape, expected = tuple(tensors[name].shape), graph.shapes[graph.aliases.get(name, name)]
+        if shape not in (expected, ()):
+            raise SchemeError(f"{name}: a tensor of shape {shape} cannot be cut alongside one of shape {expected}")
+    return {
+        name: cut(tensor, kept[name]) if name in kept and tensor.ndim else tensor for name, tensor in tensors.items()
+    }
+
+
+def cut(tensor: Tensor, kept: Kept) -> Tensor:
+    """A contiguous copy of the surviving slices."""
+    for dim, positions in enumerate(kept):
+        if positions is not None:
+            tensor = tensor.index_select(dim, torch.from_numpy(positions).to(tensor.device))
+    return tensor
+
+
+def _removals(graph: ModelGraph, keep: Keep) -> list[tuple[Family, np.ndarray]]:
+    """Families that lose units, with the positions of those units."""
+    families = {family.name: family for family in graph.families}
+    removals = []
+    for name, survivors in keep.items():
+        if name not in families:
+            raise SchemeError(f"keep names {name!r}, but the model has no such family of channels")
+        family, mask = families[name], np.asarray(survivors)
+        if mask.dtype != bool or mask.shape != (family.size,):
+            raise SchemeError(
+                f"keep of {name!r} must be a boolean vector of length {family.size}, got {mask.dtype} {mask.shape}"
+            )
+        if not mask.any():
+            raise SchemeError(f"keep of {name!r} leaves none of {family.size} channels; at least one must survive")
+        if not mask.all():
+            removals.append((family, np.flatnonzero(~mask)))
+    return removals
