@@ -1,16 +1,13 @@
-"""The user's own samples: `{python: REF}` objects and `{path: FILE}` arrays, wrapped as batches."""
+"""The user's own samples, wrapped as batches."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
@@ -35,19 +32,14 @@ _BATCH = 128  # where neither the recipe nor the user's code says
 def own_batches(
     source: SourceSpec, *, name: str, training: bool, seed: Seed, directory: Path, allow_python: bool
 ) -> Batches:
-    """The batches of one `{python: REF, args}` or `{path: FILE}`; `name` is what messages call it.
+    """The batches of the object that `source` names; `name` is what messages call it.
 
-    A Python object, or what it returns when called with `args`, may be: (inputs, targets) as tensors or arrays; a
-    map-style `Dataset` of such pairs; a `DataLoader`; anything that gives batches (inputs, targets) each time it is
-    iterated. A file is .npz or .safetensors with arrays `inputs` and `targets`. WorkloadError for all else.
+    The object, or what it returns when called with the recipe's `args`, may be: (inputs, targets) as tensors or
+    arrays; a map-style `Dataset` of such pairs; a `DataLoader`; anything that gives batches (inputs, targets) each
+    time it is iterated. WorkloadError for all else.
     """
-    if source.path is not None:
-        found: Any = _read_arrays((directory / source.path).expanduser())
-        name = f"{name} ({source.path})"
-    else:
-        found = _own_object(source, directory, allow_python)
-        name = f"{name} ({source.python})"
-    return _wrapped(found, name, source.batch, source.limit, seed, training)
+    found = _own_object(source, directory, allow_python)
+    return _wrapped(found, f"{name} ({source.python})", source.batch, source.limit, seed, training)
 
 
 def classes_of(part: Batches) -> int:
@@ -74,8 +66,6 @@ def digest_of(part: Batches) -> str:
 
 def _own_object(source: SourceSpec, directory: Path, allow_python: bool) -> Any:
     reference = source.python
-    if reference is None:
-        raise WorkloadError("a data part needs python or path")
     found = load_object(reference, directory, allow_python=allow_python)
     if callable(found):
         return call_object(reference, found, source.args, directory)
@@ -152,24 +142,3 @@ def _declared_classes(dataset: Any) -> int | None:
         return len(names)
     number = getattr(dataset, "num_classes", None)
     return number if isinstance(number, int) and number > 0 else None
-
-
-def _read_arrays(path: Path) -> tuple[Any, Any]:
-    if not path.is_file():
-        hint = "a folder of images is `builtin: image-folder`" if path.is_dir() else None
-        raise WorkloadError(f"{str(path)!r} is not a file", hint=hint)
-    try:
-        arrays: dict[str, Any]
-        if path.suffix == ".safetensors":
-            arrays = dict(load_file(path))
-        elif path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-        else:
-            raise WorkloadError(f"{path.name} is not a known kind of data", hint="use .npz or .safetensors")
-    except (OSError, ValueError, zipfile.BadZipFile, SafetensorError) as err:
-        raise WorkloadError(f"{path} cannot be read: {err}") from err
-    missing = [name for name in ("inputs", "targets") if name not in arrays]
-    if missing:
-        raise WorkloadError(f"{path.name} has no array {missing[0]!r}", hint="it has: " + ", ".join(sorted(arrays)))
-    return arrays["inputs"], arrays["targets"]

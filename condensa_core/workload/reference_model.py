@@ -54,17 +54,14 @@ def reference(
 ) -> Reference:
     """`module`, as `build_model` gave it, with the weights to start from, in place, on `device`.
 
-    Weights that the recipe names are loaded; then nothing is trained, unless the recipe also asks for it under
-    `reference.train`. Without weights the model is trained, or taken from `cache_dir` when the same model, data,
-    settings and seed were trained before. A damaged cache entry is reported as a Note and trained anew.
+    Weights that the recipe names are loaded, and nothing is trained. Without weights the model is trained as
+    `reference.train` says, or taken from `cache_dir` when the same model, data, settings and seed were trained before.
+    A damaged cache entry is reported as a Note and trained anew.
     """
     module.to("cpu" if device is None else device)
-    train = None if recipe.reference is None else recipe.reference.train
     if recipe.model.weights is not None:
-        digest = load_weights(module, recipe.model, recipe.directory)
-        if train is None:
-            return Reference(module, "weights", digest)
-    plan = training_plan(train, splits, module)
+        return Reference(module, "weights", load_weights(module, recipe.model, recipe.directory))
+    plan = training_plan(recipe.reference.train, splits, module)
     key = _key(recipe.model, recipe.directory, recipe.task, module, splits, plan, seed)
     entry = cache_dir / f"{key}.safetensors"
     if entry.exists():

@@ -198,12 +198,7 @@ def _adam(groups: list[dict[str, object]], plan: TrainingPlan) -> torch.optim.Op
     return torch.optim.Adam(groups, plan.lr, betas=(plan.momentum, 0.999))
 
 
-def _adamw(groups: list[dict[str, object]], plan: TrainingPlan) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, plan.lr, betas=(plan.momentum, 0.999))
-
-
 _OPTIMIZERS: Final[dict[str, Callable[[list[dict[str, object]], TrainingPlan], torch.optim.Optimizer]]] = {
     "sgd": _sgd,
     "adam": _adam,
-    "adamw": _adamw,
 }

@@ -42,6 +42,6 @@ DIGITS: Final = DataSource(
     augment="none",
     val_fraction=0.25,  # 359 images: with a tenth, one image would weigh 0.7 points
     batch=32,
-    epochs=30,
+    epochs=20,
     shape=(10, (1, 8, 8)),
 )
