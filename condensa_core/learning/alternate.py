@@ -55,16 +55,19 @@ def alternate(
     multipliers: dict[str, Tensor],
     *,
     start: int = 0,
+    earlier: Tensors | None = None,
 ) -> Iterator[Iterate]:
     """min over w, Theta of L(w) subject to w = Delta(Theta), by the augmented Lagrangian; one Iterate for each C step.
 
     `weights` are the live parameters; `learn(step, mu, target)` must move them towards the minimum of
-    L(w) + mu/2 ||w - target||^2 in place. `ladder` holds mu of steps 1, 2, ... `multipliers` (lambda) are updated in
-    place: lambda <- lambda - mu (w - Delta(Theta)). With `start` = j > 0 the loop resumes: `weights` are those after the
-    L step j, `multipliers` those before its update, and the C step j is done again, which is deterministic.
+    L(w) + mu/2 ||w - target||^2 in place. `ladder` holds mu of steps 1, 2, ... `multipliers` (lambda, zero at
+    first) are updated in place: lambda <- lambda - mu (w - Delta(Theta)). With `start` = j > 0 the loop resumes:
+    `weights` are those after L step j, `multipliers` those before its update, `earlier` what step j - 1 projected; C
+    step j is done again, which is deterministic.
     Source: Carreira-Perpinan, arXiv:1707.01209, figure 2.
     """
-    before: tuple[Code, ...] | None = None
+    before = c_step(earlier, parts)[0] if earlier else None
+    theta: dict[str, Tensor] = {}
     for step in range(start, len(ladder) + 1):
         mu = ladder[step - 1] if step else 0.0
         if step > start:

@@ -7,7 +7,7 @@ from itertools import islice
 import torch
 from torch import nn
 
-from condensa_core.workload import Batches
+from condensa_core.workload import Batches, device_of, evaluating
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -23,16 +23,13 @@ def recalibrate_batchnorm(model: nn.Module, batches: Batches, *, epoch: int = 0,
     if not norms:
         return
     momenta = [m.momentum for m in norms]
-    flags = {m: m.training for m in model.modules()}
-    model.eval()  # dropout stays off: the statistics are those of the model that ships
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
-        norm.train()
-    device = next(model.parameters()).device
-    for inputs, _ in islice(batches.epoch(epoch), count):
-        model(inputs.to(device))
+    device = device_of(model)
+    with evaluating(model):  # dropout stays off: the statistics are those of the model that ships
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # cumulative average
+            norm.train()
+        for inputs, _ in islice(batches.epoch(epoch), count):
+            model(inputs.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    for module, flag in flags.items():
-        module.training = flag

@@ -11,10 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from condensa_core.run_directory import atomic_path
+from condensa_core.whole_file import replacing
 
 _FORMAT = "condensa.lc/1"
-_PARTS = ("live", "multipliers", "best", "best_shifted")
+_PARTS = ("live", "multipliers", "best", "best_shifted", "earlier")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,7 @@ class Progress:
     best_step: int
     best: dict[str, Tensor]
     best_shifted: dict[str, Tensor]  # what the best step projected: its codes are made from it
+    earlier: dict[str, Tensor]  # what step - 1 projected
 
 
 class Checkpoint:
@@ -49,7 +50,7 @@ class Checkpoint:
             for name, tensor in getattr(progress, part).items()
         }
         facts = {"step": progress.step, "history": progress.history, "best_step": progress.best_step}
-        with atomic_path(self._path) as temporary:
+        with replacing(self._path) as temporary:
             save_file(tensors, temporary, metadata={"format": _FORMAT, "facts": json.dumps(facts)})
 
     def load(self) -> Progress | None:

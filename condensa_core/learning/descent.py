@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import Diverged, UsageError
-from condensa_core.workload import Batches
+from condensa_core.workload import Batches, device_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -63,7 +63,7 @@ def descend(
     and the iteration, when the loss or a weight is not finite.
     """
     model.train()
-    device = next(model.parameters()).device
+    device = device_of(model)
     total = torch.zeros((), device=device)
     for i in range(iterations):
         inputs, targets = next(batches)

@@ -18,7 +18,7 @@ from condensa_core.workload import Batches, Score
 def compress_directly(
     model: nn.Module, parts: Sequence[Part], train: Batches, judge: Callable[[nn.Module], Score]
 ) -> Learned:
-    """Delta(Theta) of the trained weights themselves, with BatchNorm statistics estimated anew; `model` is untouched."""
+    """Delta(Theta) of the trained weights themselves, BatchNorm statistics estimated anew; `model` is untouched."""
     shadow = copy.deepcopy(model)
     names = {name for part in parts for name in part.names}
     codes, theta = c_step({n: p for n, p in model.named_parameters() if n in names}, parts)

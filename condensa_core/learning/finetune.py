@@ -49,8 +49,7 @@ def finetune(
         settings.optimizer, parameters, settings.finetune_lr, settings.momentum, settings.weight_decay
     )
     batches = stream(train, _FIRST_EPOCH)
-    per_epoch = max(1, train.count // train.batch)
-    epochs = math.ceil(total / per_epoch)
+    epochs = math.ceil(total / train.steps)
     done = 0
 
     def anneal(i: int) -> None:
@@ -67,7 +66,7 @@ def finetune(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.child("finetune").root)
         for epoch in range(epochs):
-            count = min(per_epoch, total - done)
+            count = min(train.steps, total - done)
             value = descend(
                 tuned, batches, loss, optimizer, count,
                 before_step=anneal, after_step=hold_zeros, where=f"fine-tuning epoch {epoch + 1}",

@@ -86,32 +86,42 @@ def compress(
             multipliers[name].copy_(value)
     history = list(saved.history) if saved else []
     best = _Best.restored(saved) if saved else _Best()
-    quiet_steps, converged = 0, False
+    earlier = saved.earlier if saved else {}
     listener(PhaseStarted("learn", total=settings.steps, detail=f"{len(names)} tensors"))
 
     def learn(step: int, mu: float, target: dict[str, Tensor]) -> None:
         _l_step(live, weights, target, mu, step, train, loss, settings, seed)
         if checkpoint:
-            checkpoint.save(Progress(step, live.state_dict(), multipliers, tuple(history), best.step, best.state, best.shifted))
+            checkpoint.save(
+                Progress(
+                    step, live.state_dict(), multipliers, tuple(history), best.step, best.state, best.shifted, earlier
+                )
+            )
 
-    for now in alternate(weights, parts, ladder, learn, multipliers, start=saved.step if saved else 0):
+    start = saved.step if saved else 0
+    for now in alternate(weights, parts, ladder, learn, multipliers, start=start, earlier=earlier):
         shadow.load_state_dict(live.state_dict())
         put_in_place(shadow, now.theta, now.codes, parts)
         recalibrate_batchnorm(shadow, train)
         score = judge(shadow)
         history.append(_entry(now, score))
         listener(Advanced("learn", now.step, {"val": score.value, "distance": now.distance, "mu": now.mu}))
-        if now.step == 0:
-            continue
-        best.offer(now, score, shadow)
-        quiet_steps = quiet_steps + 1 if now.settled and now.distance < settings.tolerance else 0
-        if quiet_steps >= settings.patience:
-            converged = True
+        earlier = now.shifted
+        if now.step > 0:
+            best.offer(now, score, shadow)
+        if _converged(history, settings):
             break
     listener(PhaseEnded("learn", f"step {best.step} of {settings.steps}"))
     shadow.load_state_dict(best.state)
-    codes = c_step(best.shifted, parts)[0]
-    return Learned(shadow, codes, judge(shadow), Score(**history[0]["score"]), best.step, converged, tuple(history))
+    return Learned(
+        model=shadow,
+        codes=c_step(best.shifted, parts)[0],
+        score=judge(shadow),
+        direct=Score(**history[0]["score"]),
+        best_step=best.step,
+        converged=_converged(history, settings),
+        history=tuple(history),
+    )
 
 
 def mu_ladder(settings: Settings) -> list[float]:
@@ -186,7 +196,13 @@ def _l_step(
 def first_epoch(train: Batches, settings: Settings, step: int) -> int:
     """The data epoch an L step starts at, so that steps see different orders and a resumed step the same one."""
     done = sum(settings.iterations_of(s) for s in range(1, step))
-    return -(-done // max(1, train.count // train.batch)) + step
+    return -(-done // train.steps) + step
+
+
+def _converged(history: Sequence[dict], settings: Settings) -> bool:
+    """Whether the last `patience` steps changed no structure and left next to no distance."""
+    last = history[-settings.patience :]
+    return len(last) == settings.patience and all(e["settled"] and e["distance"] < settings.tolerance for e in last)
 
 
 def _entry(now: Iterate, score: Score) -> dict:

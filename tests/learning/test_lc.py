@@ -1,0 +1,116 @@
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from toy_task import judge_on, toy_batches, trained_toy
+
+from condensa_core.errors import Diverged, Interrupted
+from condensa_core.learning import Checkpoint, Settings, compress, compress_directly, finetune
+from condensa_core.progress import Advanced
+from condensa_core.randomness import Seed
+from condensa_core.schemes import Prune
+
+WEIGHTS = ("conv1.weight", "conv2.weight", "fc.weight")
+SHORT = Settings(steps=8, iterations=16, finetune_iterations=32, patience=99)
+
+
+@dataclass(frozen=True)
+class Part:
+    names: tuple[str, ...]
+    scheme: object
+    families: tuple = ()
+
+
+@pytest.fixture(scope="module")
+def toy():
+    train, val = toy_batches()
+    return trained_toy(train), train, judge_on(val)
+
+
+def learn(toy, settings=SHORT, **kwargs):
+    model, train, judge = toy
+    parts = [Part(WEIGHTS, Prune(0.95))]
+    return compress(model, parts, train, cross_entropy, judge, settings, seed=Seed(3), **kwargs)
+
+
+def nonzeros(model) -> int:
+    return sum(int((dict(model.named_parameters())[n] != 0).sum()) for n in WEIGHTS)
+
+
+def test_the_result_is_compressed_and_much_better_than_direct_compression(toy):
+    model, train, judge = toy
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    total = sum(dict(model.named_parameters())[n].numel() for n in WEIGHTS)
+
+    result = learn(toy)
+
+    assert nonzeros(result.model) == round(total * 0.05)
+    assert result.best_step > 0
+    assert result.direct.value == compress_directly(model, [Part(WEIGHTS, Prune(0.95))], train, judge).score.value
+    assert result.score.value > result.direct.value + 0.1
+    assert result.score == judge(result.model)  # what is returned is what was judged
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])  # the user's model is untouched
+    for name, value in result.codes[0].decode().items():
+        assert torch.equal(dict(result.model.named_parameters())[name], value)
+
+
+def test_the_gap_closes_and_a_settled_loop_stops_early(toy):
+    patient = replace(SHORT, steps=30, patience=2, tolerance=0.2)
+
+    result = learn(toy, patient)
+
+    assert result.converged and len(result.history) < 31
+    assert result.history[-1]["distance"] < 0.2 < result.history[1]["distance"]
+    assert result.history[-1]["settled"] and result.history[-2]["settled"]
+
+
+def test_the_same_seed_gives_the_same_weights(toy):
+    first, second = (learn(toy, replace(SHORT, steps=2)).model.state_dict() for _ in range(2))
+
+    assert all(torch.equal(first[n], second[n]) for n in first)
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, 3])
+def test_an_interrupted_run_resumes_to_the_same_result(toy, tmp_path, stop_at):
+    settings = replace(SHORT, steps=4)
+    whole = learn(toy, settings)
+
+    def interrupt(event):
+        if isinstance(event, Advanced) and event.done == stop_at:
+            raise Interrupted("stop")
+
+    with pytest.raises(Interrupted):
+        learn(toy, settings, checkpoint=Checkpoint(tmp_path / "lc.safetensors"), listener=interrupt)
+    resumed = learn(toy, settings, checkpoint=Checkpoint(tmp_path / "lc.safetensors"))
+
+    assert resumed.history == whole.history
+    assert resumed.best_step == whole.best_step
+    state = resumed.model.state_dict()
+    assert all(torch.equal(t, state[n]) for n, t in whole.model.state_dict().items())
+
+
+def test_divergence_is_an_error_that_names_the_step(toy):
+    with pytest.raises(Diverged, match="L step 1"):
+        learn(toy, replace(SHORT, lr=1e6, mu=(1.0, 1.0, None)))
+
+
+def test_fine_tuning_keeps_zeros_at_zero_and_never_returns_something_worse(toy):
+    _, train, judge = toy
+    result = learn(toy, replace(SHORT, steps=4))
+    masks = {n: dict(result.model.named_parameters())[n] != 0 for n in WEIGHTS}
+
+    tuned, score = finetune(result.model, masks, train, cross_entropy, judge, SHORT, seed=Seed(1))
+
+    assert all(bool((dict(tuned.named_parameters())[n][~m] == 0).all()) for n, m in masks.items())
+    assert score.value >= result.score.value
+    assert score == judge(tuned)
+
+
+def test_a_checkpoint_that_is_no_checkpoint_is_ignored(tmp_path):
+    path = tmp_path / "lc.safetensors"
+    path.write_bytes(b"torn")
+
+    assert Checkpoint(path).load() is None
+    assert Checkpoint(tmp_path / "none").load() is None
