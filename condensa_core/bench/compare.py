@@ -76,7 +76,8 @@ def compare(
         raise UsageError("nothing to measure: no file was given")
     if rounds < 3:
         raise UsageError(f"a comparison needs at least 3 rounds, got {rounds}")
-    target = replace(target, batch=batch or target.batch, threads=threads or target.threads)
+    overrides = {"batch": batch, "threads": threads}
+    target = replace(target, **{name: value for name, value in overrides.items() if value is not None})
     with ExitStack() as stack:
         loaded = {name: _load(Path(path), target, seed, clock, stack) for name, path in files.items()}
         listener(PhaseStarted(PHASE, total=rounds, detail=", ".join(files)))

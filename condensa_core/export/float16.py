@@ -6,6 +6,7 @@ from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from condensa_core.errors import ExportFailed
@@ -14,28 +15,37 @@ if TYPE_CHECKING:
     import onnx
 
 
+def halved(name: str, parameters: Mapping[str, Tensor]) -> Tensor:
+    """The named parameter as a float16 tensor on the CPU with exactly its values.
+
+    ExportFailed when there is no such parameter, or when it holds a value that is no float16 number (NaN included).
+    """
+    if name not in parameters:
+        raise ExportFailed(f"float16 storage asked for {name!r}, which the model does not have")
+    values = parameters[name].detach().cpu()
+    half = values.to(torch.float16)
+    if not torch.equal(half.to(values.dtype), values):
+        raise ExportFailed(f"{name} holds values that float16 cannot represent: storing it would change them")
+    return half
+
+
 def store_float16(model: onnx.ModelProto, parameters: Mapping[str, Tensor], names: Set[str]) -> frozenset[str]:
     """Store the initializers of the named parameters as float16 followed by a Cast to float32; in place.
 
-    ONNX Runtime evaluates the Cast once, at load: same speed, same numbers, half the bytes. The change is exact:
-    ExportFailed if a value is not a float16 number (round the weights first), or if `names` holds an unknown parameter.
+    ONNX Runtime evaluates the Cast once, at load: same speed, same numbers, half the bytes. The change is exact
+    or refused (see `halved`: round the weights first).
     A parameter is found by its name or, where the exporter renamed or transposed it, by its values. Returns the names
     that were stored; a parameter the exporter dropped or merged with another (a zero bias, say) is not among them.
     """
     import onnx
     from onnx import numpy_helper
 
-    unknown = sorted(names - parameters.keys())
-    if unknown:
-        raise ExportFailed(f"float16 storage asked for {unknown[0]!r}, which the model does not have")
     initializers = {t.name: t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
     stored: set[str] = set()
     casts = []
     for name in sorted(names):
-        values = parameters[name].detach().cpu().numpy()
-        if not np.array_equal(values.astype(np.float16).astype(values.dtype), values, equal_nan=True):
-            raise ExportFailed(f"{name} holds values that float16 cannot represent: storing it would change them")
-        found = _find(initializers, name, values)
+        halved(name, parameters)
+        found = _find(initializers, name, parameters[name].detach().cpu().numpy())
         if found is None:
             continue
         tensor = initializers.pop(found)  # a tensor is rewritten once, even when tied parameters name it twice

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from condensa_core.errors import MachineError
@@ -24,4 +25,5 @@ def publish(path: Path, content: bytes) -> None:
     except OSError as err:
         raise MachineError(f"cannot write {path}: {err.strerror or err}") from err
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # it was renamed, or its folder could not be written in the first place
+            partial.unlink()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Set
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from condensa_core.errors import ExportFailed
+from condensa_core.export.float16 import halved
 from condensa_core.export.publish import publish
 
 
@@ -20,12 +19,7 @@ def save_weights(model: nn.Module, path: str | Path, float16_parameters: Set[str
     """
     import safetensors.torch
 
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    for name in sorted(float16_parameters):
-        if name not in state:
-            raise ExportFailed(f"float16 storage asked for {name!r}, which the model does not have")
-        half = state[name].to(torch.float16)
-        if not torch.equal(half.to(state[name].dtype), state[name]):
-            raise ExportFailed(f"{name} holds values that float16 cannot represent: storing it would change them")
-        state[name] = half
+    values = model.state_dict()
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in values.items()}
+    state |= {name: halved(name, values).contiguous() for name in float16_parameters}
     publish(Path(path), safetensors.torch.save(state))

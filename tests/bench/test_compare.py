@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from condensa_core.bench import BenchTarget, Comparison, Measurement, Ratio, compare, describe_machine, judge
+from condensa_core.bench.statistics import quantiles
+from condensa_core.errors import Interrupted, UsageError
+from condensa_core.progress import Advanced, PhaseEnded, PhaseStarted
+from condensa_core.randomness import Seed
+
+
+def test_four_times_the_work_is_slower_by_about_four(chain):
+    comparison = compare({"short": chain(4), "long": chain(16)}, BenchTarget(batch=4), seconds=8)
+
+    ratio = comparison.ratio("short", "long")
+    assert ratio.verdict == "faster"
+    assert ratio.low > 1
+    assert 2.5 < ratio.value < 5.5  # 4x the products, a fixed cost per call, and a neighbour in the cache
+    inverse = comparison.ratio("long", "short")
+    assert inverse.verdict == "slower"
+    assert inverse.value == pytest.approx(1 / ratio.value, rel=0.05)
+
+
+def test_the_same_file_twice_makes_no_difference(chain):
+    # a 95 % interval misses the truth in 5 % of the comparisons: three misses in a row are a fault
+    comparisons = (compare({"a": chain(8), "b": chain(8)}, seconds=6, seed=Seed(i)) for i in range(3))
+
+    assert any(c.ratio("b", "a").verdict == "no difference" for c in comparisons)
+
+
+def test_what_is_reported_fits_together(chain):
+    target = BenchTarget(batch=4)
+    events = []
+
+    comparison = compare({"a": chain(4), "b": chain(8)}, target, rounds=5, listener=events.append)
+
+    first = comparison.measurements["a"]
+    assert first.rounds == len(first.round_s) == 5
+    assert first.cpu_time
+    assert first.size_bytes == chain(4).stat().st_size
+    assert first.throughput_per_s == pytest.approx(4 / sorted(first.round_s)[2])
+    assert first.latency_s.min <= first.latency_s.p50 <= first.latency_s.p99
+    assert first.noise >= 0.99  # the wall is never ahead of the processor
+    assert first.noisy == (first.noise > 1.05)
+    assert comparison.stopped == "rounds"
+    assert comparison.target == target
+    assert events[0] == PhaseStarted("bench", total=5, detail="a, b")
+    assert [e.done for e in events if isinstance(e, Advanced)] == [1, 2, 3, 4, 5]
+    assert isinstance(events[-1], PhaseEnded)
+
+
+def test_json_says_everything_and_nothing_of_local_paths(chain):
+    comparison = compare({"a": chain(4), "b": chain(8)}, rounds=3, batch=2)
+
+    document = json.loads(json.dumps(comparison.to_json()))
+
+    assert document["schema"] == "condensa.bench/1"
+    assert document["baseline"] == "a"
+    assert document["target"] == {"backend": "onnxruntime", "device": "cpu", "batch": 2, "threads": 1}
+    assert set(document["measurements"]) == {"a", "b"}
+    ratio = comparison.ratio("b", "a")
+    assert document["ratios"]["b"]["value"] == ratio.value
+    assert document["ratios"]["b"]["verdict"] == ratio.verdict
+    assert document["machine"]["fingerprint"] == describe_machine().fingerprint
+    assert str(chain(4).parent) not in json.dumps(document)
+
+
+def test_several_threads_are_timed_on_the_wall(chain):
+    comparison = compare({"a": chain(4)}, threads=2, rounds=3)
+
+    measurement = comparison.measurements["a"]
+    assert not measurement.cpu_time
+    assert measurement.latency_s == measurement.latency_wall_s
+    assert measurement.noise >= 0.99
+
+
+def test_time_runs_out(chain):
+    comparison = compare({"a": chain(4), "b": chain(8)}, seconds=0)
+
+    assert comparison.stopped == "seconds"
+    assert comparison.measurements["a"].rounds == 3
+
+
+def test_an_interruption_passes_through(chain):
+    def stop(event):
+        if isinstance(event, Advanced):
+            raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        compare({"a": chain(4)}, listener=stop)
+
+
+def test_bad_requests_are_refused(chain):
+    with pytest.raises(UsageError, match="no file"):
+        compare({})
+    with pytest.raises(UsageError, match="at least 3 rounds"):
+        compare({"a": chain(4)}, rounds=2)
+    with pytest.raises(UsageError, match="batch must be at least 1"):
+        compare({"a": chain(4)}, batch=0)
+    with pytest.raises(UsageError, match="no measurement called 'z'; measured: a"):
+        compare({"a": chain(4)}, rounds=3).ratio("z", "a")
+
+
+def made(round_s: dict[str, list[float]], size_bytes: int = 1000) -> Comparison:
+    """A comparison with these seconds per round."""
+    return Comparison(
+        {
+            name: Measurement(
+                name=name,
+                file=f"{name}.onnx",
+                size_bytes=size_bytes,
+                provider="CPUExecutionProvider",
+                rounds=len(times),
+                runs=len(times),
+                cpu_time=True,
+                throughput_per_s=1 / times[0],
+                latency_s=quantiles(times),
+                latency_wall_s=quantiles(times),
+                round_s=tuple(times),
+                noise=1.0,
+                load_s=0.1,
+                first_inference_s=0.1,
+            )
+            for name, times in round_s.items()
+        },
+        BenchTarget(),
+        describe_machine(),
+        Seed(),
+        "rounds",
+    )
+
+
+EXACT = made({"base": [2.0, 4.0, 2.0], "half": [1.0, 2.0, 1.0]})
+UNSURE = made({"base": [1.0, 1.0, 1.0, 1.0, 1.0], "other": [0.5, 0.6, 0.7, 1.2, 0.65]})
+
+
+def test_ratio_is_per_round_and_above_one_when_faster():
+    assert EXACT.ratio("half", "base") == Ratio(2.0, 2.0, 2.0)
+    assert EXACT.ratio("base", "half") == Ratio(0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(1.01, 1.2, "faster"), (0.8, 0.99, "slower"), (0.9, 1.1, "no difference"), (1.0, 1.2, "no difference")],
+)
+def test_no_difference_when_the_interval_holds_one(low, high, verdict):
+    assert Ratio((low + high) / 2, low, high).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("comparison", "name", "bounds", "passed"),
+    [
+        (EXACT, "half", {"min_speedup": 2.0}, [True]),
+        (EXACT, "half", {"min_speedup": 2.01}, [False]),
+        (EXACT, "half", {"max_slowdown": 0.05}, [True]),
+        (EXACT, "base", {"max_slowdown": 1.0}, [True]),
+        (EXACT, "base", {"max_slowdown": 0.0, "max_size_bytes": 1000}, [True, True]),
+        (EXACT, "half", {"max_size_bytes": 999}, [False]),
+        (EXACT, "half", {}, []),
+        (UNSURE, "other", {"min_speedup": 1.4}, [False]),  # the median is 1.54, but the interval does not show it
+    ],
+)
+def test_a_bound_holds_when_the_whole_interval_holds_it(comparison, name, bounds, passed):
+    assert [v.passed for v in judge(comparison, name, "base", **bounds)] == passed
+
+
+def test_slowdown_is_time_against_the_baseline():
+    slower = made({"base": [1.0, 1.0, 1.0], "late": [1.06, 1.06, 1.06]})
+
+    assert [v.passed for v in judge(slower, "late", "base", max_slowdown=0.05)] == [False]
+    assert [v.passed for v in judge(slower, "late", "base", max_slowdown=0.07)] == [True]
+    (verdict,) = judge(slower, "late", "base", max_slowdown=0.05)
+    assert verdict.line.startswith("FAIL  max-slowdown: late takes at most +6.0% time")
+
+
+def test_bounds_that_mean_nothing_are_refused():
+    for bounds in ({"min_speedup": 0.0}, {"max_slowdown": -1.0}, {"max_size_bytes": 0}):
+        with pytest.raises(UsageError, match="must be positive"):
+            judge(EXACT, "half", "base", **bounds)
