@@ -1,6 +1,6 @@
 """Search: which setting to train next, and which to ship. Numbers only; BoTorch and torch load with the first fit."""
 
-from condensa_core.search.bracket import Bracket, bracket_of
+from condensa_core.search.bracket import Bracket
 from condensa_core.search.catalogue import METHODS, strategy_named
 from condensa_core.search.grid_search import GridSearch
 from condensa_core.search.journal import Entry, Journal, read_journal
@@ -38,7 +38,6 @@ __all__ = [
     "Strategy",
     "Trial",
     "Value",
-    "bracket_of",
     "find_level",
     "point_key",
     "read_journal",

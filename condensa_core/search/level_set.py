@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
 from condensa_core.search.bracket import Bracket, bracket_of
+from condensa_core.search.judgement import Judged, incumbent, judge
 from condensa_core.search.observation import Observation
 from condensa_core.search.problem import LevelProblem
 from condensa_core.search.profile import Record
-from condensa_core.search.return_rule import Recommendation, incumbent, judge, recommend, surrogate_of
+from condensa_core.search.return_rule import Recommendation, nothing_better, recommend, surrogate_of
 from condensa_core.search.space import Point, point_key
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class LevelSetSearch:
 
     @property
     def state(self) -> SearchState:
-        bracket = bracket_of(self.problem, self._observations)
+        bracket = bracket_of(self._judged())
         return SearchState(tuple(self._observations), bracket, self._candidates(), self.stopped())
 
     def ask(self) -> Point | None:
@@ -91,13 +92,13 @@ class LevelSetSearch:
 
     def stopped(self) -> str | None:
         if not self._records:
-            return f"no setting on this grid has a better {self.problem.profile.name} than the reference"
+            return nothing_better(self.problem)
         if len(self._observations) >= self.budget:
             return f"the budget of {self.budget} trials is spent"
         candidates = self._candidates()
         if not candidates:
             return "no untried setting is left between what holds and what fails"
-        best = incumbent(judge(self.problem, self._observations, self._surrogate()))
+        best = incumbent(self._judged())
         safe = 0.0 if best is None else best.gain
         gains = [self.problem.profile.gain(c.objective, self.problem.profile.reference) for c in candidates]
         if (1 + max(gains)) / (1 + safe) - 1 < _LEAST_GAIN:
@@ -112,7 +113,7 @@ class LevelSetSearch:
 
     def _candidates(self) -> tuple[Record, ...]:
         """The records inside the bracket that were not tried, mild to strong."""
-        bracket = bracket_of(self.problem, self._observations)
+        bracket = bracket_of(self._judged())
         tried = {point_key(o.point) for o in self._observations}
         name, unit = self.problem.knob.name, self.problem.knob.unit
         return tuple(
@@ -120,10 +121,14 @@ class LevelSetSearch:
         )
 
     def _middle_of(self, candidates: Sequence[Record]) -> Record:
-        """The candidate nearest to the middle of the bracket; equally near: the milder."""
-        bracket = bracket_of(self.problem, self._observations)
+        """The candidate nearest to the middle of the bracket; equally near: the milder.
+
+        A pass too narrow to be trusted counts as one here, or the next trial would be its neighbour.
+        """
+        passed = max((j.unit for j in self._judged() if j.margin >= 0), default=0.0)
+        fails = bracket_of(self._judged()).fails
         strongest = self.problem.knob.unit(self._records[-1].value)
-        middle = (bracket.feasible + (strongest if bracket.infeasible is None else bracket.infeasible)) / 2
+        middle = (passed + (strongest if fails is None else fails)) / 2
         return min(candidates, key=lambda r: abs(self.problem.knob.unit(r.value) - middle))
 
     def _most_telling_of(self, candidates: Sequence[Record]) -> Record:
@@ -132,6 +137,9 @@ class LevelSetSearch:
         assert surrogate is not None
         scores = surrogate.level_scores([self.problem.knob.unit(r.value) for r in candidates], self.gamma)
         return candidates[max(range(len(candidates)), key=scores.__getitem__)]
+
+    def _judged(self) -> tuple[Judged, ...]:
+        return judge(self.problem, self._observations, self._surrogate())
 
     def _surrogate(self) -> Surrogate | None:
         """The surrogate of what was told so far, fitted once per observation."""

@@ -9,7 +9,7 @@ from condensa_core.randomness import Seed
 from condensa_core.search.observation import Observation
 from condensa_core.search.problem import LevelProblem
 from condensa_core.search.profile import Record
-from condensa_core.search.return_rule import Recommendation, recommend, surrogate_of
+from condensa_core.search.return_rule import Recommendation, nothing_better, recommend, surrogate_of
 from condensa_core.search.space import Point, point_key
 
 
@@ -35,7 +35,7 @@ class ListedSearch:
 
     def stopped(self) -> str | None:
         if not self._points:
-            return f"no setting on this grid has a better {self.problem.profile.name} than the reference"
+            return nothing_better(self.problem)
         return "every listed setting was tried" if self.ask() is None else None
 
     def tell(self, observation: Observation) -> None:

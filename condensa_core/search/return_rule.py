@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from condensa_core.randomness import Seed
-from condensa_core.search.bracket import bracket_of
+from condensa_core.search.bracket import Bracket, bracket_of
+from condensa_core.search.judgement import Judged, incumbent, judge
 from condensa_core.search.observation import Observation
 from condensa_core.search.problem import LevelProblem
 from condensa_core.search.space import Point, Value
@@ -15,8 +16,7 @@ from condensa_core.search.space import Point, Value
 if TYPE_CHECKING:
     from condensa_core.search.surrogate import Surrogate
 
-_ENOUGH_PROBABILITY = 0.7
-_CLEAR_PASS_SD = 1.5  # a cliff makes the smooth model distrust points that were measured well
+_CROSSING_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Recommendation:
     False and a point it is the best effort, which breaks the bound or holds it too narrowly to trust. `probability` is
     that of the noise-free metric holding the bound at the point. `bracket` gives the strongest knob value known to
     hold (None: only the reference) and the mildest stronger one known to fail (None: none failed). `reason` says why
-    the point was chosen, or why there is none; `stopped` why the search went no further.
+    the point was chosen, or why there is none; `stopped` why the search went no further. `crossing` estimates the knob
+    value where the metric meets its bound, trained or not (None: it does not up to the strongest setting).
     """
 
     point: Point | None
@@ -38,6 +39,7 @@ class Recommendation:
     observation: Observation | None = None
     trials: int = 0
     stopped: str = ""
+    crossing: Value | None = None
 
     def to_record(self) -> Mapping[str, object]:
         """JSON values for the report, without the observation."""
@@ -49,41 +51,8 @@ class Recommendation:
             "reason": self.reason,
             "trials": self.trials,
             "stopped": self.stopped,
+            "crossing": self.crossing,
         }
-
-
-@dataclass(frozen=True)
-class Judged:
-    """An observation with the probability that its noise-free metric holds the level."""
-
-    observation: Observation
-    probability: float
-    confident: bool
-    gain: float  # of its objective over the reference
-
-
-def judge(
-    problem: LevelProblem, observations: Sequence[Observation], surrogate: Surrogate | None
-) -> tuple[Judged, ...]:
-    """The successful observations, judged: confident = metric at or above the level, and P >= 0.7 or by 1.5 sd.
-
-    The second look at P(feasible) is what keeps lucky readings near the level from being shipped: "the strongest that
-    measured feasible" is truly infeasible in a fifth to a third of noisy searches of ten trials.
-    """
-    known = [o for o in observations if o.metric is not None]
-    if not known:
-        return ()
-    assert surrogate is not None
-    probabilities = surrogate.probability_feasible([problem.unit(o) for o in known])
-    judged = []
-    for observation, probability in zip(known, probabilities, strict=True):
-        assert observation.metric is not None
-        margin, sd = problem.margin(observation.metric), problem.sd(observation)
-        confident = margin >= 0 and (probability >= _ENOUGH_PROBABILITY or margin >= _CLEAR_PASS_SD * sd)
-        objective = problem.objective(observation)
-        gain = 0.0 if objective is None else problem.profile.gain(objective, problem.profile.reference)
-        judged.append(Judged(observation, probability, confident, gain))
-    return tuple(judged)
 
 
 def surrogate_of(problem: LevelProblem, observations: Sequence[Observation], seed: Seed) -> Surrogate | None:
@@ -95,48 +64,56 @@ def surrogate_of(problem: LevelProblem, observations: Sequence[Observation], see
     return fit_surrogate(problem, observations, seed)
 
 
-def incumbent(judged: Sequence[Judged]) -> Judged | None:
-    """The confident candidate with the best objective; equal ones: the safer; None when none beats the reference."""
-    eligible = [j for j in judged if j.confident and j.gain > 0]
-    return max(eligible, key=lambda j: (j.gain, j.probability), default=None)
-
-
 def recommend(
     problem: LevelProblem, observations: Sequence[Observation], surrogate: Surrogate | None
 ) -> Recommendation:
-    """The incumbent, or else the best effort (highest probability, then nearest to the level), or nothing, with why."""
-    records = problem.profile.records()
-    if not records:
-        reason = f"no setting on this grid has a better {problem.profile.name} than the reference"
-        return Recommendation(None, False, None, (None, None), reason, None, len(observations))
+    """The incumbent, or else the best effort (likeliest to hold, then nearest to the level), or nothing; with why."""
+    if not problem.profile.records():
+        return Recommendation(None, False, None, (None, None), nothing_better(problem), trials=len(observations))
     judged = judge(problem, observations, surrogate)
-    bracket = _bracket_values(problem, observations)
     if not judged:
-        failures = [o.failure for o in observations]
-        reason = f"all {len(failures)} trials failed; the last: {failures[-1]}" if failures else "no trial was made"
-        return Recommendation(None, False, None, bracket, reason, None, len(observations))
+        last = observations[-1].failure if observations else ""
+        reason = f"all {len(observations)} trials failed; the last: {last}" if observations else "no trial was made"
+        return Recommendation(None, False, None, (None, None), reason, trials=len(observations))
+    assert surrogate is not None
+    bracket = bracket_of(judged)
     best = incumbent(judged)
-    if best is not None:
-        reason = f"best {problem.profile.name} of the trials that hold the bound with confidence"
-    else:
-        best = max(judged, key=lambda j: (j.probability, problem.margin(j.observation.metric or 0.0)))
-        reason = _why_infeasible(problem, judged)
-    point, feasible = best.observation.point, incumbent(judged) is not None
-    return Recommendation(point, feasible, best.probability, bracket, reason, best.observation, len(observations))
+    shown = best or max(judged, key=lambda j: (j.probability, j.margin))
+    tried = {j.unit: j.observation.point[problem.knob.name] for j in judged}
+    return Recommendation(
+        point=shown.observation.point,
+        feasible=best is not None,
+        probability=shown.probability,
+        bracket=(tried.get(bracket.holds), None if bracket.fails is None else tried[bracket.fails]),
+        reason=_why_infeasible(problem, judged) if best is None else _why_best(problem),
+        observation=shown.observation,
+        trials=len(observations),
+        crossing=_crossing(problem, bracket, surrogate),
+    )
+
+
+def nothing_better(problem: LevelProblem) -> str:
+    """Why there is nothing to search for when the profile has no records."""
+    return f"no setting on this grid has a better {problem.profile.name} than the reference"
+
+
+def _why_best(problem: LevelProblem) -> str:
+    return f"best {problem.profile.name} of the trials that hold the bound with confidence"
 
 
 def _why_infeasible(problem: LevelProblem, judged: Sequence[Judged]) -> str:
-    if any(j.confident for j in judged):
+    if any(j.holds for j in judged):
         return f"no trial that holds the bound has a better {problem.profile.name} than the reference"
-    nearest = max(problem.margin(j.observation.metric) for j in judged if j.observation.metric is not None)
+    nearest = max(j.margin for j in judged)
     if nearest < 0:
         return f"no trial holds the bound; the nearest misses it by {-nearest:.4g}"
     return "trials hold the bound, but too narrowly for their noise to be trusted"
 
 
-def _bracket_values(problem: LevelProblem, observations: Sequence[Observation]) -> tuple[Value | None, Value | None]:
-    """The bracket's ends as the knob values that were tried."""
-    bracket = bracket_of(problem, observations)
-    tried = {problem.unit(o): o.point[problem.knob.name] for o in observations if o.metric is not None}
-    holds = tried.get(bracket.feasible) if bracket.feasible > 0 else None
-    return holds, None if bracket.infeasible is None else tried[bracket.infeasible]
+def _crossing(problem: LevelProblem, bracket: Bracket, surrogate: Surrogate) -> Value | None:
+    """The mildest value inside the bracket at which holding the bound is less likely than breaking it."""
+    width = (1.0 if bracket.fails is None else bracket.fails) - bracket.holds
+    units = [bracket.holds + width * i / _CROSSING_STEPS for i in range(_CROSSING_STEPS + 1)]
+    probabilities = surrogate.probability_feasible(units)
+    beyond = next((unit for unit, p in zip(units, probabilities, strict=True) if p < 0.5), bracket.fails)
+    return None if beyond is None else problem.knob.value(beyond)

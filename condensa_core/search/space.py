@@ -55,7 +55,7 @@ class Knob:
                 raise UsageError(f"knob {self.name!r}: range needs low < high, got [{low}, {high}]")
             if self.log and low <= 0:
                 raise UsageError(f"knob {self.name!r}: a log range must be positive, got [{low}, {high}]")
-            if self.step is not None and not 0 < self.step <= high - low:
+            if self.step is not None and not 0 < self.step <= (high - low) * (1 + 1e-9):
                 raise UsageError(f"knob {self.name!r}: step must lie in (0, {high - low:g}], got {self.step}")
 
     def unit(self, value: Value) -> float:

@@ -1,0 +1,196 @@
+"""The run directory: atomic, exclusive, and honest about the machine."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from condensa_core.errors import MachineError, ResumeError, RunFailed, UsageError
+from condensa_core.run_directory import RunDirectory, file_sha256, manifest, versions
+
+
+def test_runs_created_in_the_same_second_do_not_meet(tmp_path):
+    directories = [RunDirectory.create(tmp_path, "digits", "same") for _ in range(4)]
+
+    assert len({d.path for d in directories}) == 4
+    assert all(d.path.parent == tmp_path / "digits" for d in directories)
+
+
+@given(st.text(min_size=1, max_size=20))
+@settings(max_examples=60)
+def test_any_name_makes_one_folder_inside_the_root_or_is_refused(tmp_path_factory, name):
+    root = tmp_path_factory.mktemp("runs")
+
+    try:
+        with RunDirectory.create(root, name, "f") as directory:
+            path = directory.path
+    except UsageError:
+        assert not list(root.iterdir())
+        return
+
+    assert path.parent.parent == root
+    assert "/" not in path.parent.name and path.parent.name not in (".", "..")
+
+
+def test_second_process_is_refused_with_the_pid_of_the_first(tmp_path):
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        code = (
+            "import sys; from pathlib import Path; from condensa_core.run_directory import RunDirectory\n"
+            "from condensa_core.errors import ResumeError\n"
+            "try: RunDirectory.resume(Path(sys.argv[1]))\n"
+            "except ResumeError as err: print(err)"
+        )
+
+        said = subprocess.run([sys.executable, "-c", code, str(directory.path)], capture_output=True, text=True)
+
+        assert f"in use by process {os.getpid()}" in said.stdout, said.stderr
+    RunDirectory.resume(directory.path).close()  # and free again after close
+
+
+def test_reading_needs_no_lock(tmp_path):
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        assert RunDirectory.open(directory.path).path == directory.path
+
+
+def test_missing_directory_is_a_resume_error(tmp_path):
+    for opener in (RunDirectory.open, RunDirectory.resume):
+        with pytest.raises(ResumeError, match="no run directory"):
+            opener(tmp_path / "none")
+
+
+def test_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        directory.write_text("best/notes.txt", "old")
+
+        with pytest.raises(ZeroDivisionError), directory.replacing("best/notes.txt") as partial:
+            partial.write_text("half")
+            raise ZeroDivisionError
+
+        assert partial.suffix == ".txt"
+        assert [p.name for p in (directory.path / "best").iterdir()] == ["notes.txt"]
+        assert (directory.path / "best/notes.txt").read_text() == "old"
+
+
+def test_json_refuses_nan_and_writes_nothing(tmp_path):
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        with pytest.raises(ValueError, match="JSON"):
+            directory.write_json("result.json", {"x": float("nan")})
+
+        assert not (directory.path / "result.json").exists()
+        assert json.loads(directory.write_json("result.json", {"x": "µ"}).read_text()) == {"x": "µ"}
+
+
+def test_full_disk_is_a_failed_run_with_the_command_to_continue(tmp_path, monkeypatch):
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+
+        def full(self, content):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "write_bytes", full)
+
+        with pytest.raises(RunFailed, match="condensa resume"):
+            directory.write_text("a.txt", "x")
+
+
+def test_root_that_cannot_hold_a_run_is_a_machine_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(MachineError, match="cannot create a run"):
+        RunDirectory.create(tmp_path / "file", "digits", "f")
+
+
+def test_trial_folders_sort_by_number(tmp_path):
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        assert directory.trial(3) == directory.path / "trials" / "003"
+        assert directory.trial(3).is_dir()  # twice is fine
+
+
+def test_log_appends_dated_lines(tmp_path):
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        directory.log("one")
+        directory.log("two\nlines")
+
+        lines = (directory.path / "run.log").read_text().splitlines()
+
+    assert [line[21:] for line in lines[:2]] == ["one", "two"]
+    assert lines[2] == "    lines"
+
+
+def test_manifest_is_json_and_knows_versions_without_loading_torch():
+    code = (
+        "import json, sys\nfrom condensa_core.run_directory import manifest\n"
+        "json.dumps(manifest(['condensa', 'run'], seed=1, hashes={'recipe': 'ab'}))\n"
+        "assert not {'torch', 'onnx', 'numpy'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+    import torch
+
+    assert versions()["torch"] == torch.__version__
+    assert versions()["python"] == sys.version.split()[0]
+    assert manifest([], seed=7, hashes={"a": "b"})["hashes"] == {"a": "b"}
+
+
+def test_file_hash_is_the_published_one_of_abc(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+
+    digest = file_sha256(tmp_path / "abc")
+
+    assert digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+_WRITER = """
+import itertools, sys
+from pathlib import Path
+from condensa_core.run_directory import RunDirectory
+from condensa_core.search import Journal
+
+directory = RunDirectory.resume(Path(sys.argv[1]))
+journal = Journal(directory.path / "trials.jsonl", "f")
+for i in itertools.count(len(journal.entries)):
+    journal.append("count", {"i": i, "padding": "x" * 3000})
+    directory.write_text("best/state.txt", f"{i}:" + f"{i % 10}" * 400_000)
+    print(i, flush=True)
+"""
+
+
+def test_kill_9_leaves_whole_files_and_loses_no_finished_record(tmp_path):
+    draw = random.Random(0)
+    directory = RunDirectory.create(tmp_path, "digits", "f")
+    directory.close()
+    seen = -1
+    for _ in range(6):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", _WRITER, str(directory.path)], stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        seen = int(writer.stdout.readline())  # it is writing now
+
+        time.sleep(draw.uniform(0.0, 0.05))
+        writer.send_signal(signal.SIGKILL)
+        rest = writer.stdout.read().split("\n")
+        writer.wait()
+        writer.stdout.close()
+
+        seen = max([seen, *(int(line) for line in rest[:-1])])
+        number, _, content = (directory.path / "best/state.txt").read_text().partition(":")
+        assert content == f"{int(number) % 10}" * 400_000  # whole
+        assert int(number) >= seen  # what was reported written is there
+        from condensa_core.search import read_journal
+
+        entries = read_journal(directory.path / "trials.jsonl")[1]
+        assert [e.payload["i"] for e in entries] == list(range(len(entries)))
+        assert len(entries) - 1 in (int(number), int(number) + 1)  # at most the record being written is lost
+    RunDirectory.resume(directory.path).close()  # the dead process holds no lock
+    assert not list(directory.path.rglob(".partial-*"))
