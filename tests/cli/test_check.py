@@ -1,0 +1,68 @@
+"""`check` finds every mistake of every file, and says it to people, programs and GitHub."""
+
+import json
+
+import pytest
+
+
+def test_a_good_recipe_passes(condensa, good):
+    answer = condensa("check", good)
+
+    assert (answer.code, answer.out, answer.err) == (0, "1 recipe checked: all good\n", "")
+
+
+def test_quiet_says_nothing_about_good_recipes(condensa, good):
+    assert condensa("check", "--quiet", good).out == ""
+
+
+def test_all_files_are_checked_and_all_mistakes_shown(condensa, good, broken):
+    answer = condensa("check", broken, good)
+
+    assert answer.code == 2
+    assert f"{broken}:3:9: error[" in answer.out
+    assert f"{broken}:8:38: error[" in answer.out
+    assert answer.out.splitlines()[-1].startswith("2 recipes checked: ")
+
+
+def test_warnings_alone_pass(condensa, good):
+    good.write_text(good.read_text() + "knobs:\n  unused: {range: [0.0, 0.5]}\n")
+
+    answer = condensa("check", good)
+
+    assert answer.code == 0
+    assert f"{good}:11:3: warning[" in answer.out
+    assert answer.out.splitlines()[-1] == "1 recipe checked: 1 warning"
+
+
+@pytest.mark.parametrize("flags", [["--json"], ["--format", "json"]])
+def test_json_holds_every_problem_with_its_place(condensa, broken, flags):
+    answer = condensa("check", *flags, broken)
+
+    document = json.loads(answer.out)
+    places = {(problem["line"], problem["column"], problem["end_column"]) for problem in document["problems"]}
+    assert (document["schema"], document["status"], document["exit_code"]) == ("condensa.check/1", "error", 2)
+    assert {(3, 9, 15), (8, 38, 39)} <= places
+    assert len(document["reasons"]) == len(document["problems"])
+    assert answer.err == ""
+
+
+def test_json_of_a_good_recipe_has_no_reasons(condensa, good):
+    document = json.loads(condensa("check", "--json", good).out)
+
+    assert (document["status"], document["exit_code"], document["reasons"]) == ("ok", 0, [])
+
+
+def test_github_gets_annotations_and_nothing_else(condensa, broken):
+    answer = condensa("check", "--format", "github", broken)
+
+    assert answer.code == 2
+    assert all(line.startswith(f"::error file={broken},line=") for line in answer.out.splitlines())
+
+
+def test_the_schema_is_one_json_document_about_recipes(condensa):
+    answer = condensa("schema")
+
+    schema = json.loads(answer.out)
+    assert answer.code == 0
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert {"condensa", "model", "layers", "constraint", "objective"} <= set(schema["properties"])

@@ -1,0 +1,163 @@
+"""Events on a terminal, in a log, and when somebody wants to stop."""
+
+import io
+import os
+import signal
+import sys
+
+import pytest
+from condensa_cli.crash import Crash, runs_under
+from condensa_cli.progress import LOG_INTERVAL_S, Bars, Lines, Warnings, display
+from condensa_cli.working import working
+from rich.console import Console
+
+from condensa_core.errors import Interrupted, RunFailed, UsageError
+from condensa_core.progress import Advanced, Event, Note, PhaseEnded, PhaseStarted, TrialEnded, TrialStarted
+
+RUN = [
+    PhaseStarted("reference", 3, "10 epochs"),
+    Advanced("reference", 1, {"loss": 0.51234, "lr": 0.1}),
+    PhaseEnded("reference", "top1 0.98"),
+    TrialStarted(0, 10, {"sparsity": 0.5}),
+    Note("this is odd", level="warning"),
+    TrialEnded(0, "ok", {"top1": 0.97, "probability": None}),
+]
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def lines_of(events, *, every_event=True, step=0.0):
+    clock, stream = Clock(), io.StringIO()
+    listener = Lines(Console(file=stream, width=200, soft_wrap=True), every_event=every_event, clock=clock)
+    for event in events:
+        listener(event)
+        clock.now += step
+    return stream.getvalue().splitlines()
+
+
+def test_every_event_is_one_line_with_the_time_since_the_start():
+    assert lines_of(RUN, step=1.0) == [
+        "     0.0 s  reference: started, 10 epochs",
+        "     1.0 s  reference: 1/3, loss 0.5123, lr 0.1",
+        "     2.0 s  reference: done, top1 0.98",
+        "     3.0 s  trial 0 (1/10): started, sparsity 0.5",
+        "     4.0 s  warning: this is odd",
+        "     5.0 s  trial 0: ok, top1 0.97",
+    ]
+
+
+def test_a_log_thins_advances_and_nothing_else():
+    many = [Advanced("lc", step) for step in range(100)]
+
+    lines = lines_of([*RUN, *many], every_event=False, step=0.5)
+
+    # 100 advances in 50 s: one per interval, after the five other lines of the run
+    assert len([line for line in lines if "lc:" in line]) == 50 / LOG_INTERVAL_S
+    assert len(lines) == len(RUN) - 1 + 50 / LOG_INTERVAL_S
+
+
+def test_quiet_shows_warnings_only():
+    stream = io.StringIO()
+    listener = Warnings(Console(file=stream))
+
+    for event in [*RUN, Note("fine")]:
+        listener(event)
+
+    assert stream.getvalue() == "warning: this is odd\n"
+
+
+def test_bars_show_elapsed_and_remaining_and_leave_the_results(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=150, highlight=False)
+
+    with Bars(console) as bars:
+        for event in RUN:
+            bars(event)
+
+    text = stream.getvalue()
+    assert "trials" in text and "1/10" in text
+    assert "0:00:00" in text and "left" in text
+    assert "trial 0: ok, top1 0.97" in text
+
+
+def test_a_phase_may_advance_without_having_started():
+    with Bars(Console(file=io.StringIO(), force_terminal=True)) as bars:
+        bars(Advanced("unknown", 1))
+        bars(PhaseEnded("unknown"))
+
+
+def test_no_bars_where_there_is_no_terminal(capsys):
+    with display() as listener:
+        listener(PhaseStarted("search", 3))
+
+    assert capsys.readouterr().err == "     0.0 s  search: started\n"
+
+
+def test_what_python_code_of_the_user_prints_does_not_reach_stdout(capsys):
+    with working(quiet=True):
+        print("noise")
+
+    assert capsys.readouterr() == ("", "noise\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_at_the_next_event(number, capsys):
+    before = signal.getsignal(number)
+
+    with pytest.raises(Interrupted), working() as listener:
+        listener(Event())
+        os.kill(os.getpid(), number)
+        still_working = sum(range(1000))
+        assert still_working
+        listener(Event())
+
+    assert "stopping at the next safe point" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_signal_stops_at_once():
+    with pytest.raises(KeyboardInterrupt), working():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        sys.exit("not stopped")
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A run directory of this process, and an older one of another."""
+    for name, process in (("20260101T000000Z-aaaaaa", 1), ("20260102T000000Z-bbbbbb", os.getpid())):
+        folder = tmp_path / "digits" / name
+        folder.mkdir(parents=True)
+        (folder / ".lock").write_text(f"{process}\n")
+    return folder
+
+
+@pytest.mark.parametrize("error", [Interrupted("stopped"), RunFailed("diverged")])
+def test_a_run_that_ends_early_says_how_to_continue(held, tmp_path, error):
+    with pytest.raises(type(error)) as caught, runs_under(tmp_path):
+        raise error
+
+    assert caught.value.hint == f"continue with: condensa resume {held}"
+
+
+def test_a_bug_belongs_into_the_run_directory(held, tmp_path):
+    with pytest.raises(Crash) as caught, runs_under(tmp_path):
+        raise ZeroDivisionError
+
+    assert caught.value.directory == held
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("error", [UsageError("no"), ZeroDivisionError("bug")])
+def test_without_a_run_directory_nothing_changes(tmp_path, error):
+    with pytest.raises(type(error)) as caught, runs_under(tmp_path):
+        raise error
+
+    assert caught.value is error

@@ -1,0 +1,88 @@
+"""`report` shows a run again, exits as it did, and says how to go on with one that has not finished."""
+
+import json
+
+import pytest
+
+from condensa_core.report import Artifact, BestResult, Figure, Outcome, RatioInterval, ReferenceResult, TrialResult
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    folder = tmp_path / "runs" / "digits" / "1"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def outcome(run_dir, status="ok"):
+    return Outcome(
+        status=status,
+        name="digits",
+        run_dir=str(run_dir),
+        reference=ReferenceResult(metrics={"test": {"top1": Figure(0.98, 0.01, 100)}}, bytes=2048),
+        best=BestResult(
+            trial=2,
+            metrics={"test": {"top1": Figure(0.97, 0.01, 100)}},
+            ratio=RatioInterval(2.5, 2.4, 2.6),
+            bytes=1024,
+        ),
+        trials=(TrialResult(2, {"sparsity": 0.5}),),
+        artifacts=(Artifact("best/model.onnx", 1024, "0" * 64),),
+    )
+
+
+@pytest.mark.parametrize(("status", "code"), [("ok", 0), ("infeasible", 1), ("gate-failed", 1), ("failed", 4)])
+def test_it_exits_as_the_run_did(condensa, run_dir, status, code):
+    (run_dir / "result.json").write_text(json.dumps(outcome(run_dir, status).to_json()))
+
+    answer = condensa("report", run_dir)
+
+    assert answer.code == code
+    assert "98.00 % ± 1.00 -> 97.00 % ± 1.00 (100 samples)" in answer.out
+    assert str(run_dir) in answer.out
+
+
+def test_json_is_the_document_of_the_run(condensa, run_dir):
+    document = outcome(run_dir).to_json()
+    (run_dir / "result.json").write_text(json.dumps(document))
+
+    assert json.loads(condensa("report", "--json", run_dir).out) == document
+
+
+def test_tables_come_before_the_verdict(condensa, run_dir):
+    (run_dir / "result.json").write_text(json.dumps(outcome(run_dir).to_json()))
+
+    text = condensa("report", run_dir).out
+
+    assert text.index("trials (* ships)") < text.index("best/model.onnx") < text.index("digits: done")
+
+
+def test_an_unfinished_run_says_how_to_continue(condensa, run_dir):
+    (run_dir / "trials.jsonl").write_text('{"fingerprint": "x"}\n{"number": 0, "status": "ok"}\n{"numb')
+
+    answer = condensa("report", run_dir)
+
+    assert answer.code == 4
+    assert '{"number": 0, "status": "ok"}' in answer.out
+    assert f"condensa resume {run_dir}" in answer.out
+
+
+def test_an_unfinished_run_as_json(condensa, run_dir):
+    (run_dir / "trials.jsonl").write_text('{"fingerprint": "x"}\n{"number": 0}\n')
+
+    document = json.loads(condensa("report", "--json", run_dir).out)
+
+    assert (document["status"], document["exit_code"]) == ("unfinished", 4)
+    assert document["journal"] == [{"number": 0}]
+    assert document["reasons"]
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"schema": "other"}'])
+def test_what_is_no_run_is_refused(condensa, run_dir, content):
+    if content is not None:
+        (run_dir / "result.json").write_text(content)
+
+    answer = condensa("report", run_dir)
+
+    assert answer.code == 2
+    assert str(run_dir) in answer.err
