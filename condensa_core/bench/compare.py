@@ -76,8 +76,10 @@ def compare(
         raise UsageError("nothing to measure: no file was given")
     if rounds < 3:
         raise UsageError(f"a comparison needs at least 3 rounds, got {rounds}")
-    overrides = {"batch": batch, "threads": threads}
-    target = replace(target, **{name: value for name, value in overrides.items() if value is not None})
+    if batch is not None:
+        target = replace(target, batch=batch)
+    if threads is not None:
+        target = replace(target, threads=threads)
     with ExitStack() as stack:
         loaded = {name: _load(Path(path), target, seed, clock, stack) for name, path in files.items()}
         listener(PhaseStarted(PHASE, total=rounds, detail=", ".join(files)))
