@@ -8,7 +8,7 @@ from condensa_core.graph.propagation import Carried, Propagation
 
 
 def channel_norm(walk: Propagation, node: Node) -> Carried:
-    """batch_norm, instance_norm: affine parameters and statistics travel with dimension 1, the rest is averaged over."""
+    """batch_norm, instance_norm: parameters and statistics travel with dimension 1; the rest is averaged over."""
     source, *affine = walk.tensor_inputs(node)
     dims = list(walk.dims(source))
     for tensor in affine:

@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 from torch.fx import Node
+from torch.utils._pytree import tree_leaves
 
 from condensa_core.graph.capture import Capture, module_of, operator_name, shape_of
 from condensa_core.graph.channels import Side
@@ -121,18 +122,20 @@ class Propagation:
             source, index = node.args
             carried = self._carried[source]  # type: ignore[index]
             return carried[index] if isinstance(carried, list) and carried else nothing(node)  # type: ignore
-        if node.op == "call_function":
-            self.operators[operator_name(node)] += 1
+        if node.op != "call_function":
+            return nothing(node)  # the body of a higher-order operator, which the operator itself answers for
+        self.operators[operator_name(node)] += 1
         rule = self._rules(node)
         if rule is not None:
             return rule(self, node)
-        if (
-            node.op == "call_function"
-            and not self.tensor_inputs(node)
-            and not isinstance(node.target, torch._ops.HigherOrderOperator)
-        ):
-            return nothing(node)  # creates a constant, or computes with sizes
-        return self.unknown(node)
+        return nothing(node) if self._reads_no_channel(node) else self.unknown(node)
+
+    def _reads_no_channel(self, node: Node) -> bool:
+        """Whether an ATen call only creates a constant, computes with sizes, or asserts something about them."""
+        if not isinstance(node.target, torch._ops.OpOverload):
+            return not node.all_input_nodes
+        yields_tensor = any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(node.meta.get("val")))
+        return not self.tensor_inputs(node) or not (yields_tensor or node.target._schema.is_mutable)
 
 
 def nothing(node: Node) -> Carried:
@@ -158,6 +161,6 @@ def base_name(node: Node) -> str:
 
 # Operators after which zero slices of a parameter are zero slices still.
 _ZERO_KEEPING: Final = frozenset(
-    ("_to_copy", "_unsafe_view", "alias", "clone", "contiguous", "detach", "expand", "flatten", "permute", "reshape")
-    + ("select", "slice", "squeeze", "t", "to", "transpose", "unflatten", "unsqueeze", "view")
+    {"_to_copy", "_unsafe_view", "alias", "clone", "contiguous", "detach", "expand", "flatten", "permute", "reshape"}
+    | {"select", "slice", "squeeze", "t", "to", "transpose", "unflatten", "unsqueeze", "view"}
 )
