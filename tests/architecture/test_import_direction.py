@@ -11,13 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "condensa_core"
 
-FOUNDATIONS = {"errors", "progress", "randomness", "run_directory"}
+FOUNDATIONS = {"errors", "progress", "randomness", "run_directory", "whole_file"}
 # who may import whom; the foundations are open to everybody
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
     "randomness": set(),
     "run_directory": set(),
+    "whole_file": set(),
     "recipe": set(),
     "workload": {"recipe"},
     "graph": set(),
