@@ -24,6 +24,8 @@ from condensa_core.recipe.vocabulary import (
     LATER_OBJECTIVES,
     METRIC_KINDS,
     OBJECTIVES,
+    OF_ALL_DATA,
+    OF_SOME_DATA,
     SHORT_OBJECTIVES,
     Better,
 )
@@ -113,12 +115,15 @@ class DataSpec(Record):
     download: bool | None = None  # fashion-mnist: fetch missing files
     batch: Count | None = None
     limit: Count | None = None  # samples of each split
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None  # of the training part, cut off for validation
+    val_count: Count | None = None  # the same, in samples
+    augment: Annotated[str, Word("augmentation", ("none", "flip", "shift", "crop-flip"))] | None = None
     train: SourceSpec | None = None
     val: SourceSpec | None = None
     test: SourceSpec | None = None
     calib: SourceSpec | None = None
 
-    _SETTINGS: ClassVar[tuple[str, ...]] = ("path", "size", "download", "batch", "limit")
+    _SETTINGS: ClassVar[tuple[str, ...]] = (*OF_SOME_DATA, *OF_ALL_DATA)
     _SPLITS: ClassVar[tuple[str, ...]] = ("train", "val", "test", "calib")
 
     @model_validator(mode="after")
@@ -131,12 +136,14 @@ class DataSpec(Record):
                 if getattr(self, split) is None:
                     advice = "'val' steers the search, 'test' is read once"
                     raise refusal("E102", f"missing '{split}' in 'data'", advice)
-        takes = (*BUILTIN_DATA[self.builtin], "batch", "limit") if self.builtin else ()
+        takes = (*BUILTIN_DATA[self.builtin], *OF_ALL_DATA) if self.builtin else ()
         for name in (*self._SETTINGS, *(self._SPLITS if self.builtin else ())):
             if getattr(self, name) is not None and name not in takes:
                 owner = f"builtin data '{self.builtin}'" if self.builtin else "data from Python"
                 advice = f"it takes: {', '.join(takes)}" if takes else "give it to the sources: train, val, test"
                 raise refusal("E101", f"{owner} takes no '{name}'", advice, key=name, on_key=True)
+        if self.val_fraction is not None and self.val_count is not None:
+            raise refusal("E109", "give 'val_fraction' or 'val_count', not both", key="val_count", on_key=True)
         if self.builtin == "image-folder" and self.path is None:
             raise refusal("E102", "builtin data 'image-folder' needs 'path', the folder of the images")
         return self

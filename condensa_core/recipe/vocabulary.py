@@ -20,7 +20,9 @@ BUILTIN_MODELS: Final = (
     "resnet56",
     "resnet110",
 )
-# Built-in data and the settings each takes besides `batch` and `limit`.
+OF_ALL_DATA: Final = ("batch", "limit", "val_fraction", "val_count", "augment")
+OF_SOME_DATA: Final = ("path", "size", "download")
+# Built-in data and the settings each takes besides those of all.
 BUILTIN_DATA: Final[Mapping[str, tuple[str, ...]]] = {
     "digits": (),
     "fashion-mnist": ("path", "download"),

@@ -300,7 +300,7 @@ BROKEN = {
     ),
     "setting of other data": (
         [("{builtin: digits}", "{builtin: digits, path: there}")],
-        "11:25 E101 builtin data 'digits' takes no 'path' = it takes: batch, limit",
+        "11:25 E101 builtin data 'digits' takes no 'path' = it takes: batch, limit, val_fraction, val_count, augment",
     ),
     "time without a unit": (
         [("12h", "12")],

@@ -1,0 +1,89 @@
+"""The plan: which tensors and channel families each rule compresses, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from condensa_core.errors import Place, PlanError, Problem, SchemeError
+from condensa_core.graph.channels import Family
+from condensa_core.plan.knobs import KnobSpace, Value
+from condensa_core.recipe import Expression, Ref, SchemeSpec
+from condensa_core.schemes import Compose, scheme_named
+from condensa_core.schemes.contract import Scheme
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One joint projection: these tensors (and the channel families they carry) under one scheme."""
+
+    rule: int  # the first rule it comes from
+    label: str
+    names: tuple[str, ...]  # parameters, as in `named_parameters`
+    families: tuple[Family, ...]
+    scheme: Scheme
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """A task before the knobs have values."""
+
+    rule: int
+    label: str
+    names: tuple[str, ...]
+    families: tuple[Family, ...]
+    schemes: tuple[SchemeSpec, ...]
+    place: Place
+
+    def at(self, knobs: Mapping[str, Value]) -> Task:
+        """The task at these knob values; PlanError at the rule's place if the scheme refuses them."""
+        try:
+            built = tuple(_built(spec, knobs) for spec in self.schemes)
+            scheme = built[0] if len(built) == 1 else Compose(built)
+        except SchemeError as error:
+            advice = (error.hint,) if error.hint else ()
+            raise PlanError([Problem("E222", error.message, self.place, advice)]) from error
+        return Task(self.rule, self.label, self.names, self.families, scheme)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the plan's table."""
+
+    line: int | None
+    rule: str
+    layers: int
+    total: int
+    parameters: int
+    scheme: str
+    knob: str
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A recipe bound to one model: what would be compressed, before anything expensive starts."""
+
+    space: KnobSpace
+    assignments: tuple[Assignment, ...]
+    kept: tuple[str, ...]  # layers in `keep`
+    problems: tuple[Problem, ...]  # warnings, in file order
+    table: tuple[Row, ...]
+
+    def tasks_at(self, knobs: Mapping[str, Value]) -> tuple[Task, ...]:
+        """The tasks at these knob values; UsageError if they do not fit `space`."""
+        self.space.check(knobs)
+        return tuple(assignment.at(knobs) for assignment in self.assignments)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The plan's table as plain data: line, rule, layers matched of total, parameters, scheme, knob."""
+        return [vars(row).copy() for row in self.table]
+
+
+def _built(spec: SchemeSpec, knobs: Mapping[str, Value]) -> Scheme:
+    settings = {
+        name: value.evaluate(knobs) if isinstance(value, (Ref, Expression)) else value
+        for name, value in spec.settings.items()
+    }
+    scheme: Scheme = scheme_named(spec.kind)(**settings)
+    return scheme

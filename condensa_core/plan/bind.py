@@ -1,0 +1,107 @@
+"""A recipe bound to one model: every selector expanded, every conflict reported, before anything expensive starts."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from condensa_core.errors import PlanError
+from condensa_core.graph.channels import Family, ModelGraph
+from condensa_core.plan.assignment import Assignment, Plan, Row
+from condensa_core.plan.families import claimed_families
+from condensa_core.plan.knobs import knob_space
+from condensa_core.plan.rules import Match, Rules, problems_in_order
+from condensa_core.recipe import Expression, Recipe, Ref, SchemeSpec
+
+
+def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph) -> Plan:
+    """The plan of a recipe for a model; PlanError holds everything that does not fit, each with its place."""
+    rules = Rules(recipe, model, graph)
+    families = claimed_families(rules, graph)
+    problems = tuple(problems_in_order(rules.problems))
+    if any(problem.severity == "error" for problem in problems):
+        raise PlanError(problems)
+    parameters = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    parts = [part for match in rules.matches for part in _parts(match, families, parameters)]
+    return Plan(
+        space=knob_space(recipe.layers, recipe.knobs),
+        assignments=tuple(_merged(parts, {match.number: match.rule.scope for match in rules.matches})),
+        kept=tuple(name for name in rules.names.layers if name in rules.kept),
+        problems=problems,
+        table=tuple(_row(match, families, parameters, len(graph.layers)) for match in rules.matches),
+    )
+
+
+def _parts(match: Match, families: dict[int, list[Family]], parameters: dict[str, int]) -> list[Assignment]:
+    """What one rule projects jointly: all of it, or layer by layer under `scope: layer`."""
+    if match.kind is not None:
+        pieces: list[tuple[str, tuple[str, ...], tuple[Family, ...]]] = [
+            (family.name, _names(family, parameters), (family,)) for family in families[match.number]
+        ]
+    else:
+        pieces = [(name, tuple(tensors), ()) for name, tensors in match.tensors.items() if tensors]
+    if match.rule.scope != "layer" and pieces:
+        names = tuple(dict.fromkeys(name for _, part, _ in pieces for name in part))
+        pieces = [(", ".join(match.rule.match), names, tuple(family for _, _, part in pieces for family in part))]
+    scheme, place = match.rule.scheme, match.place
+    return [Assignment(match.number, label, names, coupled, scheme, place) for label, names, coupled in pieces]
+
+
+def _names(family: Family, parameters: dict[str, int]) -> tuple[str, ...]:
+    """The parameters (not buffers) that hold what the family's units produce, or that travels with them."""
+    return tuple(dict.fromkeys(m.name for m in family.members if m.side != "consumes" and m.name in parameters))
+
+
+def _merged(parts: list[Assignment], scopes: dict[int, str]) -> list[Assignment]:
+    """Rules of scope model with equal schemes become one task."""
+    merged: list[Assignment] = []
+    for part in parts:
+        twin = next(
+            (
+                at
+                for at, other in enumerate(merged)
+                if scopes[part.rule] == scopes[other.rule] == "model" and part.schemes == other.schemes
+            ),
+            None,
+        )
+        if twin is None:
+            merged.append(part)
+            continue
+        other = merged[twin]
+        merged[twin] = Assignment(
+            rule=other.rule,
+            label=f"{other.label}, {part.label}",
+            names=tuple(dict.fromkeys((*other.names, *part.names))),
+            families=(*other.families, *part.families),
+            schemes=other.schemes,
+            place=other.place,
+        )
+    return merged
+
+
+def _row(match: Match, families: dict[int, list[Family]], parameters: dict[str, int], total: int) -> Row:
+    if match.kind is not None:
+        touched = {name for family in families[match.number] for name in _names(family, parameters)}
+    else:
+        touched = {name for tensors in match.tensors.values() for name in tensors}
+    return Row(
+        line=match.place.line or None,
+        rule=", ".join(match.rule.match),
+        layers=len(match.layers),
+        total=total,
+        parameters=sum(parameters[name] for name in touched),
+        scheme=" + ".join(_scheme_text(scheme) for scheme in match.rule.scheme),
+        knob=", ".join(sorted(frozenset().union(*(scheme.knobs for scheme in match.rule.scheme)))),
+    )
+
+
+def _scheme_text(scheme: SchemeSpec) -> str:
+    """`filter $sparsity l2, align 8`: the settings that say something."""
+    texts = [scheme.kind]
+    for name, value in scheme.settings.items():
+        if isinstance(value, (Ref, Expression)) or name in ("criterion", "dtype"):
+            texts.append(str(value))
+        elif name == "sparsity":
+            texts.append(f"{value:g}")
+        elif (name, value) not in (("align", 1), ("norm", "scaled")):
+            texts.append(f"{name} {value}")
+    return " ".join(texts)

@@ -1,0 +1,265 @@
+"""Each rule of a recipe against the layers of a model: what it matches, and every reason why it may not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Final
+
+from torch import nn
+
+from condensa_core.errors import Place, Problem
+from condensa_core.graph.channels import Layer, ModelGraph
+from condensa_core.plan.matching import LayerNames, is_exact, selects, without_wrappers
+from condensa_core.recipe import ExceptSpec, Expectation, Recipe, RuleSpec
+
+# The layers whose outputs each structured scheme removes.
+_CONVOLUTIONS: Final = ("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
+PRODUCERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "filter": _CONVOLUTIONS,
+    "neuron": ("Linear",),
+    "structure": (*_CONVOLUTIONS, "Linear"),
+}
+_WHAT: Final = {"filter": "a convolution", "neuron": "a Linear", "structure": "a convolution or a Linear"}
+
+
+@dataclass
+class Match:
+    """The layers of one rule. `tensors` are the parameters it compresses one by one; empty for structured schemes."""
+
+    number: int
+    rule: RuleSpec
+    place: Place
+    layers: list[str]
+    exact: frozenset[str]  # layers that a selector names, rather than a pattern
+    total: int  # layers its selectors reach, before any filter
+    tensors: dict[str, list[str]] = field(default_factory=dict)  # layer -> parameter names
+
+    @property
+    def kind(self) -> str | None:
+        """filter, neuron or structure when the rule removes channels."""
+        kinds = [scheme.kind for scheme in self.rule.scheme if scheme.kind in PRODUCERS]
+        return kinds[0] if kinds else None
+
+
+class Rules:
+    """The rules of a recipe matched to a model; `problems` gathers what does not fit."""
+
+    def __init__(self, recipe: Recipe, model: nn.Module, graph: ModelGraph) -> None:
+        self.recipe = recipe
+        self.names = LayerNames(graph)
+        self.problems: list[Problem] = []
+        # A tied tensor has several names; all stand for the first, which is the one `named_parameters` gives.
+        first: dict[int, str] = {}
+        self.tensor = {
+            name: first.setdefault(id(parameter), name)
+            for name, parameter in model.named_parameters(remove_duplicate=False)
+        }
+        self.kept = self._keep()
+        self.matches = [self._match(number, rule) for number, rule in enumerate(recipe.layers)]
+        self._overlaps()
+        self._ties()
+
+    def report(self, code: str, message: str, *path: str | int, advice: tuple[str, ...] = ()) -> None:
+        """Note a problem at a key path of the recipe."""
+        self.problems.append(Problem(code, message, self.place(*path), advice, path))
+
+    def place(self, *path: str | int) -> Place:
+        """Where a key path stands in the recipe."""
+        return self.recipe.place(*path) or Place(self.recipe.name, 1, 1)
+
+    def _keep(self) -> dict[str, tuple[int, str]]:
+        """Kept layers, with the position of the entry that keeps them."""
+        kept: dict[str, tuple[int, str]] = {}
+        for position, spec in enumerate(self.recipe.keep):
+            for name in self._reached(spec.match, "keep", position, "match"):
+                kept.setdefault(name, (position, spec.match))
+        return kept
+
+    def _reached(self, selector: str, *path: str | int) -> tuple[str, ...]:
+        found = self.names.matched(selector)
+        if not found:
+            self.report("E203", f"no layer matches '{selector}'", *path, advice=self.names.advice(selector))
+        return found
+
+    def _match(self, number: int, rule: RuleSpec) -> Match:
+        path = ("layers", number)
+        by_selector = {
+            position: self._reached(selector, *path, "match", position) for position, selector in enumerate(rule.match)
+        }
+        exact = frozenset(
+            name for position, names in by_selector.items() if is_exact(rule.match[position]) for name in names
+        )
+        reached = {name for names in by_selector.values() for name in names}
+        layers = [name for name in self.names.layers if name in reached]
+        match = Match(number, rule, self.place(*path, "match"), layers, exact, len(layers))
+        if any(not names for names in by_selector.values()):
+            match.layers = []  # reported: what else is empty follows from it
+            return match
+        self._excluded(match)
+        self._filtered(match)
+        self._unkept(match)
+        if match.kind is None:
+            self._choose_tensors(match)
+        self._expected(match)
+        return match
+
+    def _excluded(self, match: Match) -> None:
+        spec = match.rule.except_
+        if spec is None:
+            return
+        for position, selector in enumerate(spec.match or ()):
+            self._reached(selector, "layers", match.number, "except", "match", position)
+        match.layers = [name for name in match.layers if not _fits(spec, name, self.names.layers[name])]
+
+    def _filtered(self, match: Match) -> None:
+        """Narrow to the rule's types and roles, and to the layers its scheme is for (E204 where nothing is left)."""
+        rule, told = match.rule, " ".join(f"'{selector}'" for selector in match.rule.match)
+        for key, wanted in (("type", rule.type), ("role", rule.role)):
+            if wanted is None or not match.layers:
+                continue
+            have = {
+                name: {self.names.layers[name].type} if key == "type" else set(self.names.layers[name].roles)
+                for name in match.layers
+            }
+            left = [name for name in match.layers if have[name] & set(wanted)]
+            if not left:
+                known = sorted(set().union(*have.values()))
+                near = difflib.get_close_matches(wanted[0].lower(), [word.lower() for word in known], n=1)
+                close = next((word for word in known if near and word.lower() == near[0]), None)
+                advice = f"did you mean '{close}'?" if close else f"{key}s there: {', '.join(known) or 'none'}"
+                what = f"is a {' or '.join(wanted)}" if key == "type" else f"has the role {' or '.join(wanted)}"
+                message = f"{told} matches {_counted(match.layers)} but none {what}"
+                self.report("E204", message, "layers", match.number, key, advice=(advice,))
+            match.layers = left
+        if match.kind is None or not match.layers:
+            return
+        producers = PRODUCERS[match.kind]
+        left = [name for name in match.layers if self.names.layers[name].type in producers]
+        wrong = [name for name in match.layers if name in match.exact and name not in left]
+        if wrong or not left:
+            types = sorted({self.names.layers[name].type for name in (wrong or match.layers)})
+            if wrong:
+                message = (
+                    f"'{wrong[0]}' is a {self.names.layers[wrong[0]].type}; '{match.kind}' needs {_WHAT[match.kind]}"
+                )
+            else:
+                message = f"{told} matches {_counted(match.layers)} but none is {_WHAT[match.kind]}"
+            fitting = [kind for kind in PRODUCERS if set(types) & set(PRODUCERS[kind])]
+            advice = f"for {', '.join(types)} write '{fitting[0]}'" if fitting else f"types there: {', '.join(types)}"
+            self.report("E204", message, "layers", match.number, "match", advice=(advice,))
+        match.layers = left
+
+    def _unkept(self, match: Match) -> None:
+        """Drop kept layers: quietly under a pattern, E212 when a rule names one."""
+        for position, selector in enumerate(match.rule.match):
+            if is_exact(selector) and selector in self.kept and selector in match.layers:
+                entry, _ = self.kept[selector]
+                line = self.place("keep", entry).line
+                where = f" (line {line})" if line else ""
+                message = f"'{selector}' is in keep{where} and matched by name here"
+                advice = ("take it out of 'keep', or out of this rule",)
+                self.report("E212", message, "layers", match.number, "match", position, advice=advice)
+        match.layers = [name for name in match.layers if name not in self.kept]
+
+    def _choose_tensors(self, match: Match) -> None:
+        """The tensors of a rule that compresses weights: `params`, or every `weight` of two or more dimensions."""
+        patterns = match.rule.params or ("weight",)
+        reached = match.layers
+        for name in reached:
+            layer = self.names.layers[name]
+            chosen = [
+                tensor
+                for tensor, shape in layer.parameters.items()
+                if any(fnmatchcase(tensor, pattern) for pattern in patterns)
+                and (match.rule.params is not None or len(shape) > 1)
+            ]
+            if chosen:
+                match.tensors[name] = [self.tensor[f"{layer.name}.{tensor}"] for tensor in chosen]
+        unfit = [name for name in reached if name in match.exact and name not in match.tensors]
+        if unfit or (reached and not match.tensors):
+            layer = self.names.layers[(unfit or reached)[0]]
+            have = ", ".join(layer.parameters)
+            message = f"'{without_wrappers(layer.name)}' ({layer.type}) has no tensor '{patterns[0]}'; it has {have}"
+            if match.rule.params is None and "weight" in layer.parameters:
+                message = f"'{without_wrappers(layer.name)}' ({layer.type}) has no weight of two or more dimensions"
+            advice = (f"choose with params: [{next(iter(layer.parameters))}]",)
+            key = "params" if match.rule.params else "match"
+            self.report("E208", message, "layers", match.number, key, advice=advice)
+        match.layers = [name for name in reached if name in match.tensors]
+
+    def _expected(self, match: Match) -> None:
+        if match.rule.expect is None or not match.layers:
+            return
+        expectation = Expectation.read(match.rule.expect)
+        tensors = [tensor for chosen in match.tensors.values() for tensor in chosen]
+        found = tensors if expectation.of == "tensors" else match.layers
+        if len(found) not in expectation:
+            told = ", ".join(match.rule.match)
+            message = f"'{told}' matched {len(found)} {expectation.of}, expected {match.rule.expect}"
+            advice = (f"it matched {_listed(found)}",)
+            self.report("E207", message, "layers", match.number, "expect", advice=advice)
+
+    def _overlaps(self) -> None:
+        """E210 once for each pair of rules; a rule with `override: true` takes its layers from earlier ones."""
+        for later in self.matches:
+            for earlier in self.matches[: later.number]:
+                shared = [name for name in later.layers if name in set(earlier.layers)]
+                if not shared:
+                    continue
+                if later.rule.override:
+                    earlier.layers = [name for name in earlier.layers if name not in set(shared)]
+                    earlier.tensors = {name: t for name, t in earlier.tensors.items() if name not in set(shared)}
+                    if not earlier.layers:
+                        message = f"{_rule_text(later)} overrides every layer of this rule"
+                        self.report("W210", message, "layers", earlier.number, "match")
+                    continue
+                message = f"{_counted(shared)} of this rule {'is' if len(shared) == 1 else 'are'} already claimed by "
+                message += f"{_rule_text(earlier)}: {_listed(shared)}"
+                advice = (
+                    "narrow one of the two rules, add 'except', or say 'override: true' here to replace the earlier one"
+                )
+                self.report("E210", message, "layers", later.number, "match", advice=(advice,))
+
+    def _ties(self) -> None:
+        """A tensor under two names is compressed once; E213 when two rules claim it."""
+        owner: dict[str, tuple[Match, str]] = {}
+        for match in self.matches:
+            for name, tensors in match.tensors.items():
+                once = []
+                for tensor in tensors:
+                    other, first = owner.setdefault(tensor, (match, name))
+                    if (other, first) == (match, name):
+                        once.append(tensor)
+                    elif other is not match and first != name:
+                        message = f"'{first}' and '{name}' share the tensor '{tensor}', and two rules claim it"
+                        advice = (f"keep one rule; {_rule_text(other)} has it already",)
+                        self.report("E213", message, "layers", match.number, "match", advice=advice)
+                match.tensors[name] = once
+
+
+def _fits(spec: ExceptSpec, name: str, layer: Layer) -> bool:
+    return (
+        (spec.match is None or any(selects(selector, name) for selector in spec.match))
+        and (spec.type is None or layer.type in spec.type)
+        and (spec.role is None or bool(layer.roles & set(spec.role)))
+    )
+
+
+def _rule_text(match: Match) -> str:
+    return f"layers[{match.number}]" + (f" on line {match.place.line}" if match.place.line else "")
+
+
+def _counted(names: list[str]) -> str:
+    return f"{len(names)} layer{'' if len(names) == 1 else 's'}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+
+
+def problems_in_order(problems: list[Problem]) -> Iterator[Problem]:
+    """In file order, each once."""
+    yield from dict.fromkeys(sorted(problems, key=lambda p: (p.place.line, p.place.column, p.severity, p.code)))
