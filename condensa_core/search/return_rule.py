@@ -67,7 +67,7 @@ def surrogate_of(problem: LevelProblem, observations: Sequence[Observation], see
 def recommend(
     problem: LevelProblem, observations: Sequence[Observation], surrogate: Surrogate | None
 ) -> Recommendation:
-    """The incumbent, or else the best effort (likeliest to hold, then nearest to the level), or nothing; with why."""
+    """The incumbent, or else the best effort (measured to hold, then likeliest to), or nothing; with why."""
     if not problem.profile.records():
         return Recommendation(None, False, None, (None, None), nothing_better(problem), trials=len(observations))
     judged = judge(problem, observations, surrogate)
@@ -78,7 +78,7 @@ def recommend(
     assert surrogate is not None
     bracket = bracket_of(judged)
     best = incumbent(judged)
-    shown = best or max(judged, key=lambda j: (j.probability, j.margin))
+    shown = best or max(judged, key=lambda j: (j.margin >= 0, j.probability, j.margin))
     tried = {j.unit: j.observation.point[problem.knob.name] for j in judged}
     return Recommendation(
         point=shown.observation.point,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -43,7 +44,7 @@ def test_grid_runs_from_mild_to_strong_and_every_value_finds_itself(knob, count)
     units = [knob.unit(value) for value in grid]
 
     assert 1 <= len(grid) <= max(count, len(knob.choices or ()))
-    assert all(a < b for a, b in zip(units, units[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(units))
     assert units[0] >= -1e-9 and units[-1] <= 1 + 1e-9
     for value, unit in zip(grid, units, strict=True):
         assert math.isclose(knob.unit(knob.value(unit)), unit, abs_tol=1e-9)
@@ -67,7 +68,7 @@ def test_equal_unit_steps_of_a_sparsity_divide_the_density_by_equal_factors():
 
     densities = [1 - knob.value(unit) for unit in (0.0, 0.25, 0.5, 0.75, 1.0)]
 
-    for before, after in zip(densities, densities[1:], strict=False):
+    for before, after in itertools.pairwise(densities):
         assert after / before == pytest.approx(0.01**0.25, rel=2e-4)  # values have five figures
 
 

@@ -1,0 +1,287 @@
+"""The level-set search on curves whose answer is known, and at every edge."""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from condensa_core.errors import UsageError
+from condensa_core.randomness import Seed
+from condensa_core.search import (
+    GridSearch,
+    Knob,
+    LevelProblem,
+    LevelSetSearch,
+    ObjectiveProfile,
+    Observation,
+    RandomSearch,
+    Reading,
+    Space,
+    strategy_named,
+)
+
+SHARPEST = 0.97
+
+
+def test_always_feasible_ends_at_the_strongest(problem, search):
+    played = search(problem(count=12), lambda s: 0.93, budget=12)
+
+    assert played.recommendation.feasible
+    assert played.recommendation.point == {"s": SHARPEST}
+    assert played.recommendation.bracket == (SHARPEST, None)
+    assert played.recommendation.crossing is None
+    assert len(played.tried) <= 6
+
+
+def test_only_the_reference_feasible_is_said_so(problem, search):
+    played = search(problem(), lambda s: 0.5, budget=8)
+
+    found = played.recommendation
+    assert not found.feasible
+    assert found.point is not None and found.bracket[0] is None
+    assert found.bracket[1] == min(played.tried)
+    assert "nearest misses it by 0.42" in found.reason
+
+
+def test_cliff_is_pinned_between_neighbours_of_the_grid(problem, search):
+    records = [r.value for r in problem(count=40).profile.records()]
+    played = search(problem(count=40), lambda s: 0.93 if s <= 0.8 else 0.1, budget=10)
+
+    holds, fails = max(r for r in records if r <= 0.8), min(r for r in records if r > 0.8)
+    assert played.recommendation.feasible
+    assert played.recommendation.point == {"s": holds}
+    assert played.recommendation.bracket == (holds, fails)
+    assert "between" in played.strategy.stopped()
+
+
+def test_dip_below_a_pass_does_not_end_the_search(problem, search):
+    level_knee = 0.9
+
+    def dipped(s):
+        return 0.915 if 0.5 < s < 0.6 else (0.93 if s <= level_knee else 0.1)
+
+    played = search(problem(count=40), dipped, budget=10)
+
+    assert played.recommendation.feasible
+    assert 0.85 < played.recommendation.point["s"] <= level_knee
+
+
+def test_crossing_close_to_the_reference(problem, search, cliff):
+    curve = cliff(0.2, steepness=25)
+    played = search(problem(count=200), curve, budget=8)
+
+    assert played.recommendation.feasible
+    assert 0.0 <= curve.crossing(0.92) - played.recommendation.point["s"] < 0.03
+
+
+def test_loss_is_the_mirror_of_accuracy(problem, search, cliff):
+    higher = search(problem(), cliff(0.8), budget=6)
+    lower = search(problem(better="lower"), lambda s: -cliff(0.8)(s), budget=6)
+
+    assert lower.tried == higher.tried
+    assert lower.recommendation.point == higher.recommendation.point
+    assert lower.recommendation.feasible
+
+
+def test_nothing_better_than_the_reference_costs_no_trial():
+    knob = Knob("s", range=(0.0, 0.9))
+    profile = ObjectiveProfile.measured(knob, [(s, 0.9) for s in knob.grid(10)], 1.0, name="throughput")
+    strategy = LevelSetSearch(LevelProblem(Space((knob,)), profile, 0.9, 0.92), budget=5, seed=Seed(0))
+
+    assert strategy.ask() is None
+    found = strategy.recommend()
+    assert found.point is None and not found.feasible
+    assert found.reason == "no setting on this grid has a better throughput than the reference"
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3])
+def test_small_budgets_are_kept_and_answered(problem, search, cliff, budget):
+    played = search(problem(), cliff(0.8), budget=budget)
+
+    assert len(played.tried) == budget
+    assert played.recommendation.trials == budget
+    assert played.recommendation.point is not None
+    assert f"budget of {budget}" in played.strategy.stopped()
+
+
+@given(st.floats(0.1, 0.95), st.sampled_from([0.0, 0.002]), st.integers(0, 5))
+@settings(max_examples=5, deadline=None)
+def test_no_suggestion_is_a_repeat_or_outside_the_bracket(knee, noise, seed):
+    from random import Random
+
+    knob = Knob("s", range=(0.0, 0.97))
+    profile = ObjectiveProfile.measured(knob, [(s, 1 / (1.05 - s)) for s in knob.grid(60)], 1.0)
+    draw = Random(seed)
+    strategy = LevelSetSearch(
+        LevelProblem(Space((knob,)), profile, 0.92, 0.93, noise_sd=0.001), budget=6, seed=Seed(seed)
+    )
+    records = {r.value for r in profile.records()}
+    tried = []
+    while (point := strategy.ask()) is not None:
+        bracket = strategy.state.bracket
+        assert strategy.ask() == point  # asking changes nothing
+        assert point["s"] in records and point["s"] not in tried
+        assert bracket.contains(knob.unit(point["s"]))
+        tried.append(point["s"])
+        accuracy = (0.93 if point["s"] < knee else 0.93 - 3 * (point["s"] - knee)) + draw.gauss(0, noise)
+        strategy.tell(Observation.of(point, Reading(accuracy)))
+
+
+def test_same_seed_same_sequence_and_a_told_journal_continues_it(problem, search, cliff):
+    played = search(problem(), cliff(0.7), budget=5)
+    again = search(problem(), cliff(0.7), budget=5)
+
+    assert again.tried == played.tried
+    for done in range(len(played.tried)):
+        fresh = LevelSetSearch(problem(), budget=5, seed=Seed(3))
+        for observation in played.strategy.observations[:done]:
+            fresh.tell(observation)
+        assert fresh.ask() == {"s": played.tried[done]}
+
+
+def test_failed_trial_is_left_out_and_never_asked_again(problem, cliff):
+    strategy = LevelSetSearch(problem(), budget=6, seed=Seed(3))
+    first = strategy.ask()
+    strategy.tell(Observation.failed(first, "NaN at step 3"))
+
+    points = [first]
+    while (point := strategy.ask()) is not None:
+        assert point not in points
+        points.append(point)
+        strategy.tell(Observation.of(point, Reading(cliff(0.8)(point["s"]))))
+    found = strategy.recommend()
+
+    assert len(points) == 6
+    assert found.feasible and found.point != first
+
+
+def test_only_failures_are_reported_with_the_last_cause(problem):
+    strategy = LevelSetSearch(problem(), budget=2, seed=Seed(3))
+    for cause in ("NaN", "out of memory"):
+        strategy.tell(Observation.failed(strategy.ask(), cause))
+
+    found = strategy.recommend()
+
+    assert strategy.ask() is None
+    assert found.point is None and found.reason == "all 2 trials failed; the last: out of memory"
+
+
+def test_narrow_passes_within_the_noise_are_not_shipped(problem):
+    strategy = LevelSetSearch(problem(noise_sd=0.01), budget=3, seed=Seed(3))
+    for s, accuracy in ((0.8, 0.921), (0.85, 0.9), (0.75, 0.905)):  # the level is 0.92
+        strategy.tell(Observation.of({"s": s}, Reading(accuracy)))
+
+    found = strategy.recommend()
+
+    assert not found.feasible
+    assert found.point == {"s": 0.8}
+    assert found.probability < 0.7
+    assert "narrowly" in found.reason
+
+
+def test_best_objective_of_the_confident_is_shipped_not_the_strongest():
+    knob = Knob("s", range=(0.0, 0.9), step=0.1)
+    profile = ObjectiveProfile.measured(knob, [(s, 1 + s) for s in knob.grid(10)], 1.0)
+    strategy = GridSearch(LevelProblem(Space((knob,)), profile, 0.9, 0.93, noise_sd=0.001), budget=9)
+    for s, accuracy, measured in ((0.5, 0.93, 2.5), (0.7, 0.92, 1.6), (0.8, 0.5, 9.0)):
+        strategy.tell(Observation.of({"s": s}, Reading(accuracy, objective=measured)))
+
+    assert strategy.recommend().point == {"s": 0.5}  # the finished candidate's own objective counts
+
+
+def test_misaligned_steps_of_the_objective_are_never_trained(search):
+    knob = Knob("s", range=(0.0, 0.95), step=0.05)
+    staircase = [(s, (1 / (1.02 - round(s * 5) / 5)) * (0.9 if i % 2 else 1.0)) for i, s in enumerate(knob.grid(30))]
+    profile = ObjectiveProfile.measured(knob, staircase, 1.2)
+    records = {r.value for r in profile.records()}
+
+    played = search(LevelProblem(Space((knob,)), profile, 0.9, 0.93, noise_sd=1e-4), lambda s: 0.93 if s < 0.7 else 0.2)
+
+    best = max((r for r in profile.records() if r.value < 0.7), key=lambda r: r.objective)
+    assert set(played.tried) <= records
+    assert played.recommendation.point == {"s": best.value}
+    assert len(played.tried) <= 2 + len(records).bit_length()
+
+
+def test_choices_are_searched_in_their_order(search):
+    knob = Knob("dtype", choices=("fp32", "fp16", "int8", "int4", "int2"))
+    sizes = dict(zip(knob.choices, (100, 50, 25, 13, 7), strict=True))
+    profile = ObjectiveProfile.measured(knob, sizes.items(), 101, "minimize")
+    accuracy = dict(zip(knob.choices, (0.93, 0.93, 0.928, 0.6, 0.1), strict=True))
+
+    played = search(LevelProblem(Space((knob,)), profile, 0.92, 0.93), accuracy.__getitem__)
+
+    assert played.recommendation.point == {"dtype": "int8"}
+    assert played.recommendation.bracket == ("int8", "int4")
+
+
+def test_metric_may_never_have_met_the_level_at_the_reference(problem, search):
+    hard = problem()
+    hard = LevelProblem(hard.space, hard.profile, level=0.95, reference_metric=0.93, noise_sd=1e-3)
+
+    played = search(hard, lambda s: 0.96 if s < 0.3 else 0.9, budget=8)
+
+    assert played.recommendation.feasible
+    assert played.recommendation.point["s"] < 0.3
+
+
+def test_two_knobs_and_unknown_names_are_refused(problem):
+    a, b = Knob("a", range=(0, 0.9)), Knob("b", range=(0, 0.9))
+    profile = ObjectiveProfile.measured(a, [(0.5, 2.0)], 1.0)
+
+    with pytest.raises(UsageError, match=r"2 knobs at once .* not available in this version"):
+        LevelProblem(Space((a, b)), profile, 0.9, 0.93)
+    with pytest.raises(UsageError, match="'dr-ucb' is not available in this version"):
+        LevelSetSearch(problem(), budget=3, seed=Seed(0), acquisition="dr-ucb")
+    with pytest.raises(UsageError, match="did you mean 'level-set'"):
+        strategy_named("level_set", problem(), budget=3, seed=Seed(0))
+    for bad in ({"budget": 0}, {"gamma": 1.5}):
+        with pytest.raises(UsageError):
+            LevelSetSearch(problem(), **{"budget": 3, "seed": Seed(0), **bad})
+
+
+@pytest.mark.parametrize("method", ["level-set", "grid", "random"])
+def test_every_method_answers_through_the_same_interface(problem, playing, cliff, method):
+    strategy = strategy_named(method, problem(count=30), budget=6, seed=Seed(1))
+    played = playing(strategy, cliff(0.85))
+
+    assert 1 <= len(played.tried) == len(set(played.tried)) <= 6
+    assert strategy.stopped()
+    assert played.recommendation.feasible
+    assert cliff(0.85)(played.recommendation.point["s"]) >= 0.92
+
+
+def test_grid_spreads_over_the_records_and_random_follows_its_seed(problem):
+    records = [r.value for r in problem(count=21).profile.records()]
+
+    def order(strategy):
+        while (point := strategy.ask()) is not None:
+            strategy.tell(Observation.failed(point, ""))
+        return [o.point["s"] for o in strategy.observations]
+
+    assert order(GridSearch(problem(count=21), budget=5)) == records[3::4]
+    assert order(GridSearch(problem(count=21), budget=99)) == records
+    draws = [order(RandomSearch(problem(count=21), budget=6, seed=Seed(n))) for n in (1, 1, 2)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_suggestions_are_quick_and_silent(problem, search, cliff, capfd):
+    search(problem(), cliff(0.5), budget=3)  # BoTorch is loaded now
+    capfd.readouterr()
+
+    with warnings.catch_warnings(record=True) as leaked:
+        warnings.simplefilter("always")
+        begun = time.thread_time()
+        suggestions = 0
+        for metric in (cliff(0.3), cliff(0.9), lambda s: 0.93, lambda s: 0.1):
+            played = search(problem(), metric, budget=5)
+            suggestions += len(played.tried)
+        spent = time.thread_time() - begun
+
+    assert not [str(w.message) for w in leaked]
+    assert capfd.readouterr() == ("", "")
+    assert spent / suggestions <= 0.5

@@ -1,0 +1,158 @@
+"""The loop: every trial is journalled, none is repeated, and a killed search goes on as if nothing happened."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from condensa_core.errors import Diverged, Interrupted
+from condensa_core.progress import TrialEnded, TrialStarted
+from condensa_core.randomness import Seed
+from condensa_core.search import GridSearch, Journal, LevelSetSearch, Reading, find_level
+
+
+class Killed(BaseException):
+    """Stands for a process that dies: nothing may catch it."""
+
+
+@pytest.fixture
+def started(tmp_path, problem, cliff):
+    """Run a search over the same journal with an evaluation that notes its trials."""
+
+    def run(evaluate=None, budget=5, path=tmp_path / "trials.jsonl", strategy=None, **settings):
+        curve, trials, events = cliff(0.8), [], []
+
+        def noting(trial):
+            trials.append(trial)
+            return evaluate(trial) if evaluate else Reading(curve(trial.point["s"]), details={"steps": 3})
+
+        strategy = strategy or LevelSetSearch(problem(), budget=budget, seed=Seed(3))
+        with Journal(path, "f") as journal:
+            try:
+                found = find_level(noting, strategy, journal, listener=events.append, **settings)
+            except (Killed, Interrupted) as err:
+                found = err
+        return found, trials, events
+
+    return run
+
+
+def test_trials_are_numbered_reported_and_kept_with_their_details(started, tmp_path):
+    found, trials, events = started()
+
+    assert [t.number for t in trials] == list(range(len(trials)))
+    assert [e.number for e in events if isinstance(e, TrialStarted)] == [t.number for t in trials]
+    assert [e.status for e in events if isinstance(e, TrialEnded)] == ["ok"] * len(trials)
+    assert found.feasible and found.observation.details == {"steps": 3}
+    assert found.stopped
+
+
+def test_finished_search_is_told_again_without_evaluating(started):
+    before, trials, _ = started()
+
+    after, repeated, events = started()
+
+    assert repeated == []
+    assert after == before
+    assert [e.status for e in events] == ["reused"] * len(trials)
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 3])
+def test_killed_in_a_trial_continues_with_the_same_trials(started, tmp_path, cliff, dies_at):
+    whole, expected, _ = started(path=tmp_path / "whole.jsonl")
+
+    def dying(trial):
+        if trial.number == dies_at:
+            raise Killed
+        return Reading(cliff(0.8)(trial.point["s"]), details={"steps": 3})
+
+    cut, before, _ = started(dying)
+    found, after, _ = started()
+
+    assert isinstance(cut, Killed)
+    assert before[:-1] + after == expected  # the open one again, under its own number; the finished ones never
+    assert found == whole
+
+
+def test_interruption_passes_and_leaves_the_trial_open(started):
+    def interrupted(trial):
+        raise Interrupted("stopped by the user")
+
+    error, first, _ = started(interrupted)
+    _, then, _ = started()
+
+    assert isinstance(error, Interrupted)
+    assert then[0] == first[0]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_diverged_trial_is_tried_once_more(started, cliff, bad):
+    def flaky(trial):
+        if trial.number == 1 and trial.attempt == 0:
+            if math.isnan(bad):
+                raise Diverged("the loss became NaN at step 3")
+            return Reading(bad)
+        return Reading(cliff(0.8)(trial.point["s"]))
+
+    found, trials, events = started(flaky)
+
+    assert [(t.number, t.attempt) for t in trials[:4]] == [(0, 0), (1, 0), (1, 1), (2, 0)]
+    assert trials[1].point == trials[2].point
+    assert {e.status for e in events if isinstance(e, TrialEnded)} == {"ok"}
+    assert found.feasible
+
+
+def test_a_trial_that_fails_twice_is_marked_and_left(started, cliff):
+    def failing(trial):
+        if trial.number == 0:
+            raise Diverged("the loss became NaN at step 3")
+        return Reading(cliff(0.8)(trial.point["s"]))
+
+    found, trials, events = started(failing)
+    _, again, _ = started(failing)
+
+    assert [(t.number, t.attempt) for t in trials[:3]] == [(0, 0), (0, 1), (1, 0)]
+    ended = [e for e in events if isinstance(e, TrialEnded)]
+    assert ended[0].status == "failed" and "step 3" in ended[0].values["failure"]
+    assert found.feasible and found.trials == 5
+    assert again == []
+
+
+def test_killed_between_two_attempts_continues_with_the_second(started):
+    def failing(trial):
+        if trial.attempt == 1:
+            raise Killed
+        raise Diverged("NaN")
+
+    started(failing)
+    _, trials, _ = started()
+
+    assert (trials[0].number, trials[0].attempt) == (0, 1)
+
+
+def test_errors_of_the_program_pass_through(started):
+    def buggy(trial):
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError):
+        started(buggy)
+
+
+def test_time_limit_counts_the_time_of_earlier_calls(started, monkeypatch):
+    clock = iter(range(0, 10_000, 50))  # each attempt takes 50 s
+    monkeypatch.setattr("condensa_core.search.loop.time.monotonic", lambda: next(clock))
+
+    found, trials, _ = started(timeout_s=120)
+    again, more, _ = started(timeout_s=120)
+
+    assert len(trials) == 3  # 0, 50 and 100 s are before the limit
+    assert "time limit of 120 s" in found.stopped
+    assert more == [] and again.point == found.point
+
+
+def test_other_strategies_use_the_same_loop(started, problem):
+    found, trials, _ = started(strategy=GridSearch(problem(count=20), budget=5))
+
+    assert len(trials) == 5
+    assert found.stopped == "every listed setting was tried"
