@@ -22,8 +22,8 @@ def families_of(walk: Propagation) -> tuple[tuple[Family, ...], tuple[Frozen, ..
     """All families in order of their first producing layer, and what is frozen, in order of the layers."""
     slots = [
         (name, dim, labels)
-        for name, dims in walk.parameters.items()
-        for dim, labels in enumerate(dims)
+        for name in walk.captured.shapes  # in the model's order, not in that of the export
+        for dim, labels in enumerate(walk.parameters.get(name, ()))
         if labels is not None
     ]
     classes = walk.labels.classes()
@@ -74,7 +74,8 @@ def _frozen(walk: Propagation, classes: Classes, families: list[Family]) -> tupl
         for member in family.members:
             removable[member.name, member.dim] += member.index.size
     frozen: dict[str, Frozen] = {}
-    for name, dims in walk.parameters.items():
+    for name in walk.captured.shapes:
+        dims = walk.parameters.get(name, ())
         sides = [None if labels is None else walk.sides.get(int(labels[0])) for labels in dims]
         # A matrix that only an unknown operator reads was never said to do anything: it is listed as well.
         unread = len(dims) > 1 and not any(sides)

@@ -1,0 +1,51 @@
+"""Folding a norm changes the operators, not the function."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from condensa_core.materialise import check_equivalence, fold_batchnorm
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm_a = nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6)
+        self.up, self.norm_up = nn.ConvTranspose2d(6, 4, 2), nn.BatchNorm2d(4, affine=False)
+        self.read_twice, self.norm_b = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.shared, self.norm_c, self.norm_d = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+        self.norm_after_relu = nn.BatchNorm2d(4)
+        self.fc, self.norm_fc, self.head = nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        x = F.relu(self.norm_a(self.a(x)))
+        x = self.norm_after_relu(F.relu(self.norm_up(self.up(x))))
+        y = self.read_twice(x)
+        x = self.norm_b(y) + y
+        x = self.norm_c(self.shared(x)) * self.norm_d(self.shared(torch.sigmoid(x)))
+        return self.head(self.norm_fc(self.fc(x.mean((2, 3)))))
+
+
+def test_norms_that_alone_read_a_layer_are_folded():
+    # given
+    torch.manual_seed(0)
+    model = Network().train()
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
+                if tensor is not None:
+                    tensor.data.uniform_(0.5, 1.5)
+    inputs = (torch.randn(2, 3, 8, 8),)
+
+    # when
+    folded = fold_batchnorm(model, inputs)
+
+    # then
+    gone = {name for name, module in folded.named_modules() if isinstance(module, nn.Identity)}
+    assert gone == {"norm_a", "norm_up", "norm_fc"}
+    assert folded.a.bias is not None and model.a.bias is None and model.training and not folded.training
+    # weights are rounded to float32 once more: 6 layers, 2^-24 each
+    assert check_equivalence(model, folded, inputs, tolerance=1e-5) < 1e-5
+    assert check_equivalence(model.double(), fold_batchnorm(model, (inputs[0].double(),)), inputs) < 1e-10
