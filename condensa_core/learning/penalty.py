@@ -18,12 +18,13 @@ class Penalty:
 
     def __init__(self, parameters: Sequence[nn.Parameter], targets: Sequence[Tensor], mu: float) -> None:
         self._parameters = list(parameters)
+        self._weights: list[Tensor] = list(parameters)
         self._mu = mu
         self._scaled_targets = [target * mu for target in targets]
 
     @torch.no_grad()
     def add_gradient(self) -> None:
         """Call between `backward()` and `optimizer.step()`; every parameter must have a gradient."""
-        gradients = [p.grad for p in self._parameters]
-        torch._foreach_add_(gradients, self._parameters, alpha=self._mu)
-        torch._foreach_sub_(gradients, self._scaled_targets)
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        torch._foreach_add_(gradients, self._weights, alpha=self._mu)
+        torch._foreach_add_(gradients, self._scaled_targets, alpha=-1.0)

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 from condensa_core.errors import UsageError
 
-# First and last pull of the default ladder: an L step closes a quarter of the gap at first, all but 1/3000 at last.
+# First and last pull of the default ladder: an L step closes two fifths of the gap at first, all but 1/400 at last.
 # Measured with `benchmarks/mu_schedule.py`.
-PULL_START = 0.3
-PULL_END = 8.0
+PULL_START = 0.5
+PULL_END = 6.0
 
 
 @dataclass(frozen=True)

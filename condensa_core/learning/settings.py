@@ -19,7 +19,7 @@ class Settings:
     lr: float = 0.05
     lr_decay: float = 0.96
     momentum: float = 0.9
-    weight_decay: float = 0.0
+    weight_decay: float = 1e-4
     iterations: int = 100
     mu: tuple[float, float, float | None] | None = None
     patience: int = 2

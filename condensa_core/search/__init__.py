@@ -2,6 +2,7 @@
 
 from condensa_core.search.bracket import Bracket
 from condensa_core.search.catalogue import METHODS, strategy_named
+from condensa_core.search.fixed_point import FixedPoint
 from condensa_core.search.grid_search import GridSearch
 from condensa_core.search.journal import Entry, Journal, read_journal
 from condensa_core.search.level_set import ACQUISITIONS, LevelSetSearch, SearchState
@@ -20,6 +21,7 @@ __all__ = [
     "Bracket",
     "Entry",
     "Evaluate",
+    "FixedPoint",
     "GridSearch",
     "Journal",
     "Knob",

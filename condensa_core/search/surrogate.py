@@ -13,14 +13,15 @@ from condensa_core.search.coordinates import collapse, collapse_variance
 from condensa_core.search.observation import Observation
 from condensa_core.search.problem import LevelProblem
 
-# (category of the standard library or a base of BoTorch's, start of the message): each was seen with BoTorch 0.18.1
-# and torch 2.13, says nothing a user can act on, and would reach the terminal.
+# Messages of BoTorch 0.18, gpytorch 1.15 and torch 2.13 that say nothing a user can act on: numerical floors, repeated
+# fits, and a deprecation among themselves. Anything else they say comes through.
 _KNOWN_WARNINGS = (
     r"`torch\.jit\.script` is deprecated",
     r"`scipy_minimize` terminated with status",
     r"Optimization failed",
     r"Very small noise values detected",
     r"A not p\.d\., added jitter",
+    r"Negative variance values detected",
 )
 
 

@@ -1,0 +1,368 @@
+"""From the search's recommendation to the verdict: artifacts, the test split read once, gates, the outcome."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors.torch import load_file
+from torch import nn
+
+from condensa_core.bench import BenchTarget, Comparison, compare, describe_machine
+from condensa_core.export import OnnxModel, check_parity, save_pt2
+from condensa_core.flow.candidate import cut, finished, parameters_by_layer
+from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
+from condensa_core.flow.trial import FILE, KEEP, WEIGHTS, Judged, read_structure, trial_folder
+from condensa_core.flow.workbench import Workbench
+from condensa_core.graph import count_macs
+from condensa_core.progress import Listener, PhaseEnded, PhaseStarted
+from condensa_core.recipe import GateSpec, Recipe, resolved_yaml
+from condensa_core.report import (
+    Artifact,
+    BestResult,
+    ConstraintResult,
+    DirectResult,
+    Figure,
+    GateResult,
+    LayerChange,
+    ObjectiveResult,
+    Outcome,
+    RatioInterval,
+    ReferenceResult,
+    SearchResult,
+    Sizes,
+    TrialResult,
+    junit_xml,
+)
+from condensa_core.run_directory import RunDirectory, file_sha256, versions
+from condensa_core.search import Journal, Observation, Recommendation, Strategy, point_key
+from condensa_core.workload import Evaluation, agreement, evaluate
+
+Status = Literal["ok", "infeasible", "gate-failed", "failed"]
+
+RESULT = "result.json"
+# Of measuring what ships against the reference.
+SECONDS = 10.0
+ROUNDS = 100
+
+
+def conclude(
+    bench: Workbench,
+    directory: RunDirectory,
+    objective: Objective,
+    reference: Judged,
+    strategy: Strategy,
+    found: Recommendation,
+    journal: Journal,
+    listener: Listener,
+    begun: float,
+) -> Outcome:
+    """Write `best/`, judge it on `test`, measure it again, check the gates, write result.json and junit.xml."""
+    listener(PhaseStarted("conclude", detail="artifacts, test split, final measurement"))
+    recipe, numbers = bench.recipe, _numbers(journal)
+    reasons = [found.reason] if not found.feasible else []
+    outcome = Outcome(
+        status="infeasible",
+        name=recipe.name,
+        run_dir=str(directory.path),
+        recipe_hash=recipe_hash(recipe),
+        seed=recipe.seed,
+        reference=_reference_result(bench, reference, {"val": reference.val}, None, {}),
+        objective=ObjectiveResult(
+            f"{objective.direction} {objective.name}",
+            objective.name,
+            objective.direction,
+            objective.where,
+            objective.unit,
+        ),
+        trials=_trial_rows(bench, strategy.observations, numbers, reference),
+        trainings_used=_trainings(journal),
+        search=SearchResult(recipe.search.method, _bracket(found), found.probability, _search_reason(found)),
+        machine=_machine(),
+        versions={name: version for name, version in versions().items() if version is not None},
+    )
+    best = found.observation
+    if best is not None:
+        number = numbers[point_key(best.point)]
+        shipped = rebuilt(bench, trial_folder(directory.path, number))
+        artifacts = _artifacts(bench, directory, shipped, trial_folder(directory.path, number))
+        file = directory.path / "best" / FILE
+        judged = {"val": reference.val}, {"val": _evaluated(bench, file, "val")}
+        if bench.splits.test is not None:  # the only place that reads it
+            judged[0]["test"] = _evaluated(bench, reference.file.path, "test")
+            judged[1]["test"] = _evaluated(bench, file, "test")
+        timer = _Timer(bench, objective, {REFERENCE: reference.file.path, "best": file})
+        gain, base, timings = timer.objective(shipped, reference)
+        gates = tuple(_gate(bench, gate, judged, timer, shipped, reference) for gate in recipe.gates)
+        constraint = _constraint(bench, best, reference)
+        status: Status = "infeasible"
+        if found.feasible and constraint.met:
+            status = "ok" if all(gate.met for gate in gates) else "gate-failed"
+            reasons += [f"the gate {gate.text} does not hold" for gate in gates if not gate.met]
+        outcome = replace(
+            outcome,
+            status=status,
+            reference=_reference_result(bench, reference, judged[0], base, timings.get(REFERENCE, {})),
+            best=_best_result(bench, number, best, shipped, file, judged, gain, timings.get("best", {})),
+            direct=DirectResult({"val": {recipe.constraint.metric: _figure(best.details["direct_val"])}}),
+            constraint=constraint,
+            gates=gates,
+            artifacts=artifacts,
+            sizes=_sizes(bench, file, best),
+            parity=best.details["parity"],
+            notes=tuple(_notes(bench, objective, gain)),
+        )
+    outcome = replace(outcome, reasons=tuple(reasons), timings_s={"total": time.monotonic() - begun})
+    directory.write_text("junit.xml", junit_xml(outcome))
+    directory.write_json(RESULT, outcome.to_json())
+    listener(PhaseEnded("conclude", outcome.status))
+    return outcome
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 of the recipe with all defaults written out."""
+    return hashlib.sha256(resolved_yaml(recipe).encode()).hexdigest()
+
+
+def rebuilt(bench: Workbench, folder: Path) -> nn.Module:
+    """The model that a finished trial shipped, from its files."""
+    structure = read_structure(json.loads((folder / KEEP).read_text(encoding="utf-8")))
+    model = finished(bench, cut(bench, bench.model, structure), structure)
+    model.load_state_dict(load_file(folder / WEIGHTS))  # float16 widens exactly
+    return model
+
+
+def _artifacts(bench: Workbench, directory: RunDirectory, shipped: nn.Module, trial: Path) -> tuple[Artifact, ...]:
+    """Copies of the trial's files under best/, and the model as a program that needs no user code."""
+    names = []
+    for name in (FILE, WEIGHTS):
+        with directory.replacing(f"best/{name}") as path:
+            shutil.copyfile(trial / name, path)
+        names.append(name)
+    check_parity(directory.path / "best" / FILE, shipped, [bench.example])
+    if "torch" in bench.recipe.output.export:
+        save_pt2(shipped, bench.example, directory.path / "best" / "model.pt2")
+        names.append("model.pt2")
+    paths = [directory.path / "best" / name for name in names]
+    return tuple(Artifact(f"best/{p.name}", p.stat().st_size, file_sha256(p)) for p in paths)
+
+
+def _evaluated(bench: Workbench, file: Path, split: str) -> Evaluation:
+    return evaluate(OnnxModel(file), getattr(bench.splits, split), list(bench.metrics.values()))
+
+
+class _Timer:
+    """Measurements of the reference's and the best file, one comparison per target."""
+
+    def __init__(self, bench: Workbench, objective: Objective, files: Mapping[str, Path]) -> None:
+        self._bench, self._objective, self._files = bench, objective, files
+        self._known: dict[BenchTarget, Comparison] = {}
+
+    def comparison(self, target: BenchTarget) -> Comparison:
+        if target not in self._known:
+            seed = self._objective.seed.child("final")
+            self._known[target] = compare(self._files, target, seconds=SECONDS, rounds=ROUNDS, seed=seed)
+        return self._known[target]
+
+    def size_of(self, name: str) -> int:
+        return self._files[name].stat().st_size
+
+    def objective(self, shipped: nn.Module, reference: Judged) -> tuple[Gain, float, dict[str, dict[str, Any]]]:
+        """Gain of the best, value of the reference, and the timings behind them (empty for what is counted)."""
+        o, example = self._objective, self._bench.example
+        if not o.measured:
+            base = o.count(reference.model, example, reference.file.size_bytes)
+            return o.exact(o.count(shipped, example, self.size_of("best")), base), base, {}
+        c = self.comparison(o.target)
+        return o.read(c, "best"), o.read(c, REFERENCE).value, {n: timing_record(c, n) for n in (REFERENCE, "best")}
+
+
+def _gate(
+    bench: Workbench,
+    gate: GateSpec,
+    judged: tuple[dict[str, Evaluation], dict[str, Evaluation]],
+    timer: _Timer,
+    shipped: nn.Module,
+    reference: Judged,
+) -> GateResult:
+    """One bound, judged on the files that ship; a bound on speed must be held by the whole interval."""
+    text = str(gate)
+    if gate.metric in bench.metrics:
+        split = gate.split or ("test" if "test" in judged[0] else "val")
+        if split not in judged[0]:
+            return GateResult(f"{text} ({split})", met=False)
+        base, value = (j[split].scores[gate.metric].value for j in judged)
+        unit = "fraction" if gate.metric in ("top1", "top5") else ""
+        return GateResult(f"{text} ({split})", value, gate.limit(base), gate.met(value, base), unit)
+    target_spec = bench.recipe.targets.get(gate.on or "")
+    objective = Objective.of(bench.recipe)
+    objective = replace(
+        objective,
+        name=gate.metric,
+        direction="maximize" if gate.metric == "throughput" else "minimize",
+        target=bench_target(target_spec) if target_spec else objective.target,
+    )
+    if not objective.measured:
+        base = objective.count(reference.model, bench.example, reference.file.size_bytes)
+        value = objective.count(shipped, bench.example, timer.size_of("best"))
+        return GateResult(text, value, gate.limit(base), gate.met(value, base), objective.unit)
+    comparison = timer.comparison(objective.target)
+    gain = objective.read(comparison, "best")
+    if gate.amount.unit == "factor":
+        wanted = gate.amount.value if objective.direction == "maximize" else 1 / gate.amount.value
+        upper = gate.bound in ("at_most", "max_rise") if objective.direction == "maximize" else gate.bound == "at_least"
+        met = gain.ratio.high <= wanted if upper else gain.ratio.low >= wanted
+        return GateResult(text, gain.ratio.value, wanted, met, "x")
+    base = objective.read(comparison, REFERENCE).value
+    return GateResult(text, gain.value, gate.limit(base), gate.met(gain.value, base), objective.unit)
+
+
+def _constraint(bench: Workbench, best: Observation, reference: Judged) -> ConstraintResult:
+    bound = bench.recipe.constraint
+    base = reference.val.scores[bound.metric].value
+    assert best.metric is not None
+    met = bound.met(best.metric, base)
+    return ConstraintResult(str(bound), bound.metric, bound.limit(base), best.metric, met)
+
+
+def _reference_result(
+    bench: Workbench,
+    reference: Judged,
+    judged: Mapping[str, Evaluation],
+    objective: float | None,
+    timing: Mapping[str, Any],
+) -> ReferenceResult:
+    return ReferenceResult(
+        metrics=_split_figures(judged),
+        objective=objective,
+        measurement=timing,
+        bytes=reference.file.size_bytes,
+        macs=bench.graph.macs,
+        parameters=sum(p.numel() for p in reference.model.parameters()),
+    )
+
+
+def _best_result(
+    bench: Workbench,
+    number: int,
+    best: Observation,
+    shipped: nn.Module,
+    file: Path,
+    judged: tuple[dict[str, Evaluation], dict[str, Evaluation]],
+    gain: Gain,
+    timing: Mapping[str, Any],
+) -> BestResult:
+    agreements = {split: agreement(judged[0][split], judged[1][split]) for split in judged[1]}
+    return BestResult(
+        trial=number,
+        knobs=dict(best.point),
+        metrics=_split_figures(judged[1]),
+        agreement={split: Figure(s.value, s.stderr, s.count) for split, s in agreements.items()},
+        objective=gain.value,
+        ratio=RatioInterval(gain.ratio.value, gain.ratio.low, gain.ratio.high),
+        measurement=timing,
+        bytes=file.stat().st_size,
+        macs=count_macs(shipped, bench.example),
+        parameters=sum(p.numel() for p in shipped.parameters()),
+        layers=_layer_changes(bench, best, shipped),
+    )
+
+
+def _layer_changes(bench: Workbench, best: Observation, shipped: nn.Module) -> tuple[LayerChange, ...]:
+    names = [layer.name for layer in bench.graph.layers]
+    before, after = parameters_by_layer(bench.model, names), parameters_by_layer(shipped, names)
+    kept: Mapping[str, int] = best.details["kept"]
+    units: dict[str, tuple[int, int]] = {}
+    for family in bench.graph.families:
+        for layer in family.layers:
+            was, now = units.get(layer, (0, 0))
+            units[layer] = was + family.size, now + kept.get(family.name, family.size)
+    return tuple(LayerChange(name, *units[name], before[name], after.get(name)) for name in names if name in units)
+
+
+def _trial_rows(
+    bench: Workbench, observations: Sequence[Observation], numbers: Mapping[str, int], reference: Judged
+) -> tuple[TrialResult, ...]:
+    bound = bench.recipe.constraint
+    base = reference.val.scores[bound.metric].value
+    rows = []
+    for o in observations:
+        rows.append(
+            TrialResult(
+                number=numbers[point_key(o.point)],
+                knobs=dict(o.point),
+                status=o.status,
+                metric=o.metric,
+                stderr=o.sd,
+                objective=o.objective,
+                ratio=o.details["ratio"]["value"] if o.status == "ok" else None,
+                feasible=None if o.metric is None else bound.met(o.metric, base),
+                reason=o.failure,
+            )
+        )
+    return tuple(sorted(rows, key=lambda row: row.number))
+
+
+def _numbers(journal: Journal) -> dict[str, int]:
+    """Trial number by point."""
+    ended = [entry.payload for entry in journal.entries if entry.kind == "trial-ended"]
+    return {point_key(payload["point"]): int(payload["number"]) for payload in ended}
+
+
+def _trainings(journal: Journal) -> int:
+    """Training runs paid for, failed attempts included."""
+    return sum(entry.kind in ("trial-ended", "attempt-failed") for entry in journal.entries)
+
+
+def _sizes(bench: Workbench, file: Path, best: Observation) -> Sizes:
+    dense = 32 * sum(p.numel() for p in bench.model.parameters())
+    return Sizes(file.stat().st_size, int(best.details["stored_bits"]), dense / best.details["counted_bits"])
+
+
+def _bracket(found: Recommendation) -> tuple[float | None, float | None] | None:
+    holds, fails = (float(v) if isinstance(v, int | float) else None for v in found.bracket)
+    return None if holds is None and fails is None else (holds, fails)
+
+
+def _search_reason(found: Recommendation) -> str:
+    return "; ".join(text for text in (found.reason, found.stopped) if text)
+
+
+def _machine() -> dict[str, Any]:
+    machine = describe_machine()
+    return {**machine.to_json(), "fingerprint": machine.fingerprint}
+
+
+def _notes(bench: Workbench, objective: Objective, gain: Gain) -> list[str]:
+    """What a reader would want to be told unasked."""
+    notes = []
+    if objective.measured and gain.ratio.low <= 1 <= gain.ratio.high:
+        notes.append("the measured gain lies inside its own noise: the interval contains 1")
+    for task in bench.plan.tasks_at({name: _any_value(bench, name) for name in bench.plan.space.names}):
+        for scheme in getattr(task.scheme, "schemes", (task.scheme,)):
+            facts = scheme.facts
+            if facts.structure != "channel":
+                notes.append(f"{scheme.name}: speed: {facts.speeds_up}; file: {facts.shrinks_file}")
+    return list(dict.fromkeys(notes))
+
+
+def _any_value(bench: Workbench, name: str) -> Any:
+    spec = bench.plan.space.specs[name]
+    return (spec.range or spec.choices or (0.0,))[0]
+
+
+def _split_figures(judged: Mapping[str, Evaluation]) -> dict[str, dict[str, Figure]]:
+    return {
+        split: {name: Figure(s.value, s.stderr, s.count) for name, s in evaluation.scores.items()}
+        for split, evaluation in judged.items()
+    }
+
+
+def _figure(score: Mapping[str, Any]) -> Figure:
+    return Figure(score["value"], score["stderr"], score["count"])

@@ -1,0 +1,187 @@
+"""`run` and `resume`: the conductor of everything."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from condensa_core import __version__
+from condensa_core.errors import CondensaError, ResumeError, RunFailed
+from condensa_core.export import OnnxModel
+from condensa_core.flow.candidate import Structure, exported, finished
+from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
+from condensa_core.flow.objective import Objective
+from condensa_core.flow.profiling import profile
+from condensa_core.flow.trial import Evaluator, Judged
+from condensa_core.flow.workbench import Workbench, prepare
+from condensa_core.progress import Advanced, Event, Listener, Note, silent
+from condensa_core.recipe import KnobSpec, Recipe, read_recipe_text, resolved_yaml
+from condensa_core.report import Outcome, read_outcome
+from condensa_core.run_directory import RunDirectory, manifest
+from condensa_core.search import (
+    FixedPoint,
+    Journal,
+    Knob,
+    LevelProblem,
+    ObjectiveProfile,
+    Space,
+    Strategy,
+    find_level,
+    strategy_named,
+)
+from condensa_core.workload import evaluate
+
+JOURNAL = "trials.jsonl"
+RECIPE = "recipe.yaml"
+MANIFEST = "manifest.json"
+
+
+def run(
+    recipe: Recipe,
+    *,
+    out: Path | None = None,
+    allow_python: bool = True,
+    listener: Listener = silent,
+    command: Sequence[str] = (),
+    cache_dir: Path | None = None,
+) -> Outcome:
+    """Find the compression the recipe asks for; everything it yields lies in a new run directory under `out`.
+
+    `out` is the recipe's output.dir by default. Raises CondensaError; whatever was finished by then can be resumed.
+    """
+    root = out or Path(recipe.output.dir)
+    with RunDirectory.create(root, recipe.name, resolved_yaml(recipe)) as directory:
+        directory.write_text(RECIPE, _text_of(recipe))
+        directory.write_text("resolved.yaml", resolved_yaml(recipe))
+        head = manifest(command, seed=recipe.seed, hashes={"recipe": recipe_hash(recipe)})
+        head |= {"condensa": __version__, "recipe_directory": str(recipe.directory), "recipe_name": recipe.name}
+        directory.write_json(MANIFEST, head)
+        return _work(recipe, directory, allow_python, listener, cache_dir)
+
+
+def resume(
+    path: Path, *, allow_python: bool = True, listener: Listener = silent, cache_dir: Path | None = None
+) -> Outcome:
+    """Continue the run in the directory `path` at its last completed L-C step; finished trials are not repeated.
+
+    ResumeError when it is no run directory, is in use, or when recipe, data or reference are no longer the same.
+    """
+    with RunDirectory.resume(path) as directory:
+        try:
+            head = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            text = (path / "resolved.yaml").read_text(encoding="utf-8")
+        except (OSError, ValueError) as err:
+            raise ResumeError(f"{path} was stopped before it began; start a new run") from err
+        if (path / RESULT).is_file():
+            listener(Note("this run is finished; its result stands"))
+            return read_outcome(path / RESULT)
+        recipe = read_recipe_text(text, str(Path(head["recipe_directory"]) / f"{head['recipe_name']}.yaml"))
+        return _work(recipe, directory, allow_python, listener, cache_dir)
+
+
+def _work(
+    recipe: Recipe, directory: RunDirectory, allow_python: bool, listener: Listener, cache_dir: Path | None
+) -> Outcome:
+    begun = time.monotonic()
+    with _logged(directory, listener) as told:
+        bench = prepare(recipe, allow_python=allow_python, cache_dir=cache_dir, listener=told)
+        for problem in bench.plan.problems:
+            told(Note(f"{problem.place}: {problem.message}", level="warning"))
+        directory.write_json("plan.json", {"rows": bench.plan.rows(), "kept": list(bench.plan.kept)})
+        with Journal(directory.path / JOURNAL, _fingerprint(bench)) as journal:
+            objective = Objective.of(recipe)
+            reference = _judged_reference(bench, directory)
+            strategy = _strategy(bench, objective, reference, journal, told)
+            evaluator = Evaluator(bench, objective, reference, directory.path, told)
+            found = find_level(evaluator, strategy, journal, timeout_s=recipe.search.timeout_s, listener=told)
+            return conclude(bench, directory, objective, reference, strategy, found, journal, told, begun)
+
+
+def _judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
+    """The reference exported like a candidate, and judged from its file."""
+    folder = directory.path / "reference"
+    folder.mkdir(exist_ok=True)
+    nothing_removed = Structure({}, {}, frozenset())
+    model = finished(bench, bench.model, nothing_removed)
+    file = exported(bench, model, nothing_removed, folder / "model.onnx", None)
+    return Judged(model, file, evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values())))
+
+
+def _strategy(
+    bench: Workbench, objective: Objective, reference: Judged, journal: Journal, listener: Listener
+) -> Strategy:
+    """The recipe's search over its knob; a recipe without one has a single point to try."""
+    recipe = bench.recipe
+    metric = reference.val.scores[recipe.constraint.metric]
+    names = bench.plan.space.names
+    if not names:
+        return FixedPoint(recipe.constraint.limit(metric.value), metric.better)
+    knob = search_knob(names[0], bench)
+    saved = journal.last("profile")
+    if saved is not None:
+        known = ObjectiveProfile.from_record(knob, saved)
+    else:
+        known = profile(bench, knob, objective, reference, listener)
+        journal.append("profile", known.to_record())
+    problem = LevelProblem(
+        Space((knob,)), known, recipe.constraint.limit(metric.value), metric.value, better=metric.better
+    )
+    return strategy_named(
+        recipe.search.method,
+        problem,
+        budget=recipe.search.trials,
+        seed=bench.seed.child("search"),
+        acquisition=recipe.search.acquisition,
+        gamma=recipe.search.gamma,
+    )
+
+
+def search_knob(name: str, bench: Workbench) -> Knob:
+    """The recipe's knob as the search walks it."""
+    spec: KnobSpec = bench.plan.space.specs[name]
+    strongest = bench.plan.space.strongest[name]
+    return Knob(name, range=spec.range, step=spec.step, log=spec.log, choices=spec.choices, strongest=strongest)
+
+
+def _fingerprint(bench: Workbench) -> str:
+    """All that makes two trials comparable: recipe, data, reference weights, version."""
+    parts = [resolved_yaml(bench.recipe), bench.splits.fingerprint, bench.reference.sha256, __version__]
+    return _sha256("\n".join(parts))
+
+
+@contextlib.contextmanager
+def _logged(directory: RunDirectory, listener: Listener) -> Iterator[Listener]:
+    """A listener that also writes run.log; errors are logged too, and OSErrors become ones a user can act on."""
+
+    def told(event: Event) -> None:
+        if not isinstance(event, Advanced):
+            directory.log(repr(event))
+        listener(event)
+
+    try:
+        yield told
+    except CondensaError as err:
+        with contextlib.suppress(CondensaError):  # the disk may be what failed
+            directory.log(f"{type(err).__name__}: {err}")
+        raise
+    except OSError as err:
+        raise RunFailed(
+            f"{err.filename or 'the run'}: {err.strerror or err}",
+            hint=f"free the disk or mend the permissions, then: condensa resume {directory.path}",
+        ) from err
+
+
+def _text_of(recipe: Recipe) -> str:
+    """The recipe as the user wrote it, or written out where it came from Python."""
+    place = recipe.place()
+    if place is not None and Path(place.file).is_file():
+        return Path(place.file).read_text(encoding="utf-8")
+    return resolved_yaml(recipe)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

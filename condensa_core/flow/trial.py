@@ -1,0 +1,202 @@
+"""One trial: knob values in, a measured candidate and its files out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from condensa_core.export import OnnxFile, OnnxModel, check_parity, save_weights
+from condensa_core.flow.candidate import (
+    Structure,
+    cut,
+    exported,
+    finished,
+    laid_out,
+    parameters_by_layer,
+    stored_bits,
+    surviving_masks,
+)
+from condensa_core.flow.effort import settings_for, training_batches
+from condensa_core.flow.objective import REFERENCE, Gain, Objective, timing_record
+from condensa_core.flow.workbench import Workbench
+from condensa_core.graph import count_macs
+from condensa_core.learning import Checkpoint, Learned, compress, compress_directly, finetune
+from condensa_core.progress import Listener
+from condensa_core.search import Reading, Trial, point_key
+from condensa_core.whole_file import replacing
+from condensa_core.workload import Batches, Evaluation, Score, agreement, evaluate, task_loss
+
+# Of measuring a candidate against the reference; the one that ships is measured longer.
+SECONDS = 4.0
+PARITY_BATCHES = 2
+
+FILE = "model.onnx"
+WEIGHTS = "weights.safetensors"
+KEEP = "keep.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The reference's file and what it scored on `val`: what every candidate is held against."""
+
+    model: nn.Module  # BatchNorm folded, as it would ship
+    file: OnnxFile
+    val: Evaluation
+
+
+class Evaluator:
+    """Runs trials of one workbench; `trial_dir` gives the folder of a trial by number."""
+
+    def __init__(
+        self, bench: Workbench, objective: Objective, reference: Judged, folder: Path, listener: Listener
+    ) -> None:
+        self._bench = bench
+        self._objective = objective
+        self._reference = reference
+        self._folder = folder
+        self._listener = listener
+        self._metric = bench.metrics[bench.recipe.constraint.metric]
+        self._targets = torch.cat([targets for _, targets in bench.splits.val])
+
+    def __call__(self, trial: Trial) -> Reading:
+        """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure. RunFailed where any of it fails."""
+        begun = time.monotonic()
+        bench, folder = self._bench, trial_folder(self._folder, trial.number)
+        learned, tuned, structure = self._trained(trial, folder)
+        shipped = finished(bench, tuned, structure)
+        file = exported(bench, shipped, structure, folder / FILE, self._reference.file)
+        parity = check_parity(file.path, shipped, _inputs(bench.splits.val))
+        save_weights(shipped, folder / WEIGHTS, structure.halves)
+        with replacing(folder / KEEP) as path:
+            path.write_text(json.dumps(structure_record(structure)), encoding="utf-8")
+        judged = evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values()))
+        gain, timing = self._measured(shipped, file)
+        stored, counted = stored_bits(shipped, structure.masks, structure.halves)
+        score = judged.scores[self._metric.name]
+        details: dict[str, Any] = {
+            "attempt": trial.attempt,
+            "val": scores_record(judged),
+            "agreement_val": asdict(agreement(judged, self._reference.val)),
+            "direct_val": asdict(learned.direct),
+            "learned_val": asdict(learned.score),
+            "lc": {
+                "best_step": learned.best_step,
+                "steps": max(0, len(learned.history) - 1),
+                "converged": learned.converged,
+                "distance": learned.history[-1]["distance"] if learned.history else 0.0,
+            },
+            "ratio": asdict(gain.ratio),
+            "measurement": timing,
+            "bytes": file.size_bytes,
+            "sha256": file.sha256,
+            "macs": count_macs(shipped, bench.example),
+            "parameters": sum(p.numel() for p in shipped.parameters()),
+            "stored_bits": stored,
+            "counted_bits": counted,
+            "kept": {family: int(mask.sum()) for family, mask in structure.keep.items()},
+            "layer_parameters": parameters_by_layer(shipped, [layer.name for layer in bench.graph.layers]),
+            "parity": asdict(parity),
+            "seconds": time.monotonic() - begun,
+        }
+        return Reading(score.value, self._noise(judged, score), gain.value, details)
+
+    def _trained(self, trial: Trial, folder: Path) -> tuple[Learned, nn.Module, Structure]:
+        """The cut and fine-tuned model of a trial, in float32, BatchNorm still in place."""
+        bench, recipe = self._bench, self._bench.recipe
+        train = training_batches(recipe, bench.splits)
+        settings = settings_for(recipe, bench.splits, bench.model, trial.attempt)
+        seed = bench.seed.child("trial", point_key(trial.point), trial.attempt)
+        loss = task_loss(recipe.task)
+        parts = bench.plan.tasks_at(dict(trial.point))
+        model = learning_copy(bench)
+        if recipe.compress.method == "direct":
+            learned = compress_directly(model, parts, train, self._judge)
+        else:
+            checkpoint = Checkpoint(folder / f"lc-{trial.attempt}.safetensors")
+            learned = compress(
+                model, parts, train, loss, self._judge, settings,
+                seed=seed, listener=self._listener, checkpoint=checkpoint,
+            )  # fmt: skip
+        structure = Structure.of(learned.codes)
+        small = cut(bench, learned.model.cpu(), structure).to(bench.device)
+        masks = {name: mask.to(bench.device) for name, mask in surviving_masks(bench, structure).items()}
+        if recipe.compress.method == "direct" and recipe.compress.finetune is None:
+            return learned, small, structure  # direct means untrained, unless the recipe asks for fine-tuning
+        tuned, _ = finetune(small, masks, train, loss, self._judge, settings, seed=seed, listener=self._listener)
+        return learned, tuned, structure
+
+    def _judge(self, model: nn.Module) -> Score:
+        return evaluate(model, self._bench.splits.val, [self._metric]).scores[self._metric.name]
+
+    def _measured(self, shipped: nn.Module, file: OnnxFile) -> tuple[Gain, dict[str, Any]]:
+        objective, bench = self._objective, self._bench
+        if not objective.measured:
+            value = objective.count(shipped, bench.example, file.size_bytes)
+            base = objective.count(self._reference.model, bench.example, self._reference.file.size_bytes)
+            return objective.exact(value, base), {}
+        files = {REFERENCE: self._reference.file.path, "candidate": file.path}
+        comparison = objective.time(files, seconds=SECONDS)
+        return objective.read(comparison, "candidate"), timing_record(comparison, "candidate")
+
+    def _noise(self, judged: Evaluation, score: Score) -> float:
+        """Standard error of the difference to the reference: both saw the same samples, so what they share cancels."""
+        mine, base = judged.predictions, self._reference.val.predictions
+        if self._metric.name != "top1" or mine is None or base is None:
+            return score.stderr
+        difference = (mine == self._targets).double() - (base == self._targets).double()
+        # at least one sample's worth: agreement on every sample is no proof of equality
+        return max(float(difference.std(correction=0)), 1 / len(difference) ** 0.5) / len(difference) ** 0.5
+
+
+def trial_folder(root: Path, number: int) -> Path:
+    """The folder of trial `number` of the run directory `root`, made if need be."""
+    folder = root / "trials" / f"{number:03d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def learning_copy(bench: Workbench) -> nn.Module:
+    """A copy of the reference to learn with, on the learning device, in the memory layout its convolutions like."""
+    model = copy.deepcopy(bench.model).to(bench.device)
+    if any(isinstance(m, nn.Conv2d) for m in model.modules()):
+        model = laid_out(model, torch.channels_last)
+    return model
+
+
+def structure_record(structure: Structure) -> dict[str, Any]:
+    """The structure as JSON values: enough to cut the reference in the same way again."""
+    return {
+        "keep": {family: np.flatnonzero(mask).tolist() for family, mask in structure.keep.items()},
+        "sizes": {family: len(mask) for family, mask in structure.keep.items()},
+        "halves": sorted(structure.halves),
+    }
+
+
+def read_structure(record: dict[str, Any]) -> Structure:
+    """The structure that `structure_record` described; masks of single weights are in the weights themselves."""
+    keep = {}
+    for family, positions in record["keep"].items():
+        keep[family] = np.zeros(record["sizes"][family], dtype=bool)
+        keep[family][positions] = True
+    return Structure(keep, {}, frozenset(record["halves"]))
+
+
+def scores_record(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """Scores by metric, as JSON values."""
+    return {name: asdict(score) for name, score in evaluation.scores.items()}
+
+
+def _inputs(batches: Batches) -> Iterator[tuple[Tensor, ...]]:
+    for number, (inputs, _) in enumerate(batches):
+        if number == PARITY_BATCHES:
+            return
+        yield (inputs,)
