@@ -62,6 +62,9 @@ def problem_from(error: ErrorDetails, document: Document) -> Problem:
         return Problem(kind, message, _inside(place, context["offset"]), advice, path)
     if kind == "extra_forbidden":
         return _unknown_key(path, document)
+    if kind == "missing" and isinstance(path[-1], int):  # a fixed list, such as a range, that is too short
+        kind, path, context = "too_short", path[:-1], {"min_length": 2}
+        name = _last_name(path)
     if kind == "missing":
         return _missing(path, document)
     place = document.place(path)

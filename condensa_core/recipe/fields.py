@@ -166,7 +166,7 @@ Identifier = Annotated[
     str, BeforeValidator(identifier), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})
 ]
 Seconds = Annotated[
-    float, BeforeValidator(seconds), WithJsonSchema({"type": "string", "pattern": r"^[0-9.eE+-]+\s?(us|ms|s|min|h|d)$"})
+    float, BeforeValidator(seconds), WithJsonSchema({"type": "string", "pattern": r"^[0-9.eE+-]+ ?(us|ms|s|min|h|d)$"})
 ]
 Sparsity = Annotated[
     Any,

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from condensa_core.errors import Place, Problem
 from condensa_core.recipe.document import Document
@@ -200,6 +209,9 @@ class TargetSpec(Record):
     if_missing: Annotated[str, Word("choice", ("error", "skip"), ("proxy",))] = "error"
 
 
+_SELECTOR_SCHEMA = {"type": "string", "minLength": 1}
+
+
 class KeepSpec(Record):
     """Layers that nothing touches, and why."""
 
@@ -210,6 +222,10 @@ class KeepSpec(Record):
     @classmethod
     def _short_form(cls, value: Any) -> Any:
         return {"match": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [_SELECTOR_SCHEMA, handler(schema)]}
 
 
 class ExceptSpec(Record):
@@ -225,6 +241,12 @@ class ExceptSpec(Record):
         if value in ({}, ()):
             raise refusal("E106", "'except' names nothing")
         return {"match": value} if isinstance(value, (str, tuple)) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {
+            "anyOf": [_SELECTOR_SCHEMA, {"type": "array", "items": _SELECTOR_SCHEMA, "minItems": 1}, handler(schema)]
+        }
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ _PROSE = frozenset({"condensa", "name", "description", "vars", "why"})
 
 def recipe_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of what this version accepts; any number, word or switch may be a `$var`."""
-    generated = Recipe.model_json_schema(by_alias=True)
+    generated = _with_closed_names(Recipe.model_json_schema(by_alias=True))
     definitions = {name: _with_references(part) for name, part in generated.pop("$defs").items()}
     definitions["Reference"] = {"description": "A knob or var: $name or $(1 - name).", **_REFERENCE}
     body = _with_references(generated)
@@ -41,3 +41,16 @@ def _with_references(schema: Any) -> Any:
         else:
             walked[key] = part if key == "default" else _with_references(part)
     return walked
+
+
+def _with_closed_names(schema: Any) -> Any:
+    """Mappings with free names say what a name looks like; as pydantic writes it, any other name would pass."""
+    if isinstance(schema, list):
+        return [_with_closed_names(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _with_closed_names(part) for key, part in schema.items() if key != "patternProperties"}
+    for pattern, values in schema.get("patternProperties", {}).items():
+        closed["propertyNames"] = {"type": "string", "pattern": pattern}
+        closed["additionalProperties"] = _with_closed_names(values)
+    return closed

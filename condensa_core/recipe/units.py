@@ -42,7 +42,7 @@ _WRITTEN_AS: Final[dict[Unit, str]] = {
     "bytes": "B",
     "seconds": "s",
 }
-_AMOUNT: Final = re.compile(r"([-+]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})(?:[eE][-+]?\d{1,2})?)\s?([A-Za-z%]*)")
+_AMOUNT: Final = re.compile(r"([-+]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})(?:[eE][-+]?\d{1,2})?) ?([A-Za-z%]*)")
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,10 @@ BROKEN = {
         [("[0.0, 0.7]", "[0.7, 0.0]")],
         "8:18 E311 knob 'early' has an empty range [0.7, 0]",
     ),
+    "range of one": (
+        [("[0.0, 0.7]", "[0.0]")],
+        "8:18 E103 'range' must have 2 values, not 1",
+    ),
     "range of three": (
         [("[0.0, 0.7]", "[0.0, 0.1, 0.7]")],
         "8:18 E103 'range' must have 2 values, not 3",
