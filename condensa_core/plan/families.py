@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from condensa_core.graph.channels import Family, ModelGraph
 from condensa_core.plan.matching import without_wrappers
-from condensa_core.plan.rules import PRODUCERS, Match, Rules
+from condensa_core.plan.rules import PRODUCERS, Match, Rules, counted
 
 
 def claimed_families(rules: Rules, graph: ModelGraph) -> dict[int, list[Family]]:
@@ -30,9 +30,14 @@ def claimed_families(rules: Rules, graph: ModelGraph) -> dict[int, list[Family]]
             _report_partial(rules, match, producers, outside, owner)
         else:
             claimed[first].append(family)
+    torn = {number for pair in split for number in pair}
     for match in rules.matches:
-        if match.kind is not None and match.layers:
-            _report_frozen(rules, match, graph, claimed)
+        if match.kind is None or not match.layers:
+            continue
+        told = _report_frozen(rules, match, graph)
+        if not (claimed[match.number] or told or match.number in torn or _merges(rules, match)):
+            message = f"'{', '.join(match.rule.match)}' matches {counted(match.layers)}, but no channel can be removed"
+            rules.report("E214", message, "layers", match.number, "match", advice=("see: condensa inspect",))
     return claimed
 
 
@@ -71,8 +76,9 @@ def _report_partial(
     rules.report("E211" if named else "W211", message, "layers", match.number, "match", advice=(advice,))
 
 
-def _report_frozen(rules: Rules, match: Match, graph: ModelGraph, claimed: dict[int, list[Family]]) -> None:
-    """E214 for a layer named by the rule whose channels cannot go, and where nothing of the rule can; else W214."""
+def _report_frozen(rules: Rules, match: Match, graph: ModelGraph) -> bool:
+    """E214 for a layer that the rule names and whose channels cannot go, W214 under a pattern; whether it is refused."""
+    refused = any(p.severity == "error" and p.key_path[:2] == ("layers", match.number) for p in rules.problems)
     producing = {without_wrappers(name) for family in graph.families for name in family.layers}
     reasons = {without_wrappers(frozen.layer): frozen for frozen in graph.frozen}
     for name in match.layers:
@@ -85,13 +91,10 @@ def _report_frozen(rules: Rules, match: Match, graph: ModelGraph, claimed: dict[
         if name in match.exact:
             advice = ("take it out of this rule",)
             rules.report("E214", message, "layers", match.number, "match", advice=advice)
+            refused = True
         elif frozen and frozen.operator:
             rules.report("W214", message, "layers", match.number, "match")
-    first_rule = match.number in claimed and not claimed[match.number] and not _merges(rules, match)
-    if first_rule and not any(p.key_path[:2] == ("layers", match.number) for p in rules.problems):
-        told = ", ".join(match.rule.match)
-        message = f"'{told}' matches {len(match.layers)} layers, but no channel of them can be removed"
-        rules.report("E214", message, "layers", match.number, "match", advice=("see: condensa inspect",))
+    return refused
 
 
 def _merges(rules: Rules, match: Match) -> bool:

@@ -131,7 +131,7 @@ class Rules:
                 close = next((word for word in known if near and word.lower() == near[0]), None)
                 advice = f"did you mean '{close}'?" if close else f"{key}s there: {', '.join(known) or 'none'}"
                 what = f"is a {' or '.join(wanted)}" if key == "type" else f"has the role {' or '.join(wanted)}"
-                message = f"{told} matches {_counted(match.layers)} but none {what}"
+                message = f"{told} matches {counted(match.layers)} but none {what}"
                 self.report("E204", message, "layers", match.number, key, advice=(advice,))
             match.layers = left
         if match.kind is None or not match.layers:
@@ -146,7 +146,7 @@ class Rules:
                     f"'{wrong[0]}' is a {self.names.layers[wrong[0]].type}; '{match.kind}' needs {_WHAT[match.kind]}"
                 )
             else:
-                message = f"{told} matches {_counted(match.layers)} but none is {_WHAT[match.kind]}"
+                message = f"{told} matches {counted(match.layers)} but none is {_WHAT[match.kind]}"
             fitting = [kind for kind in PRODUCERS if set(types) & set(PRODUCERS[kind])]
             advice = f"for {', '.join(types)} write '{fitting[0]}'" if fitting else f"types there: {', '.join(types)}"
             self.report("E204", message, "layers", match.number, "match", advice=(advice,))
@@ -216,7 +216,7 @@ class Rules:
                         message = f"{_rule_text(later)} overrides every layer of this rule"
                         self.report("W210", message, "layers", earlier.number, "match")
                     continue
-                message = f"{_counted(shared)} of this rule {'is' if len(shared) == 1 else 'are'} already claimed by "
+                message = f"{counted(shared)} of this rule {'is' if len(shared) == 1 else 'are'} already claimed by "
                 message += f"{_rule_text(earlier)}: {_listed(shared)}"
                 advice = (
                     "narrow one of the two rules, add 'except', or say 'override: true' here to replace the earlier one"
@@ -252,7 +252,8 @@ def _rule_text(match: Match) -> str:
     return f"layers[{match.number}]" + (f" on line {match.place.line}" if match.place.line else "")
 
 
-def _counted(names: list[str]) -> str:
+def counted(names: list[str]) -> str:
+    """`1 layer`, `2 layers`."""
     return f"{len(names)} layer{'' if len(names) == 1 else 's'}"
 
 
