@@ -77,7 +77,7 @@ def _report_partial(
 
 
 def _report_frozen(rules: Rules, match: Match, graph: ModelGraph) -> bool:
-    """E214 for a layer that the rule names and whose channels cannot go, W214 under a pattern; whether it is refused."""
+    """E214 for a layer that the rule names and whose channels stay, W214 under a pattern; whether it is refused."""
     refused = any(p.severity == "error" and p.key_path[:2] == ("layers", match.number) for p in rules.problems)
     producing = {without_wrappers(name) for family in graph.families for name in family.layers}
     reasons = {without_wrappers(frozen.layer): frozen for frozen in graph.frozen}
@@ -85,7 +85,7 @@ def _report_frozen(rules: Rules, match: Match, graph: ModelGraph) -> bool:
         if name in producing:
             continue
         frozen = reasons.get(name)
-        reason = frozen.reason if frozen else "its channels follow those of another layer"
+        reason = f"their dimension {frozen.reason}" if frozen else "they follow those of another layer"
         met = f" (operator {frozen.operator})" if frozen and frozen.operator else ""
         message = f"channels of '{name}' cannot be removed: {reason}{met}"
         if name in match.exact:

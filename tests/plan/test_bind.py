@@ -83,7 +83,7 @@ def residual(prefix=""):
         layers=tuple(layer(prefix + name, modules[name], *roles.get(name, [])) for name in names),
         families=(stream, inner, neurons),
         frozen=(
-            Frozen(f"{prefix}odd", "they reach an operator that condensa cannot follow", "aten.pixel_shuffle.default"),
+            Frozen(f"{prefix}odd", "is merged with another dimension", "aten.pixel_shuffle.default"),
             Frozen(f"{prefix}fc", "is part of the model's output"),
         ),
         operators={},
@@ -124,7 +124,7 @@ def test_filters_of_all_layers_are_one_task_over_whole_families():
     assert bound.space.names == ("sparsity",)
     # the pixel shuffle is met by a pattern: a warning that names the operator; the output layer is no news
     assert warned(bound) == [
-        "8:13 W214 channels of 'odd' cannot be removed: they reach an operator that condensa cannot follow"
+        "8:13 W214 channels of 'odd' cannot be removed: their dimension is merged with another dimension"
         " (operator aten.pixel_shuffle.default)"
     ]
 
@@ -394,12 +394,12 @@ REFUSED = {
     ),
     "frozen": (
         "  - {match: odd, scheme: {filter: {}}}\n",
-        "8:13 E214 channels of 'odd' cannot be removed: they reach an operator that condensa cannot follow"
+        "8:13 E214 channels of 'odd' cannot be removed: their dimension is merged with another dimension"
         " (operator aten.pixel_shuffle.default) = take it out of this rule",
     ),
     "output": (
         "  - {match: fc, scheme: {neuron: {}}}\n",
-        "8:13 E214 channels of 'fc' cannot be removed: is part of the model's output = take it out of this rule",
+        "8:13 E214 channels of 'fc' cannot be removed: their dimension is part of the model's output = take it out of this rule",
     ),
     "nothing to remove": (
         "  - {match: f*, scheme: {neuron: {}}}\n",
