@@ -80,3 +80,23 @@ def test_file_that_went_away_is_traced(make, exported_by_kind, batch, tmp_path):
     gone = type(like)(**{**like.__dict__, "path": tmp_path / "gone.onnx"})
 
     traced_instead(make("mlp", 4), gone, batch, tmp_path)
+
+
+class Projected(nn.Module):
+    """A linear layer on sequences: the file holds its weight transposed, under another name."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(6, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.inner(x)).mean(-1)
+
+
+def test_weights_under_other_names_are_traced(tmp_path):
+    example = torch.randn(2, 5, 6)
+    like = export_onnx(Projected(12), (example,), tmp_path / "wide.onnx")
+
+    file = export_onnx(Projected(7), (example,), tmp_path / "m.onnx", like=like)
+
+    assert file.route == "exported"
