@@ -44,7 +44,7 @@ class Journal:
             existed = path.exists()
             sound = self._load() if existed else 0
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            pass
+            os.ftruncate(self._file, sound)
             os.lseek(self._file, sound, os.SEEK_SET)
         except OSError as err:
             raise RunFailed(f"cannot open the journal {path}: {err.strerror}") from err

@@ -54,6 +54,7 @@ def published_ils_ucb(curve, level, budget, gamma=0.5):
 
 @pytest.mark.filterwarnings("ignore::botorch.exceptions.warnings.BotorchWarning")
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+@pytest.mark.filterwarnings("ignore:Negative variance values")
 def test_level_is_found_within_a_hundredth_in_five_trials_and_nearer_than_on_raw_coordinates(problem, search, cliff):
     ours, published = [], []
     for i, knee in enumerate(KNEES):

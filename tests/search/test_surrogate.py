@@ -69,6 +69,23 @@ def test_fit_repeats_and_leaves_the_random_state_alone(fitted):
     assert again.probability_feasible([0.3, 0.6]) == surrogate.probability_feasible([0.3, 0.6])
 
 
+def test_a_fit_that_does_not_converge_keeps_the_prior(fitted, monkeypatch):
+    from botorch.exceptions.errors import ModelFittingError
+
+    from condensa_core.search import surrogate as module
+
+    def hopeless(mll, **settings):
+        mll.model.covar_module.outputscale = 1e-9  # half-moved hyper-parameters must not survive
+        raise ModelFittingError
+
+    problem, observations, _ = fitted
+    monkeypatch.setattr(module, "fit_gpytorch_mll", hopeless)
+
+    low, high = fit_surrogate(problem, observations, Seed(1)).probability_feasible([0.1, 1.0])
+
+    assert low > 0.9 and high < 0.1
+
+
 def test_failed_trials_do_not_move_the_surrogate(fitted):
     problem, observations, surrogate = fitted
 
