@@ -105,7 +105,6 @@ def _drawn(summary: Mapping[str, Any]) -> list[Any]:
     return [drawn(layers), "", drawn(families), "", total, *remarks]
 
 
-def _frozen(item: Any) -> str:
-    if isinstance(item, Mapping):
-        return ", ".join(f"{key} {value}" for key, value in item.items())
-    return str(item)
+def _frozen(item: Mapping[str, Any]) -> str:
+    operator = f" ({item['operator']})" if item["operator"] else ""
+    return f"{item['layer']}: {item['reason']}{operator}"

@@ -26,8 +26,8 @@ def resume(
 
     Takes the recipe kept in the directory; no finished trial is repeated.
     """
-    if not run_dir.is_dir():
-        raise UsageError(f"{run_dir} is no run directory")
+    if not (run_dir / "manifest.json").is_file():
+        raise UsageError(f"{run_dir} is no run directory: it holds no manifest.json")
 
     from condensa_core import flow
 

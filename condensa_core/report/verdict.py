@@ -44,9 +44,12 @@ def _headline(outcome: Outcome) -> str:
 
 def _quality(outcome: Outcome, best: BestResult) -> list[str]:
     lines = []
+    judged_by = outcome.constraint.metric if outcome.constraint else ""
     for split, figures in best.metrics.items():
         before = outcome.reference.metrics.get(split, {})
-        for metric, figure in figures.items():
+        # the metric the user bounded; the others are in the tables
+        for metric in [judged_by] if judged_by in figures else figures:
+            figure = figures[metric]
             was = f"{figure_text(metric, before[metric])} -> " if metric in before else ""
             count = f" ({figure.count} samples)" if figure.count else ""
             lines.append(f"  {split:<10} {metric} {was}{figure_text(metric, figure)}{count}")

@@ -40,7 +40,10 @@ def outcome() -> Outcome:
         best=BestResult(
             trial=4,
             knobs={"sparsity": 0.7125},
-            metrics={"val": {"top1": Figure(0.9714, 0.0099, 280)}, "test": {"top1": Figure(0.9694, 0.0091, 360)}},
+            metrics={
+                "val": {"top1": Figure(0.9714, 0.0099, 280), "loss": Figure(0.06, 0.02, 280)},
+                "test": {"top1": Figure(0.9694, 0.0091, 360)},
+            },
             agreement={"val": Figure(0.9857, 0.007, 280)},
             objective=2553.0,
             ratio=RatioInterval(2.31, 2.25, 2.38),

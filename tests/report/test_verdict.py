@@ -40,6 +40,11 @@ def test_the_verdict_says(outcome, fact):
     assert fact in verdict(outcome)
 
 
+def test_the_verdict_keeps_to_the_metric_that_was_bounded(outcome):
+    assert "loss" in outcome.reference.metrics["val"]
+    assert "loss" not in verdict(outcome)
+
+
 def test_a_verdict_without_a_result_gives_the_reasons():
     text = verdict(Outcome(status="failed", name="x", reasons=("loss is nan at step 3",)))
 

@@ -1,0 +1,100 @@
+"""The commands that load a model: what they show is what the model is."""
+
+import json
+
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+NUMPY = pytest.importorskip("numpy")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Two ONNX files of one signature; `wide` multiplies by a matrix 64 times as large."""
+    folder = tmp_path_factory.mktemp("models")
+    draw = NUMPY.random.default_rng(0).standard_normal
+    files = {}
+    for name, width in (("narrow", 16), ("wide", 1024)):
+        first = numpy_helper.from_array(draw((8, width)).astype("float32"), "first")
+        second = numpy_helper.from_array(draw((width, 4)).astype("float32"), "second")
+        nodes = [helper.make_node("MatMul", ["x", "first"], ["h"]), helper.make_node("MatMul", ["h", "second"], ["y"])]
+        graph = helper.make_graph(
+            nodes,
+            name,
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 8])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4])],
+            [first, second],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        files[name] = folder / f"{name}.onnx"
+        onnx.save(model, files[name])
+    return files
+
+
+def test_a_plan_shows_rules_knobs_and_cost(condensa, good):
+    document = json.loads(condensa("plan", "--json", "--quiet", good).out)
+    shown = condensa("plan", "--quiet", good)
+
+    assert (document["schema"], document["status"], document["exit_code"]) == ("condensa.plan/1", "ok", 0)
+    assert [row["line"] for row in document["rows"]] == [6]
+    assert shown.code == 0
+    assert shown.err == ""
+    assert shown.out.startswith("good  (")
+    assert f"{document['rows'][0]['layers']}/{document['model']['layers']}" in shown.out
+    assert f"{document['families']} families" in shown.out
+
+
+def test_a_recipe_that_does_not_fit_its_model_is_refused_at_its_line(condensa, good):
+    good.write_text(good.read_text().replace("match: all", "match: nosuch"))
+
+    answer = condensa("plan", "--quiet", good)
+
+    assert answer.code == 2
+    assert f"{good}:6:12: error[" in answer.err
+    assert answer.out == ""
+
+
+def test_inspect_counts_what_the_model_has(condensa):
+    document = json.loads(condensa("inspect", "lenet300", "--input", "784", "--classes", "10", "--json").out)
+
+    # 784-300-100-10, weights and biases
+    assert document["schema"] == "condensa.inspect/1"
+    assert document["parameters"] == 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10
+    assert document["macs"] == 784 * 300 + 300 * 100 + 100 * 10
+    assert [family["size"] for family in document["families"]] == [300, 100]
+
+
+def test_inspect_of_a_recipe_shows_every_layer(condensa, good):
+    document = json.loads(condensa("inspect", "--json", "--quiet", good).out)
+    shown = condensa("inspect", "--quiet", good).out
+
+    assert document["layers"]
+    assert all(layer["name"] in shown for layer in document["layers"])
+
+
+def test_an_unknown_model_is_refused(condensa):
+    answer = condensa("inspect", "lenet301")
+
+    assert answer.code == 2
+    assert "lenet301" in answer.err and "lenet300" in answer.err
+
+
+def test_bench_finds_the_narrow_model_faster(condensa, models):
+    arguments = ["bench", models["narrow"], "--compare", models["wide"], "--batch", "64", "--seconds", "0.3", "-q"]
+
+    document = json.loads(condensa(*arguments, "--json").out)
+    shown = condensa(*arguments, "--at-least", "1000000")
+
+    assert (document["schema"], document["exit_code"]) == ("condensa.bench/1", 0)
+    assert document["ratios"]["narrow.onnx"]["low"] > 1
+    assert shown.code == 1
+    assert "narrow.onnx" in shown.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("flags", [["--at-least", "2"], ["--device", "abacus"], ["missing.onnx"]])
+def test_bench_refuses_what_cannot_be_measured(condensa, models, flags):
+    answer = condensa("bench", models["narrow"], *flags)
+
+    assert answer.code == 2
+    assert answer.err.startswith("error: ")
