@@ -399,7 +399,8 @@ REFUSED = {
     ),
     "output": (
         "  - {match: fc, scheme: {neuron: {}}}\n",
-        "8:13 E214 channels of 'fc' cannot be removed: their dimension is part of the model's output = take it out of this rule",
+        "8:13 E214 channels of 'fc' cannot be removed: their dimension is part of the model's output"
+        " = take it out of this rule",
     ),
     "nothing to remove": (
         "  - {match: f*, scheme: {neuron: {}}}\n",

@@ -185,6 +185,14 @@ BROKEN = {
         ],
         "22:9 E230 quantize must come last in a composed scheme: pruning after it would undo the grid",
     ),
+    "channels after weights": (
+        [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "[prune: {sparsity: $early}, filter: {}]")],
+        "21:41 E230 'filter' must come before 'prune': it removes what 'prune' would have chosen from",
+    ),
+    "test is val": (
+        [("{builtin: digits}", "{train: {python: d:a}, val: {python: d:b}, test: {python: d:b}}")],
+        "11:50 W303 data.test and data.val read the same source; the test result will not be independent",
+    ),
     "pair": (
         [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "[filter: {sparsity: $early}, neuron: {}]")],
         "21:42 E231 'filter' and 'neuron' cannot be combined on the same weights"

@@ -55,6 +55,16 @@ def test_a_minimal_recipe_gets_one_knob_one_target_and_where_to_measure():
     assert recipe.compress.steps is recipe.compress.mu is recipe.compress.l_step is recipe.compress.finetune is None
 
 
+def test_a_sparsity_left_out_is_the_declared_knob_of_that_name():
+    text = MINIMAL.replace("model:", "knobs: {sparsity: {range: [0.2, 0.6]}}\nmodel:")
+
+    recipe = read_recipe_text(text)
+
+    assert recipe.knobs["sparsity"].range == (0.2, 0.6)
+    assert recipe.layers[0].scheme[0].settings["sparsity"] == Ref("sparsity")
+    assert recipe.problems == ()
+
+
 def test_importing_the_room_loads_no_torch_and_checking_runs_no_user_code(tmp_path):
     (tmp_path / "models.py").write_text("raise SystemExit('imported')\n")
     recipe = tmp_path / "own.yaml"
