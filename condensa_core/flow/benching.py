@@ -31,7 +31,8 @@ def bench(
     """The comparison as JSON values (schema condensa.bench/1) with status, exit_code and reasons.
 
     With `compare` all ratios are to that file, the difference of outputs on the same random inputs is reported, and
-    `at_least` must hold for the lower end of every interval. UsageError for files that cannot be measured, MissingRuntime for what is not installed.
+    `at_least` must hold for the lower end of every interval.
+    UsageError for files that cannot be measured, MissingRuntime for what is not installed.
     """
     if at_least is not None and compare is None:
         raise UsageError("--at-least needs --compare: a ratio to what?")

@@ -76,7 +76,7 @@ class Objective:
     def read(self, comparison: Comparison, name: str) -> Gain:
         """The measured objective of one file, from a comparison that holds the reference.
 
-        The value is that of this comparison; the ratio is of the same rounds, so that other work on the machine cancels.
+        The value is that of this comparison; the ratio is of the same rounds, so that the machine's noise cancels.
         """
         ratio = comparison.ratio(name, REFERENCE)
         mine, base = comparison.measurement(name), comparison.measurement(REFERENCE)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from condensa_core.search.observation import Observation
-from condensa_core.search.problem import LevelProblem
 from condensa_core.search.return_rule import Recommendation
 from condensa_core.search.space import Point
 
@@ -17,9 +16,6 @@ class Strategy(Protocol):
     `ask` depends only on the constructor's arguments and the observations told so far, in order: asking twice gives the
     same point, and a fresh strategy that is told a journal continues as the old one would have.
     """
-
-    @property
-    def problem(self) -> LevelProblem: ...
 
     @property
     def budget(self) -> int: ...
