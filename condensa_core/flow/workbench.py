@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.graph import ModelGraph, analyse
+from condensa_core.materialise import cuttable
 from condensa_core.plan import Plan, bind
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
@@ -117,6 +118,6 @@ def prepare(
 
 def _graph_of(model: nn.Module, example: tuple[Tensor, ...], listener: Listener) -> ModelGraph:
     listener(PhaseStarted("analyse", detail=type(model).__name__))
-    graph = analyse(model, example)
+    graph = cuttable(model, analyse(model, example), example)
     listener(PhaseEnded("analyse", f"{len(graph.families)} families of coupled channels"))
     return graph
