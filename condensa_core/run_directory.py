@@ -24,9 +24,9 @@ from types import TracebackType
 from typing import Any
 
 from condensa_core.errors import MachineError, ResumeError, RunFailed, UsageError
+from condensa_core.whole_file import PARTIAL, replacing, sync
 
 _LOCK = ".lock"
-_PARTIAL = ".partial-"  # begins the name of every file that is not finished
 _DISTRIBUTIONS = (
     "condensa-cli",
     "torch",
@@ -66,7 +66,7 @@ class RunDirectory:
         hash6 = hashlib.sha256(fingerprint.encode()).hexdigest()[:6]
         try:
             path = _made(root / folder, f"{stamp}-{hash6}")
-            _sync_directory(path.parent)
+            sync(path.parent)
             return cls(path, _locked(path))
         except OSError as err:
             hint = "free disk space or set output.dir to another place"
@@ -82,7 +82,7 @@ class RunDirectory:
         directory = cls.open(path)
         try:
             directory._lock = _locked(directory.path)
-            for leftover in directory.path.rglob(f"{_PARTIAL}*"):
+            for leftover in directory.path.rglob(f"{PARTIAL}*"):
                 leftover.unlink()
         except OSError as err:
             directory.close()
@@ -107,21 +107,11 @@ class RunDirectory:
     def replacing(self, name: str | PurePath) -> Iterator[Path]:
         """A temporary path to write a file at; when the block ends well it is on the disk under its final name.
 
-        When the block raises, or the process dies, whatever stood under the final name before is untouched. The
-        temporary file keeps the final suffix, by which some writers choose the format: `.partial-<pid>-model.onnx`.
+        As `whole_file.replacing`, with the disk's refusals as RunFailed.
         """
         final = self._inside(name)
-        partial = final.with_name(f"{_PARTIAL}{os.getpid()}-{final.name}")
-        try:
-            with self._failing_run(final):
-                final.parent.mkdir(parents=True, exist_ok=True)
-                yield partial
-                _sync_file(partial)
-                partial.replace(final)
-                _sync_directory(final.parent)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with self._failing_run(final), replacing(final) as partial:
+            yield partial
 
     def write_bytes(self, name: str | PurePath, content: bytes) -> Path:
         """Write a whole file, or nothing."""
@@ -239,15 +229,3 @@ def _locked(path: Path) -> int:
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_directory(path: Path) -> None:
-    _sync_file(path)  # a directory is synchronised through a handle of its own, like a file

@@ -23,15 +23,16 @@ def replacing(final: Path) -> Iterator[Path]:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        _sync(partial)
+        sync(partial)
         partial.replace(final)
-        _sync(final.parent)
+        sync(final.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)  # a directory is synchronised through a handle of its own, like a file
     try:
         os.fsync(handle)

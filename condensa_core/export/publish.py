@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from condensa_core.errors import MachineError
+from condensa_core.whole_file import replacing
 
 
 def publish(path: Path, content: bytes) -> None:
-    """Write `content` beside `path` under a temporary name, sync it, then rename: readers see all of it or nothing.
-
-    An existing file is replaced in one step. MachineError when the disk or the permissions say no; nothing is left.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Write `content` so that readers see all of it or what was there before; MachineError when the disk says no."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with replacing(path) as partial:
+            partial.write_bytes(content)
     except OSError as err:
         raise MachineError(f"cannot write {path}: {err.strerror or err}") from err
-    finally:
-        with suppress(OSError):  # it was renamed, or its folder could not be written in the first place
-            partial.unlink()

@@ -88,6 +88,7 @@ def _work(
 ) -> Outcome:
     begun = time.monotonic()
     with _logged(directory, listener) as told:
+        told(Note(f"run directory: {directory.path}"))
         bench = prepare(recipe, allow_python=allow_python, cache_dir=cache_dir, listener=told)
         for problem in bench.plan.problems:
             told(Note(f"{problem.place}: {problem.message}", level="warning"))

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from condensa_core.errors import ResumeError, RunFailed
+from condensa_core.whole_file import sync
 
 FORMAT = 1
 
@@ -51,7 +52,7 @@ class Journal:
         self._size = sound
         if sound == 0:
             self._write({"format": FORMAT, "fingerprint": fingerprint})
-            _sync_directory(path.parent)
+            sync(path.parent)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -174,11 +175,3 @@ def _checked(line: bytes) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError):
         return None
     return record if intact else None
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from condensa_core.errors import MachineError, WorkloadError
+from condensa_core.whole_file import replacing
 from condensa_core.workload.digest import content_digest
 from condensa_core.workload.training import EpochRecord
 
@@ -39,18 +37,8 @@ def write_entry(path: Path, state: Mapping[str, Tensor], history: tuple[EpochRec
     stored = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     metadata = {"digest": state_digest(stored), "history": json.dumps([asdict(record) for record in history])}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-        os.close(handle)
-        try:
-            save_file(stored, temporary, metadata)
-            with Path(temporary).open("rb+") as file:
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                Path(temporary).unlink()
-            raise
+        with replacing(path) as partial:
+            save_file(stored, partial, metadata)
     except (OSError, SafetensorError) as err:
         raise MachineError(f"the trained reference could not be kept in {path.parent}: {err}") from err
 

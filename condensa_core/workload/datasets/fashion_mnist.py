@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import tempfile
 import urllib.request
 import zlib
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Final
 import torch
 
 from condensa_core.errors import MachineError, WorkloadError
+from condensa_core.whole_file import replacing
 from condensa_core.workload.datasets.idx import read_idx
 from condensa_core.workload.datasets.images import DataSource, ImageSet, Labelled
 from condensa_core.workload.datasets.options import DataOptions
@@ -94,11 +94,8 @@ def _fetch(url: str, path: Path, digest: str) -> None:
         raise WorkloadError(f"{url} is not a gzip file") from err
     if found != digest:
         raise WorkloadError(f"{url} has sha256 {found[:12]}..., expected {digest[:12]}...")
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(packed)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(packed)
 
 
 FASHION_MNIST: Final = DataSource(
