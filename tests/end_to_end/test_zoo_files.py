@@ -1,0 +1,63 @@
+"""Every built-in model, cut at random down to single channels: its ONNX file computes what PyTorch computes."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from condensa_core.export import check_parity, export_onnx
+from condensa_core.graph import analyse
+from condensa_core.materialise import check_equivalence, fold_batchnorm, masked, shrink
+from condensa_core.schemes import Filter, Structure, Target
+from condensa_core.workload import ZOO, zoo_model
+
+SHAPES = {"lenet300": (1, 28, 28), "lenet5": (1, 28, 28), "small-cnn": (1, 8, 8)}
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    """Statistics and affine parameters as after training: equal ones would hide a wrong index."""
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor, low in ((module.running_mean, -0.5), (module.running_var, 0.5)):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + low)
+            with torch.no_grad():
+                module.weight.copy_(torch.rand(module.weight.shape, generator=generator) + 0.5)
+                module.bias.copy_(torch.rand(module.bias.shape, generator=generator) - 0.5)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", sorted(ZOO))
+def test_the_file_of_the_cut_model_is_the_cut_model(name, tmp_path):
+    torch.manual_seed(0)
+    shape = SHAPES.get(name, (3, 32, 32))
+    model, example = randomised(zoo_model(name, 10, shape, {})), (torch.randn(2, *shape),)
+    graph = analyse(model, example)
+    reference = export_onnx(fold_batchnorm(model, example), example, tmp_path / "reference.onnx")
+    draw = np.random.default_rng(1)
+    halves = {f.name: draw.random(f.size) < 0.5 for f in graph.families}
+    for mask in halves.values():
+        mask[0] = True
+    singles = {f.name: np.arange(f.size) == draw.integers(f.size) for f in graph.families}
+
+    for number, keep in enumerate((halves, singles)):
+        small = shrink(model, graph, keep)
+        assert check_equivalence(masked(model, graph, keep), small, example) <= 1e-10
+        folded = fold_batchnorm(small, example)
+        file = export_onnx(folded, example, tmp_path / f"{number}.onnx", like=reference)
+        parity = check_parity(file.path, folded, [(torch.randn(5, *shape),)], tolerance=1e-4)
+        assert parity.ok and file.size_bytes < reference.size_bytes
+
+
+def test_ninety_percent_of_an_untrained_vgg19_leaves_every_layer_alive():
+    torch.manual_seed(0)
+    model = zoo_model("vgg19-bn", 10, (3, 32, 32), {})
+    graph = analyse(model, (torch.randn(2, 3, 32, 32),))
+    tensors = {name: p.detach() for name, p in model.named_parameters()}
+
+    for scheme in (Filter(0.9), Structure(0.9)):
+        keep = scheme.project(Target(tensors, graph.families)).keep
+        alive = {name: int(mask.sum()) for name, mask in keep.items()}
+        total = sum(mask.size for mask in keep.values())
+        assert len(alive) == 16 and min(alive.values()) >= 2  # the ancestor left 0 of 64 in the first layer
+        assert sum(alive.values()) == total - round(0.9 * total)

@@ -1,0 +1,54 @@
+"""Nobody tunes mu: the default schedule must stand against the best of a grid of hand-made ones."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from toy_task import judge_on, toy_batches, trained_toy
+from torch.nn.functional import cross_entropy
+
+from condensa_core.errors import Diverged
+from condensa_core.learning import Settings, compress
+from condensa_core.randomness import Seed
+from condensa_core.schemes import Prune
+
+WEIGHTS = ("conv1.weight", "conv2.weight", "fc.weight")
+DENSITY = 0.05
+GRID = [(start, growth, None) for start in (1e-3, 1e-2, 1e-1, 1.0) for growth in (1.1, 1.5)]
+
+
+@dataclass(frozen=True)
+class Part:
+    names: tuple[str, ...]
+    scheme: object
+    families: tuple = ()
+
+
+@pytest.fixture(scope="module")
+def outcome_of():
+    train, val = toy_batches()
+    model = trained_toy(train)
+
+    def run(mu, iterations):
+        settings = replace(Settings(), steps=10, iterations=iterations, mu=mu)
+        parts = [Part(WEIGHTS, Prune(1 - DENSITY))]
+        return compress(model, parts, train, cross_entropy, judge_on(val), settings, seed=Seed(0))
+
+    return run
+
+
+@pytest.mark.parametrize("iterations", [8, 32])
+def test_the_default_mu_is_within_two_points_of_the_best_by_hand(outcome_of, iterations):
+    by_hand = []
+    for mu in GRID:
+        try:
+            by_hand.append(outcome_of(mu, iterations).score.value)
+        except Diverged:
+            by_hand.append(0.0)
+
+    default = outcome_of(None, iterations)
+
+    assert default.score.value >= max(by_hand) - 0.02
+    assert default.best_step > 0  # never direct compression
+    assert all(bool(torch.isfinite(p).all()) for p in default.model.parameters())
+    assert min(by_hand) < max(by_hand) - 0.02  # the grid does matter: a fixed mu can be wrong
