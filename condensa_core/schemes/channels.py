@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from condensa_core.criteria import criterion_named, scale_free
+from condensa_core.criteria import criterion_named, share_gained
 from condensa_core.errors import SchemeError
 from condensa_core.graph.channels import Family
 from condensa_core.schemes.contract import Facts, Target, Tensors
@@ -101,22 +101,22 @@ def unit_scores(target: Target, family: Family, criterion: str) -> Tensor:
     return criterion_named(criterion)(torch.cat(rows, dim=1))
 
 
-def select_units(scores: dict[str, Tensor], sparsity: float, align: int) -> dict[str, np.ndarray]:
-    """Units to keep, by family: the highest scores over all families together, at least `align` (or all) in each.
+def select_units(worth: dict[str, Tensor], sparsity: float, align: int) -> dict[str, np.ndarray]:
+    """Units to keep, by family: the highest worth over all families together, at least `align` (or all) in each.
 
     With align = 1 exactly kept_of(all units, sparsity) survive, or one in each family if that is more. With align > 1
     the kept count of each family is a multiple of `align` (or the whole family), units enter in blocks of their
-    family's order of score, a block counts as its mean score, and blocks that would pass the count are left out.
+    family's order of worth, a block counts as its mean, and blocks that would pass the count are left out.
     """
-    names = list(scores)
-    order = {name: scores[name].argsort(descending=True, stable=True) for name in names}
-    total = sum(s.numel() for s in scores.values())
+    names = list(worth)
+    order = {name: worth[name].argsort(descending=True, stable=True) for name in names}
+    total = sum(w.numel() for w in worth.values())
     budget = kept_of(total, sparsity)
-    kept = {name: min(align, scores[name].numel()) for name in names}  # the block that always survives
+    kept = {name: min(align, worth[name].numel()) for name in names}  # the block that always survives
     budget -= sum(kept.values())
-    blocks: list[tuple[float, int, int, str]] = []  # (-score, position in the file, size, family), sortable
+    blocks: list[tuple[float, int, int, str]] = []  # (-worth, position in the model, size, family), sortable
     for place, name in enumerate(names):
-        ranked = scores[name][order[name]].double()
+        ranked = worth[name][order[name]].double()
         for start in range(kept[name], ranked.numel(), align):
             block = ranked[start : start + align]
             blocks.append((-float(block.mean()), place, block.numel(), name))
@@ -131,7 +131,7 @@ def select_units(scores: dict[str, Tensor], sparsity: float, align: int) -> dict
         budget -= size
     masks = {}
     for name in names:
-        mask = np.zeros(scores[name].numel(), dtype=bool)
+        mask = np.zeros(worth[name].numel(), dtype=bool)
         mask[order[name][: kept[name]].cpu().numpy()] = True
         masks[name] = mask
     return masks
@@ -139,12 +139,14 @@ def select_units(scores: dict[str, Tensor], sparsity: float, align: int) -> dict
 
 @dataclass(frozen=True)
 class _Channels:
-    """The units with the largest scores survive: argmin ||w - theta||^2_M, at most kappa units of theta non-zero.
+    """At most kappa units of theta are non-zero, the best of each family.
 
     `sparsity` is the fraction of coupled units removed, over all families of the target together; `align` rounds each
-    family's survivors to multiples (and is the least that survives). `criterion` scores the rows that produce a unit;
-    `norm: scaled` divides by the family's root mean square (the diagonal metric M that makes layers comparable), `none`
-    compares raw scores. With criterion l2 the projection is exact in that metric, up to the guaranteed survivors.
+    family's survivors to multiples (and is the least that survives). `criterion` scores the rows that produce a unit.
+    Given the counts, keeping each family's highest scores is exact: with l2 it minimises ||w - theta||^2. The counts
+    are those of one threshold over all units: with `norm: none` on the squared scores, the exact projection with l2;
+    with `norm: scaled` on the share each unit adds to what its family retains, which maximises
+    sum_f sqrt(n_f) log(retained share of f) exactly (see `criteria.norms.share_gained`).
     Source: Condensa's FilterPrune, arXiv:1911.02497, section 3; coupling: DepGraph, CVPR 2023.
     """
 
@@ -167,9 +169,8 @@ class _Channels:
     def project(self, target: Target) -> ChannelsCode:
         """Keep the best units and set the slices of all others to zero."""
         scores = {family.name: unit_scores(target, family, self.criterion) for family in target.families}
-        if self.norm == "scaled":
-            scores = {name: scale_free(values) for name, values in scores.items()}
-        keep = select_units(scores, self.sparsity, self.align)
+        worth = {n: share_gained(s) if self.norm == "scaled" else s.square() for n, s in scores.items()}
+        keep = select_units(worth, self.sparsity, self.align)
         tensors = {name: tensor.detach().clone() for name, tensor in target.tensors.items()}
         zero_units(tensors, target.families, keep, consumers=False)
         return ChannelsCode(target.families, keep, tensors)

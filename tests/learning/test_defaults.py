@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from toy_task import judge_on, toy_batches, trained_toy
 from torch.nn.functional import cross_entropy
+from toy_task import judge_on, toy_batches, trained_toy
 
 from condensa_core.errors import Diverged
 from condensa_core.learning import Settings, compress
