@@ -5,7 +5,8 @@
 The model and data of recipes/fashion-mnist-filters.yaml (six convolutions, Fashion-MNIST); every rule's sparsity is set
 so that the reference has 7 times the MACs of what is left. Rules: one threshold on l2 norms divided by their layer's
 root mean square, and the gain n^a log(retained share) with a = 0 (equal counts), 1/2 (condensa's default) and 1
-(equal fractions). Accuracy in percent on validation and test after fine-tuning; the standard error of a difference is 0.2.
+(equal fractions). Accuracy in percent on validation and test after fine-tuning; a difference has a standard error
+of 0.2.
 """
 
 from __future__ import annotations

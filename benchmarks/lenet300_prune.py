@@ -3,9 +3,9 @@
     python benchmarks/lenet300_prune.py --reference REFERENCE.pt --out benchmarks/results/lenet300_prune.json
 
 The protocol is that of the LC library's baseline (784-300-100-10 ReLU, mean image subtracted, all 60,000 training
-images, batch 256, L steps of 3 epochs from lr 0.05 with momentum 0.9 restarted in each, 63 epochs in all): there it reaches
-10.84 % test error with a hand-made schedule of mu (seed 0), prune-then-retrain 11.77 %. Here mu, weight decay and the
-split between L steps and fine-tuning are condensa's defaults or fixed below for every model alike.
+images, batch 256, L steps of 3 epochs from lr 0.05 with momentum 0.9 restarted in each, 63 epochs in all): there it
+reaches 10.84 % test error with a hand-made schedule of mu (seed 0), prune-then-retrain 11.77 %. Here mu, weight decay
+and the split between L steps and fine-tuning are condensa's defaults or fixed below for every model alike.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def conclude(
             objective.where,
             objective.unit,
         ),
-        trials=_trial_rows(bench, strategy.observations, numbers, reference),
+        trials=_trial_rows(bench, strategy.observations, numbers, reference, found),
         trainings_used=_trainings(journal),
         search=SearchResult(recipe.search.method, _bracket(found), found.probability, _search_reason(found)),
         machine=_machine(),
@@ -287,7 +287,11 @@ def _layer_changes(bench: Workbench, best: Observation, shipped: nn.Module) -> t
 
 
 def _trial_rows(
-    bench: Workbench, observations: Sequence[Observation], numbers: Mapping[str, int], reference: Judged
+    bench: Workbench,
+    observations: Sequence[Observation],
+    numbers: Mapping[str, int],
+    reference: Judged,
+    found: Recommendation,
 ) -> tuple[TrialResult, ...]:
     bound = bench.recipe.constraint
     base = reference.val.scores[bound.metric].value
@@ -303,6 +307,7 @@ def _trial_rows(
                 objective=o.objective,
                 ratio=o.details["ratio"]["value"] if o.status == "ok" else None,
                 feasible=None if o.metric is None else bound.met(o.metric, base),
+                probability=found.probabilities.get(point_key(o.point)),
                 reason=o.failure,
             )
         )

@@ -88,6 +88,10 @@ class Objective:
         shift = gain / ratio.value  # the tail's own ratio, with the relative width of the ratio of the whole
         return Gain(value, Ratio(gain, ratio.low * shift, ratio.high * shift))
 
+    def scaled(self, base: float, ratio: float) -> float:
+        """The value that is `ratio` times better than `base`."""
+        return base * ratio if self.direction == "maximize" else base / ratio
+
     def count(self, model: nn.Module, example: tuple[Tensor, ...], size_bytes: int | None) -> float:
         """The counted objective of a model; `size_bytes` is that of its file, where it has one."""
         if self.name == "macs":

@@ -44,7 +44,7 @@ def profile(
             comparison = objective.time(files, seconds=SECONDS, rounds=20)
             base = objective.read(comparison, REFERENCE).value
             reached = {
-                key: _scaled(base, objective.read(comparison, path.stem).ratio.value, objective)
+                key: objective.scaled(base, objective.read(comparison, path.stem).ratio.value)
                 for key, (path, _) in found.items()
             }
         else:
@@ -80,7 +80,3 @@ def _candidate(
 
 def _zeros(structure: Structure) -> int:
     return sum(int((~mask).sum()) for mask in structure.masks.values())
-
-
-def _scaled(base: float, ratio: float, objective: Objective) -> float:
-    return base * ratio if objective.direction == "maximize" else base / ratio

@@ -96,8 +96,10 @@ def _work(
         with Journal(directory.path / JOURNAL, _fingerprint(bench)) as journal:
             objective = Objective.of(recipe)
             reference = _judged_reference(bench, directory)
-            strategy = _strategy(bench, objective, reference, journal, told)
-            evaluator = Evaluator(bench, objective, reference, directory.path, told)
+            known = _profile(bench, objective, reference, journal, told)
+            strategy = _strategy(bench, reference, known)
+            base = known.reference if known else None
+            evaluator = Evaluator(bench, objective, reference, base, directory.path, told)
             found = find_level(evaluator, strategy, journal, timeout_s=recipe.search.timeout_s, listener=told)
             return conclude(bench, directory, objective, reference, strategy, found, journal, told, begun)
 
@@ -112,25 +114,29 @@ def _judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
     return Judged(model, file, evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values())))
 
 
-def _strategy(
+def _profile(
     bench: Workbench, objective: Objective, reference: Judged, journal: Journal, listener: Listener
-) -> Strategy:
+) -> ObjectiveProfile | None:
+    """The objective over the recipe's knob: from the journal, or measured and written there. None without a knob."""
+    if not bench.plan.space.names:
+        return None
+    knob = search_knob(bench.plan.space.names[0], bench)
+    saved = journal.last("profile")
+    if saved is not None:
+        return ObjectiveProfile.from_record(knob, saved)
+    known = profile(bench, knob, objective, reference, listener)
+    journal.append("profile", known.to_record())
+    return known
+
+
+def _strategy(bench: Workbench, reference: Judged, known: ObjectiveProfile | None) -> Strategy:
     """The recipe's search over its knob; a recipe without one has a single point to try."""
     recipe = bench.recipe
     metric = reference.val.scores[recipe.constraint.metric]
-    names = bench.plan.space.names
-    if not names:
-        return FixedPoint(recipe.constraint.limit(metric.value), metric.better)
-    knob = search_knob(names[0], bench)
-    saved = journal.last("profile")
-    if saved is not None:
-        known = ObjectiveProfile.from_record(knob, saved)
-    else:
-        known = profile(bench, knob, objective, reference, listener)
-        journal.append("profile", known.to_record())
-    problem = LevelProblem(
-        Space((knob,)), known, recipe.constraint.limit(metric.value), metric.value, better=metric.better
-    )
+    level = recipe.constraint.limit(metric.value)
+    if known is None:
+        return FixedPoint(level, metric.better)
+    problem = LevelProblem(Space((known.knob,)), known, level, metric.value, better=metric.better)
     return strategy_named(
         recipe.search.method,
         problem,

@@ -54,14 +54,25 @@ class Judged:
 
 
 class Evaluator:
-    """Runs trials of one workbench; `trial_dir` gives the folder of a trial by number."""
+    """Runs trials of one workbench, in folders under the run directory `folder`.
+
+    `base` is the reference's objective in the profile: measured objectives are given as this times their ratio to the
+    reference in the same rounds, so that trials of an hour, and the profile before them, compare. None: as measured.
+    """
 
     def __init__(
-        self, bench: Workbench, objective: Objective, reference: Judged, folder: Path, listener: Listener
+        self,
+        bench: Workbench,
+        objective: Objective,
+        reference: Judged,
+        base: float | None,
+        folder: Path,
+        listener: Listener,
     ) -> None:
         self._bench = bench
         self._objective = objective
         self._reference = reference
+        self._base = base
         self._folder = folder
         self._listener = listener
         self._metric = bench.metrics[bench.recipe.constraint.metric]
@@ -145,7 +156,10 @@ class Evaluator:
             return objective.exact(value, base), {}
         files = {REFERENCE: self._reference.file.path, "candidate": file.path}
         comparison = objective.time(files, seconds=SECONDS)
-        return objective.read(comparison, "candidate"), timing_record(comparison, "candidate")
+        gain = objective.read(comparison, "candidate")
+        if self._base is not None:
+            gain = Gain(objective.scaled(self._base, gain.ratio.value), gain.ratio)
+        return gain, timing_record(comparison, "candidate")
 
     def _noise(self, judged: Evaluation, score: Score) -> float:
         """Standard error of the difference to the reference: both saw the same samples, so what they share cancels."""

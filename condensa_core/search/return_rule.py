@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from condensa_core.randomness import Seed
@@ -11,7 +11,7 @@ from condensa_core.search.bracket import Bracket, bracket_of
 from condensa_core.search.judgement import Judged, incumbent, judge
 from condensa_core.search.observation import Observation
 from condensa_core.search.problem import LevelProblem
-from condensa_core.search.space import Point, Value
+from condensa_core.search.space import Point, Value, point_key
 
 if TYPE_CHECKING:
     from condensa_core.search.surrogate import Surrogate
@@ -40,6 +40,7 @@ class Recommendation:
     trials: int = 0
     stopped: str = ""
     crossing: Value | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)  # of every trial's point_key
 
     def to_record(self) -> Mapping[str, object]:
         """JSON values for the report, without the observation."""
@@ -89,6 +90,7 @@ def recommend(
         observation=shown.observation,
         trials=len(observations),
         crossing=_crossing(problem, bracket, surrogate),
+        probabilities={point_key(j.observation.point): j.probability for j in judged},
     )
 
 
