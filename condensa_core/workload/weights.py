@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from condensa_core.errors import WorkloadError
+from condensa_core.workload.location import located
 
 if TYPE_CHECKING:
     from condensa_core.recipe import ModelSpec
@@ -32,7 +32,7 @@ def load_weights(module: nn.Module, spec: ModelSpec, directory: Path) -> str:
     """
     if spec.weights is None:
         raise WorkloadError("the recipe names no weights")
-    path = (directory / spec.weights).expanduser()
+    path = located(spec.weights, directory)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*") if p.is_file()], n=1)
         raise WorkloadError(
@@ -68,19 +68,23 @@ def read_state(path: Path) -> dict[str, Tensor]:
             found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except pickle.UnpicklingError as err:
         raise WorkloadError(
-            f"{path.name} holds pickled code, which is never run",
+            f"{path.name} is no weights file, or holds pickled code, which is never run",
             hint="save model.state_dict(), best as .safetensors",
         ) from err
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError) as err:
-        raise WorkloadError(f"{path.name} is not a readable weights file: {err}") from err
+    except Exception as err:  # torch 2.13 meets damaged bytes with a dozen unrelated classes, AssertionError among them
+        raise WorkloadError(f"{path.name} is not a readable weights file: {str(err) or type(err).__name__}") from err
     for wrapper in _WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
             found = found[wrapper]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(found, Mapping) or not all(_is_named_tensor(*entry) for entry in found.items()):
         raise WorkloadError(f"{path.name} holds no state_dict", hint="save model.state_dict()")
     if found and all(name.startswith("module.") for name in found):
         found = {name.removeprefix("module."): value for name, value in found.items()}
     return dict(found)
+
+
+def _is_named_tensor(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor)
 
 
 def put_state(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

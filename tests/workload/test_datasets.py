@@ -16,6 +16,7 @@ import torch
 from condensa_core.errors import MachineError, WorkloadError
 from condensa_core.randomness import Seed
 from condensa_core.recipe import DataSpec
+from condensa_core.recipe.vocabulary import BUILTIN_DATA, OF_ALL_DATA
 from condensa_core.workload import known_shape, load_splits
 from condensa_core.workload.datasets import DATASETS, data_options, dataset_named, fashion_mnist
 from condensa_core.workload.datasets.idx import read_idx
@@ -234,6 +235,19 @@ def test_cifar100_takes_the_fine_label(tmp_path):
     assert np.array_equal(splits.test.inputs.numpy(), test[1])
 
 
+@pytest.mark.parametrize("name", ["cifar10", "fashion-mnist", "image-folder"])
+def test_home_is_where_the_tilde_says(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "images").mkdir(parents=True)
+
+    with pytest.raises(WorkloadError) as caught:  # an empty folder: the message says where it looked
+        splits_of(name, tmp_path / "elsewhere", path="~/images")
+
+    assert str(tmp_path / "home" / "images") in caught.value.message
+    with pytest.raises(WorkloadError, match="home folder that is not known"):
+        splits_of(name, tmp_path, path="~no-such-user/images")
+
+
 def test_cifar_refusals(tmp_path):
     with pytest.raises(WorkloadError, match=r"cifar10 needs a path; download cifar-10-binary.tar.gz from https"):
         splits_of("cifar10")
@@ -266,6 +280,15 @@ def test_options_are_checked(options, message):
         data_options("digits", options, frozenset())
 
 
+def test_settings_of_all_data_are_taken_by_all():
+    given = {"batch": 2, "limit": 3, "val_fraction": 0.5, "augment": "none"}
+
+    assert {*given, "val_count"} == set(OF_ALL_DATA)
+    for name in DATASETS:
+        assert data_options(name, given, frozenset()).limit == 3
+        assert data_options(name, {"val_count": 1}, frozenset()).val_count == 1
+
+
 def test_val_can_be_sized():
     assert splits_of("digits", val_count=100).val.count == 100
     assert splits_of("digits", val_fraction=0.5).val.count == 718  # of 1,437, half to even
@@ -274,7 +297,9 @@ def test_val_can_be_sized():
 
 
 def test_names_and_shapes_known_without_files():
-    assert set(DATASETS) == {"digits", "fashion-mnist", "cifar10", "cifar100", "image-folder"}
+    assert {source.name: set(source.takes) for source in DATASETS.values()} == {
+        name: set(settings) for name, settings in BUILTIN_DATA.items()
+    }
     with pytest.raises(WorkloadError, match="did you mean 'cifar10'"):
         dataset_named("cifar-10")
     shape = known_shape(DataSpec(builtin="cifar100", path="nowhere"))

@@ -1,5 +1,6 @@
 """Weights from files: what is read, what is refused, and that no code in them ever runs."""
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
@@ -117,7 +120,8 @@ def test_non_finite_weights_are_refused(tmp_path, broken):
     ("name", "content", "message"),
     [
         ("w.pt", b"", "not a readable weights file"),
-        ("w.pt", b"plain text", "never run|not a readable"),
+        ("w.pt", b"plain text", "w.pt is no weights file, or holds pickled code, which is never run; save"),
+        ("w.pt", b"\x80\x02K\x00.", "not a readable weights file"),  # a lone number is no checkpoint of any version
         ("w.safetensors", b"\xff" * 40, "not a readable weights file"),
         ("v.pt", None, r"'w.pt' does not exist; did you mean 'v.pt'"),
     ],
@@ -138,3 +142,37 @@ def test_a_file_without_a_state_dict(tmp_path):
 
     with pytest.raises(WorkloadError, match=r"holds no state_dict; save model.state_dict"):
         load_weights(net(), spec("w.pt"), tmp_path)
+
+
+def test_names_that_are_no_text_are_refused(tmp_path):
+    torch.save({0: torch.zeros(1), "3.bias": torch.zeros(2)}, tmp_path / "w.pt")
+
+    with pytest.raises(WorkloadError, match=r"holds no state_dict; save model.state_dict"):
+        load_weights(net(), spec("w.pt"), tmp_path)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_damage_is_refused_or_harmless(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damaged") / "w.pt"
+    torch.save(net().state_dict(), path, _use_new_zipfile_serialization=data.draw(st.booleans()))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+
+    with contextlib.suppress(WorkloadError):  # any other exception fails the test
+        load_weights(net(), spec("w.pt"), path.parent)
+
+
+def test_home_is_where_the_tilde_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    saved, fresh = net(), net()
+    save_file(saved.state_dict(), tmp_path / "home" / "w.safetensors")
+
+    load_weights(fresh, spec("~/w.safetensors"), tmp_path / "elsewhere")
+
+    assert same(fresh, saved)
+    with pytest.raises(WorkloadError, match="home folder that is not known"):
+        load_weights(fresh, spec("~no-such-user/w.safetensors"), tmp_path)

@@ -14,6 +14,7 @@ import torch
 from condensa_core.errors import WorkloadError
 from condensa_core.workload.datasets.images import DataSource, ImageSet, Labelled
 from condensa_core.workload.datasets.options import DataOptions
+from condensa_core.workload.location import located
 
 _IMAGE_BYTES: Final = 3 * 32 * 32  # red plane, green plane, blue plane, row by row
 
@@ -37,7 +38,7 @@ def _folder(name: str, inner: str, archive: str, options: DataOptions, directory
     hint = f"download {archive} from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and name the folder as path"
     if options.path is None:
         raise WorkloadError(f"{name} needs a path", hint=hint)
-    folder = (directory / options.path).expanduser()
+    folder = located(options.path, directory)
     if not folder.is_dir():
         raise WorkloadError(f"{name}: there is no folder {folder}", hint=hint)
     return folder / inner if (folder / inner).is_dir() else folder

@@ -20,6 +20,7 @@ from condensa_core.whole_file import replacing
 from condensa_core.workload.datasets.idx import read_idx
 from condensa_core.workload.datasets.images import DataSource, ImageSet, Labelled
 from condensa_core.workload.datasets.options import DataOptions
+from condensa_core.workload.location import located
 
 DEBIAN_FOLDER: Final = Path("/usr/share/datasets/fashion-mnist")
 UPSTREAM: Final = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
@@ -51,7 +52,7 @@ def download(folder: Path, source: str = UPSTREAM) -> None:
 
 def _folder(options: DataOptions, directory: Path) -> Path:
     if options.path is not None:
-        folder = (directory / options.path).expanduser()
+        folder = located(options.path, directory)
         missing = [name for name in FILES if _file(folder, name) is None]
         if missing:
             raise WorkloadError(

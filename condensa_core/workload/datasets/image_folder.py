@@ -16,6 +16,7 @@ from torch import Tensor
 from condensa_core.errors import MachineError, MissingRuntime, WorkloadError
 from condensa_core.workload.datasets.images import DataSource, ImageSet, Labelled
 from condensa_core.workload.datasets.options import DataOptions
+from condensa_core.workload.location import located
 
 _SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp"})
 _DEFAULT_SIZE: Final = 224
@@ -31,7 +32,7 @@ def load(options: DataOptions, directory: Path) -> ImageSet:
     pillow = _pillow()
     if options.path is None:
         raise WorkloadError("image-folder needs a path", hint="name the folder that holds train/CLASS/*.png")
-    folder = (directory / options.path).expanduser()
+    folder = located(options.path, directory)
     if not (folder / "train").is_dir():
         raise WorkloadError(f"image-folder: {folder} has no folder 'train'", hint="it must hold train/CLASS/*.png")
     classes = [entry.name for entry in _folders(folder / "train")]
