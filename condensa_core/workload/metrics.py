@@ -70,7 +70,11 @@ METRICS: Final = {metric.name: metric for metric in (TOP1, TOP5, LOSS)}
 
 
 def metrics_named(recipe: Recipe) -> dict[str, Metric]:
-    """The metrics of a recipe by the names it gives them, and top1, top5 and loss by their own."""
+    """The metrics of a recipe by the names it gives them, and top1, top5 and loss by their own.
+
+    WorkloadError for a kind that does not exist, and where a built-in name is given to another kind: `top1` in a
+    result means the same in every run.
+    """
     named = dict(METRICS)
     for name, spec in (recipe.metrics or {}).items():
         kind = spec.kind
@@ -78,5 +82,9 @@ def metrics_named(recipe: Recipe) -> dict[str, Metric]:
             near = difflib.get_close_matches(str(kind), METRICS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(METRICS)
             raise WorkloadError(f"metric {name!r}: kind {kind!r} is not available in this version", hint=hint)
+        if name in METRICS and kind != name:
+            raise WorkloadError(
+                f"metric {name!r} is built in and cannot be of kind {kind!r}", hint="choose another name"
+            )
         named[name] = Metric(name, METRICS[kind].better, METRICS[kind].values)
     return named

@@ -144,6 +144,13 @@ def test_metrics_by_the_names_of_a_recipe():
     assert evaluation.scores["accuracy"] == evaluation.scores["top1"]
 
 
+def test_a_built_in_name_keeps_its_meaning():
+    with pytest.raises(WorkloadError, match="'top1' is built in and cannot be of kind 'loss'; choose another name"):
+        metrics_named(SimpleNamespace(metrics={"top1": MetricSpec(kind="loss")}))
+
+    assert metrics_named(SimpleNamespace(metrics={"top1": MetricSpec(kind="top1")})).keys() == METRICS.keys()
+
+
 def test_task_loss_is_the_mean_of_the_loss_metric():
     logits, targets = torch.randn(20, 4), torch.arange(20) % 4
 

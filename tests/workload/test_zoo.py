@@ -11,6 +11,7 @@ from torch import nn
 from condensa_core.errors import WorkloadError
 from condensa_core.randomness import Seed
 from condensa_core.recipe import ModelSpec
+from condensa_core.recipe.vocabulary import BUILTIN_MODELS
 from condensa_core.workload import ZOO, SampleShape, build_model, example_inputs, zoo_model
 
 HERE = Path()
@@ -112,6 +113,10 @@ SHAPE = SampleShape(10, (1, 8, 8))
 
 def built(spec: ModelSpec, seed: int = 0, directory: Path = HERE, **options) -> nn.Module:
     return build_model(spec, splits=SHAPE, seed=Seed(seed), directory=directory, **options)
+
+
+def test_recipes_know_every_model_and_no_other():
+    assert set(BUILTIN_MODELS) == set(ZOO)
 
 
 def test_initial_weights_follow_the_seed_and_nothing_else():
