@@ -50,6 +50,8 @@ _RENAMED: Final = {
 def problem_from(error: ErrorDetails, document: Document) -> Problem:
     """The problem a validation error means."""
     path, kind, value = tuple(error["loc"]), error["type"], error["input"]
+    if path and path[-1] == "[key]":  # pydantic's mark of a key that is refused for itself
+        path = path[:-1]
     context: Mapping[str, Any] = error.get("ctx") or {}
     name = _last_name(path)
     if re.fullmatch(r"E\d+", kind):
@@ -70,7 +72,8 @@ def problem_from(error: ErrorDetails, document: Document) -> Problem:
     place = document.place(path)
     if kind in _LIMITS:
         key, words = _LIMITS[kind]
-        return Problem("E106", f"'{name}' must be {words} {context[key]:g}, not {value}", place, (), path)
+        limit = context[key] if isinstance(context[key], int) else f"{context[key]:g}"
+        return Problem("E106", f"'{name}' must be {words} {limit}, not {value}", place, (), path)
     if kind in ("too_short", "too_long"):
         count = context.get("min_length", context.get("max_length"))
         return Problem("E103", f"'{name}' must have {count} values, not {len(value)}", place, (), path)

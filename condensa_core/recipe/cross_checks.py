@@ -19,7 +19,9 @@ from condensa_core.recipe.records import (
     DataSpec,
     GateSpec,
     KnobSpec,
+    ModelSpec,
     ObjectiveSpec,
+    ReferenceSpec,
     RuleSpec,
 )
 from condensa_core.recipe.references import References
@@ -50,6 +52,8 @@ class CrossChecks:
             yield from self._objective(objective)
         if data := self.sections.get("data"):
             yield from self._splits(data)
+        if (model := self.sections.get("model")) and (reference := self.sections.get("reference")):
+            yield from self._reference(model, reference)
         yield from self._unused_knobs()
         if "layers" in self.sections and ("knobs" in self.sections or "knobs" not in self.document.data):
             yield from self._knobs(self.sections["layers"], self.sections.get("knobs", {}))
@@ -71,17 +75,23 @@ class CrossChecks:
             yield self._problem("E401", ("constraint", "metric"), message, suggestion(constraint.metric, metrics))
 
     def _gate(self, gate: GateSpec, path: KeyPath, metrics: Mapping[str, Figure]) -> Iterator[Problem]:
-        name = SHORT_OBJECTIVES.get(gate.metric, gate.metric)
+        name = gate.metric
         figure = metrics.get(name) or OBJECTIVES.get(name)
         if figure is None:
-            message = f"metric '{gate.metric}' is not known"
-            yield self._problem("E401", (*path, "metric"), message, suggestion(gate.metric, (*metrics, *OBJECTIVES)))
+            message = f"metric '{name}' is not known"
+            yield self._problem("E401", (*path, "metric"), message, suggestion(name, (*metrics, *OBJECTIVES)))
             return
         yield from self._bound(gate, figure, path)
         if gate.split is not None and name not in metrics:
             message = f"'{name}' does not depend on data, so it has no split"
             yield self._problem("E101", (*path, "split"), message, on_key=True)
-        if gate.on is None:
+        data = self.sections.get("data")
+        if gate.split == "test" and data is not None and data.builtin is None and data.test is None:
+            yield self._problem("E102", (*path, "split"), "this gate reads the split 'test', but 'data' names none")
+        if gate.on is not None and name in metrics:
+            message = f"'{name}' does not depend on hardware, so it is on no target"
+            yield self._problem("E101", (*path, "on"), message, on_key=True)
+        elif gate.on is None:
             yield from self._where(name, figure, path)
         else:
             yield from self._target(gate.on, (*path, "on"))
@@ -132,6 +142,11 @@ class CrossChecks:
         if val is not None and test is not None and (val.python, val.args) == (test.python, test.args):
             message = "data.test and data.val read the same source; the test result will not be independent"
             yield self._problem("W303", ("data", "test"), message, on_key=True)
+
+    def _reference(self, model: ModelSpec, reference: ReferenceSpec) -> Iterator[Problem]:
+        if model.weights is not None and reference.train != type(reference.train)():
+            message = "the reference is read from model.weights, so 'reference.train' changes nothing"
+            yield self._problem("W304", ("reference", "train"), message, on_key=True)
 
     def _unused_knobs(self) -> Iterator[Problem]:
         used = self.references.used | self.references.guessed
@@ -268,6 +283,9 @@ def _unit_refusal(spec: BoundSpec, dimension: Dimension) -> tuple[str, str, str]
             f"{bound} '{amount}' has a unit that does not fit '{spec.metric}'",
             f"write the value itself, such as {example}, or a multiple of the reference: 0.98x",
         )
+    if amount.unit == "factor" and amount.value <= 0:
+        advice = "write a multiple of the reference, such as 0.5x"
+        return "E404", f"{bound} '{amount}' is no multiple above zero", advice
     if amount.value < 0 or (dimension == "fraction" and amount.unit == "bare" and amount.value > 1):
         advice = f"write {amount.value / 100:g} for {number}%" if 1 < amount.value <= 100 else "it must be at least 0"
         return "E404", f"{bound} {number} is outside 0 to {'1' if dimension == 'fraction' else 'infinity'}", advice

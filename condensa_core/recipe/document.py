@@ -70,16 +70,24 @@ class Document:
 def mapping_document(mapping: Mapping[str, Any], label: str = "recipe") -> Document:
     """The document a Python mapping stands for; lists become tuples, places are key paths."""
     places: dict[KeyPath, Place] = {}
+    problems: list[Problem] = []
+    broken: set[KeyPath] = set()
 
     def walk(value: Any, path: KeyPath) -> Any:
         places[path] = KeyPlace(key_text(path) or label, 0, 0)
         if isinstance(value, Mapping):
-            return {key: walk(child, (*path, key)) for key, child in value.items()}
+            for key in value:
+                if not isinstance(key, str):
+                    place = KeyPlace(key_text((*path, str(key))), 0, 0)
+                    problems.append(Problem("E007", f"a key must be text, not {shown(key)}", place, (), path))
+                    broken.add(path)
+            return {key: walk(child, (*path, key)) for key, child in value.items() if isinstance(key, str)}
         if isinstance(value, (list, tuple)):
             return tuple(walk(child, (*path, position)) for position, child in enumerate(value))
         return value
 
-    return Document(label, walk(mapping, ()), places, places)
+    data = walk(mapping, ())
+    return Document(label, data, places, places, tuple(problems), frozenset(broken))
 
 
 def key_text(path: KeyPath) -> str:
@@ -94,7 +102,7 @@ def decode(content: bytes, file: str) -> str | Problem:
     """The text of a recipe file, or why it is none."""
     if len(content) > LARGEST_BYTES:
         place = Place(file, 1, 1)
-        return Problem("E009", f"the file has {len(content)} bytes; a recipe has at most {LARGEST_BYTES}", place)
+        return Problem("E009", f"the file is larger than {LARGEST_BYTES} bytes, the most a recipe may have", place)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

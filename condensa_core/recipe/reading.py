@@ -12,13 +12,20 @@ from pydantic import ValidationError
 from condensa_core.errors import Problem, RecipeError, UsageError
 from condensa_core.recipe.complaints import known_keys, problem_from
 from condensa_core.recipe.cross_checks import CrossChecks
-from condensa_core.recipe.document import Document, KeyPath, decode, mapping_document, parse
+from condensa_core.recipe.document import LARGEST_BYTES, Document, KeyPath, decode, mapping_document, parse
 from condensa_core.recipe.expressions import Ref
 from condensa_core.recipe.records import KnobSpec, Recipe, RuleSpec, TargetSpec
 from condensa_core.recipe.references import References
 from condensa_core.recipe.refusals import near, shown
 from condensa_core.recipe.schemes import SchemeSpec
-from condensa_core.recipe.vocabulary import DEFAULT_TARGET, FORMAT, IMPLIED_KNOB, IMPLIED_RANGE, OBJECTIVES
+from condensa_core.recipe.vocabulary import (
+    DEFAULT_ACQUISITION,
+    DEFAULT_TARGET,
+    FORMAT,
+    IMPLIED_KNOB,
+    IMPLIED_RANGE,
+    OBJECTIVES,
+)
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -50,11 +57,14 @@ def _recipe(document: Document, default_name: str, directory: Path | None) -> Re
 
 def _document_at(path: str | Path) -> Document:
     try:
-        content = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)  # `decode` refuses what is longer; a device may have no end
     except FileNotFoundError:
         raise UsageError(f"recipe '{path}' does not exist", hint="write one with: condensa init") from None
     except OSError as error:
         raise UsageError(f"recipe '{path}' cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a name with a NUL or half a surrogate pair
+        raise UsageError(f"{str(path)!r} cannot be the name of a file") from error
     text = decode(content, str(path))
     if isinstance(text, Problem):
         return Document(str(path), None, {(): text.place}, {}, (text,))
@@ -140,7 +150,7 @@ def _in_file_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 
 def _completed(recipe: Recipe) -> Recipe:
-    """The recipe with what it leaves to defaults that depend on other sections: implied knob, target, `on`."""
+    """The recipe with what it leaves to defaults that depend on other sections: implied knob, target and so on."""
     layers = tuple(_with_implied_knob(rule) for rule in recipe.layers)
     knobs = dict(recipe.knobs)
     if layers != recipe.layers:
@@ -149,7 +159,11 @@ def _completed(recipe: Recipe) -> Recipe:
     objective = recipe.objective
     if objective.on is None and OBJECTIVES[objective.name].on_hardware:
         objective = objective.model_copy(update={"on": next(iter(targets))})
-    return recipe.model_copy(update={"layers": layers, "knobs": knobs, "targets": targets, "objective": objective})
+    search = recipe.search
+    if search.method == "level-set" and search.acquisition is None:
+        search = search.model_copy(update={"acquisition": DEFAULT_ACQUISITION})
+    filled = {"layers": layers, "knobs": knobs, "targets": targets, "objective": objective, "search": search}
+    return recipe.model_copy(update=filled)
 
 
 def _with_implied_knob(rule: RuleSpec) -> RuleSpec:

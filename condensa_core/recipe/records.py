@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     GetJsonSchemaHandler,
     PrivateAttr,
@@ -24,11 +26,12 @@ from condensa_core.recipe.document import Document
 from condensa_core.recipe.fields import FolderName, Identifier, OneOrMany, PythonReference, Seconds, Selector, Word
 from condensa_core.recipe.record import Record
 from condensa_core.recipe.refusals import not_available, refusal, shown
-from condensa_core.recipe.schemes import SchemeSpec, check_composition
+from condensa_core.recipe.schemes import STRUCTURED, SchemeSpec, check_composition
 from condensa_core.recipe.units import Quantity
 from condensa_core.recipe.vocabulary import (
     BUILTIN_DATA,
     BUILTIN_MODELS,
+    DEFAULT_ACQUISITION,
     LATER_METRIC_KINDS,
     LATER_OBJECTIVES,
     METRIC_KINDS,
@@ -39,12 +42,22 @@ from condensa_core.recipe.vocabulary import (
     Better,
 )
 
-Scalar = str | int | float | bool
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
+        raise refusal("E103", f"expected a text, a finite number, true or false, not {shown(value)}")
+    return value
+
+
+# Checked before the union is: of a union, pydantic reports each member apart.
+Scalar = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 Arguments = dict[str, Any]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Batch = Annotated[int, Field(ge=1, le=10**6)]
+Rounds = Annotated[int, Field(ge=1, le=10**4)]  # of the L-C loop, or of the search
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 _Role = Annotated[
@@ -53,7 +66,7 @@ _Role = Annotated[
 _Optimizer = Annotated[str, Word("optimizer", ("sgd", "adam"), ("adamw", "rmsprop", "lbfgs"))]
 
 
-_Acquisition = Annotated[str, Word("acquisition", ("ils-ucb",), ("dr-ucb", "ei", "pi", "ucb", "bisection"))]
+_Acquisition = Annotated[str, Word("acquisition", (DEFAULT_ACQUISITION,), ("dr-ucb", "ei", "pi", "ucb", "bisection"))]
 
 
 class KnobSpec(Record):
@@ -79,6 +92,10 @@ class KnobSpec(Record):
         if self.choices is not None:
             if len(set(self.choices)) != len(self.choices) or not self.choices:
                 raise refusal("E311", "choices must be different values, at least one", key="choices")
+            numbers = [choice for choice in self.choices if isinstance(choice, (int, float))]
+            if len(numbers) == len(self.choices) and numbers != sorted(numbers):
+                advice = f"write choices: [{', '.join(f'{number:g}' for number in sorted(numbers))}]"
+                raise refusal("E311", "choices that are numbers must stand in ascending order", advice, key="choices")
             if self.log or self.step is not None:
                 raise refusal("E310", "'step' and 'log' belong to a range, not to choices")
         return self
@@ -111,7 +128,7 @@ class SourceSpec(Record):
     later: ClassVar[frozenset[str]] = frozenset({"path", "workers"})
     python: PythonReference
     args: Arguments = Field(default_factory=dict)
-    batch: Count | None = None
+    batch: Batch | None = None
     limit: Count | None = None
 
 
@@ -122,7 +139,7 @@ class DataSpec(Record):
     path: str | None = None  # the folder of the files
     size: Count | None = None  # image-folder: pixels of a side
     download: bool | None = None  # fashion-mnist: fetch missing files
-    batch: Count | None = None
+    batch: Batch | None = None
     limit: Count | None = None  # samples of each split
     val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None  # of the training part, cut off for validation
     val_count: Count | None = None  # the same, in samples
@@ -130,10 +147,16 @@ class DataSpec(Record):
     train: SourceSpec | None = None
     val: SourceSpec | None = None
     test: SourceSpec | None = None
-    calib: SourceSpec | None = None
+    calib: None = None  # named by the grammar, refused below
 
     _SETTINGS: ClassVar[tuple[str, ...]] = (*OF_SOME_DATA, *OF_ALL_DATA)
-    _SPLITS: ClassVar[tuple[str, ...]] = ("train", "val", "test", "calib")
+    _SPLITS: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+
+    @field_validator("calib", mode="before")
+    @classmethod
+    def _no_calibration(cls, value: Any) -> None:
+        if value is not None:
+            raise not_available("data to calibrate with", on_key=True)
 
     @model_validator(mode="after")
     def _one_form(self) -> DataSpec:
@@ -168,7 +191,7 @@ class TrainSpec(Record):
 
     epochs: Count | None = None
     lr: Positive | None = None
-    batch: Count | None = None
+    batch: Batch | None = None
     optimizer: _Optimizer | None = None
     weight_decay: NotNegative | None = None
     momentum: Fraction | None = None
@@ -204,9 +227,9 @@ class TargetSpec(Record):
     )
     device: Annotated[str, Word("device", ("cpu",), ("cuda", "gpu"))] = "cpu"
     precision: Annotated[str, Word("precision", ("fp32",), ("fp16", "bf16", "fp8", "int8"))] = "fp32"
-    batch: Count = 32
+    batch: Batch = 32
     threads: Count = 1
-    if_missing: Annotated[str, Word("choice", ("error", "skip"), ("proxy",))] = "error"
+    if_missing: Annotated[str, Word("choice", ("error",), ("skip", "proxy"))] = "error"
 
 
 _SELECTOR_SCHEMA = {"type": "string", "minLength": 1}
@@ -293,17 +316,30 @@ class RuleSpec(Record):
     role: Annotated[tuple[_Role, ...], OneOrMany()] | None = None
     except_: ExceptSpec | None = Field(default=None, alias="except")
     params: Annotated[tuple[str, ...], OneOrMany()] | None = None
-    expect: Annotated[str | int, AfterValidator(_expectation)] | None = None
+    expect: Annotated[str | int, BeforeValidator(_expectation)] | None = None
     scope: Annotated[str, Word("scope", ("layer", "rule", "model"))] = "rule"
     override: bool = False
     scheme: Annotated[tuple[SchemeSpec, ...], AfterValidator(check_composition), OneOrMany()]
+
+    @model_validator(mode="after")
+    def _whole_units(self) -> RuleSpec:
+        kind = next((scheme.kind for scheme in self.scheme if scheme.kind in STRUCTURED), None)
+        if kind is None:
+            return self
+        if self.params is not None:
+            message = f"'{kind}' removes whole units with all their tensors, so this rule takes no 'params'"
+            raise refusal("E101", message, key="params", on_key=True)
+        if self.expect is not None and Expectation.read(self.expect).of == "tensors":
+            advice = "count layers: write " + re.sub("tensor", "layer", str(self.expect))
+            raise refusal("E106", f"'{kind}' chooses layers, not tensors", advice, key="expect")
+        return self
 
 
 class MuSpec(Record):
     """The penalty of the L-C loop: mu_j = start * growth^(j-1), at most cap."""
 
     start: Positive
-    growth: Annotated[float, Field(ge=1)] | None = None
+    growth: Annotated[float, Field(ge=1, le=10)] | None = None
     cap: Positive | None = None
 
 
@@ -317,7 +353,7 @@ class LStepSpec(Record):
     weight_decay: NotNegative | None = None
     epochs: Count | None = None
     iterations: Count | None = None
-    batch: Count | None = None
+    batch: Batch | None = None
 
     @model_validator(mode="after")
     def _one_clock(self) -> LStepSpec:
@@ -329,8 +365,8 @@ class LStepSpec(Record):
 class FinetuneSpec(Record):
     """Training at fixed structure after compression; None is chosen by the learning room."""
 
-    epochs: Annotated[int, Field(ge=0)] | None = None
-    iterations: Annotated[int, Field(ge=0)] | None = None
+    epochs: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    iterations: Annotated[int, Field(ge=0, le=10**9)] | None = None
     lr: Positive | None = None
 
     @model_validator(mode="after")
@@ -345,7 +381,7 @@ class CompressSpec(Record):
 
     later: ClassVar[frozenset[str]] = frozenset({"distill", "bn", "to", "epochs"})
     method: Annotated[str, Word("method", ("lc", "direct"), ("rewind", "gradual", "slimming", "blockwise"))] = "lc"
-    steps: Count | None = None
+    steps: Rounds | None = None
     mu: MuSpec | None = None
     l_step: LStepSpec | None = None
     finetune: FinetuneSpec | None = None
@@ -419,6 +455,11 @@ class GateSpec(BoundSpec):
     on: str | None = None
     split: Annotated[str, Word("split", ("val", "test"))] | None = None
 
+    @field_validator("metric")
+    @classmethod
+    def _in_full(cls, value: str) -> str:
+        return SHORT_OBJECTIVES.get(value, value)
+
 
 class ObjectiveSpec(Record):
     """The one number to improve, and the target it is measured on."""
@@ -459,10 +500,18 @@ class SearchSpec(Record):
 
     later: ClassVar[frozenset[str]] = frozenset({"parallel", "patience", "noise"})
     method: Annotated[str, Word("search method", ("level-set", "grid", "random", "none"), ("pareto",))] = "level-set"
-    acquisition: _Acquisition = "ils-ucb"
+    acquisition: _Acquisition | None = None
     gamma: Annotated[float, Field(ge=0, le=1)] | None = None
-    trials: Count = 10
+    trials: Rounds = 10
     timeout_s: Seconds | None = Field(default=None, alias="timeout")
+
+    @model_validator(mode="after")
+    def _steers_something(self) -> SearchSpec:
+        for key in ("acquisition", "gamma"):
+            if self.method != "level-set" and getattr(self, key) is not None:
+                message = f"search method '{self.method}' takes no '{key}'"
+                raise refusal("E101", message, "only level-set does", key=key, on_key=True)
+        return self
 
 
 class OutputSpec(Record):
@@ -472,6 +521,13 @@ class OutputSpec(Record):
     dir: str = "runs"
     export: tuple[Annotated[str, Word("export", ("onnx", "torch"), ("packed", "engine"))], ...] = ("onnx", "torch")
     report: Annotated[str, Word("report", ("none",), ("html",))] = "none"
+
+    @field_validator("export")
+    @classmethod
+    def _with_onnx(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "onnx" not in value:
+            raise refusal("E106", "'export' must contain onnx: every candidate is judged as that file")
+        return value
 
     @field_validator("dir")
     @classmethod

@@ -106,6 +106,9 @@ class SchemeSpec(Record):
         return frozenset().union(*used)
 
 
+# Those that remove whole units; the others change tensors one by one.
+STRUCTURED: Final = ("filter", "neuron", "structure")
+
 # Whole units go first, then single weights, then their precision.
 ORDER: Final[Mapping[str, int]] = {"filter": 0, "neuron": 0, "structure": 0, "prune": 1, "quantize": 2}
 

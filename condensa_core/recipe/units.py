@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -42,7 +43,9 @@ _WRITTEN_AS: Final[dict[Unit, str]] = {
     "bytes": "B",
     "seconds": "s",
 }
-_AMOUNT: Final = re.compile(r"([-+]?(?:\d{1,15}(?:\.\d{0,15})?|\.\d{1,15})(?:[eE][-+]?\d{1,2})?) ?([A-Za-z%]*)")
+_AMOUNT: Final = re.compile(r"([-+]?(?:\d{1,17}(?:\.\d{0,17})?|\.\d{1,17})(?:[eE][-+]?\d{1,3})?) ?([A-Za-z%]*)")
+# In base units (a petabyte, thirty million years). Whole numbers below it are exact.
+_TOO_LARGE: Final = 10**15
 
 
 @dataclass(frozen=True)
@@ -58,15 +61,19 @@ class Quantity:
     def __str__(self) -> str:
         sign = _WRITTEN_AS[self.unit]
         amount = Decimal(repr(self.value)) / _UNITS[sign][1]
-        whole = amount == amount.to_integral_value()
-        return f"{amount.quantize(Decimal(1)) if whole else amount.normalize():f}{sign}"
+        if amount == amount.to_integral_value():
+            return f"{amount.quantize(Decimal(1)):f}{sign}"
+        short = f"{amount.normalize():f}"
+        return (short if _AMOUNT.fullmatch(short) else f"{amount.normalize():E}") + sign
 
     @classmethod
     def read(cls, value: Any) -> Quantity:
-        """The quantity a recipe's value stands for; a refusal (E103, E405) when it is none."""
+        """The quantity a recipe's value stands for; a refusal (E103, E106, E405) when it is none or beyond 10^15."""
         if isinstance(value, Quantity):
             return value
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value):
+            if abs(value) >= _TOO_LARGE:
+                raise refusal("E106", f"an amount must be below 10^15, not {shown(value)}")
             return cls(float(value), "bare")
         found = _AMOUNT.fullmatch(value) if isinstance(value, str) else None
         if found is None:
@@ -77,7 +84,11 @@ class Quantity:
             advice = f"did you mean '{amount}{same_letters[0]}'?" if same_letters else f"known units: {_known_units()}"
             raise refusal("E405", f"unit '{sign}' is not known", advice)
         unit, size = _UNITS[sign]
-        return cls(float(Decimal(amount) * size), unit)
+        in_base_units = Decimal(amount) * size
+        if abs(in_base_units) >= _TOO_LARGE:
+            base = _WRITTEN_AS[unit] if unit in ("bytes", "seconds") else ""
+            raise refusal("E106", f"an amount must be below 10^15{base and ' ' + base}, not {value}")
+        return cls(float(in_base_units), unit)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

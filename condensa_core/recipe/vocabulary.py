@@ -68,3 +68,4 @@ LATER_OBJECTIVES: Final = ("size.packed", "size.weights", "size.engine", "memory
 IMPLIED_KNOB: Final = "sparsity"
 IMPLIED_RANGE: Final = (0.0, 0.95)
 DEFAULT_TARGET: Final = "cpu"
+DEFAULT_ACQUISITION: Final = "ils-ucb"

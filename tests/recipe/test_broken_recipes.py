@@ -370,6 +370,102 @@ BROKEN = {
         "6:1 E001 not valid YAML: found character '\\t' that cannot start any token"
         " = indent with spaces, not with tabs",
     ),
+    "multiple of nothing": (
+        [("at_least: 1.5x", "at_least: 0x")],
+        "29:36 E404 at_least '0x' is no multiple above zero = write a multiple of the reference, such as 0.5x",
+    ),
+    "drop beyond all numbers": (
+        [("max_drop: 2%", "max_drop: 1e50x")],
+        "23:38 E106 an amount must be below 10^15, not 1e50x",
+    ),
+    "size beyond all numbers": (
+        [("metric: throughput, at_least: 1.5x", "metric: size.onnx, at_most: 1e50B")],
+        "29:34 E106 an amount must be below 10^15 B, not 1e50B",
+    ),
+    "time beyond all numbers": (
+        [("12h", "1e60d")],
+        "26:49 E106 an amount must be below 10^15 s, not 1e60d",
+    ),
+    "number beyond all numbers": (
+        [("1.5x", "1e300")],
+        "29:36 E106 an amount must be below 10^15, not the number 1e+300",
+    ),
+    "skipping a target": (
+        [("{batch: 64}", "{if_missing: skip}")],
+        "14:21 E110 choice 'skip' is not available in this version = available: error",
+    ),
+    "no onnx": (
+        [("search:", "output: {export: [torch]}\nsearch:")],
+        "26:18 E106 'export' must contain onnx: every candidate is judged as that file",
+    ),
+    "tensors of a filter": (
+        [("    type: Conv2d", "    params: [weight]")],
+        "20:5 E101 'filter' removes whole units with all their tensors, so this rule takes no 'params'",
+    ),
+    "tensors counted for a filter": (
+        [("    type: Conv2d", "    expect: 4 tensors")],
+        "20:13 E106 'filter' chooses layers, not tensors = count layers: write 4 layers",
+    ),
+    "data to calibrate": (
+        [("{builtin: digits}", "{train: {python: d:a}, val: {python: d:b}, calib: {python: d:c}}")],
+        "11:50 E110 data to calibrate with is not available in this version",
+    ),
+    "quality on a target": (
+        [("metric: throughput, at_least: 1.5x", "metric: top1, on: box, max_drop: 2%")],
+        "29:20 E101 'top1' does not depend on hardware, so it is on no target",
+    ),
+    "gate on data that is not there": (
+        [
+            ("{builtin: digits}", "{train: {python: d:a}, val: {python: d:b}}"),
+            ("metric: throughput, at_least: 1.5x", "metric: top1, split: test, max_drop: 2%"),
+        ],
+        "29:27 E102 this gate reads the split 'test', but 'data' names none",
+    ),
+    "search that knows no gamma": (
+        [("level-set, trials", "grid, gamma: 0.5, trials")],
+        "26:24 E101 search method 'grid' takes no 'gamma' = only level-set does",
+    ),
+    "search that knows no acquisition": (
+        [("level-set, trials", "random, acquisition: ils-ucb, trials")],
+        "26:26 E101 search method 'random' takes no 'acquisition' = only level-set does",
+    ),
+    "training what is given": (
+        [("small-cnn}", "small-cnn, weights: w.pt}\nreference: {train: {epochs: 3}}")],
+        "11:13 W304 the reference is read from model.weights, so 'reference.train' changes nothing",
+    ),
+    "choices out of order": (
+        [("range: [0.0, 0.7]", "choices: [0.5, 0.1]")],
+        "8:20 E311 choices that are numbers must stand in ascending order = write choices: [0.1, 0.5]",
+    ),
+    "choice of nothing": (
+        [("range: [0.0, 0.7]", "choices: [null]")],
+        "8:21 E103 expected a text, a finite number, true or false, not nothing",
+    ),
+    "list as a var": (
+        [("low: 0.1", "low: [1]")],
+        "6:8 E103 expected a text, a finite number, true or false, not a list",
+    ),
+    "infinite var": (
+        [("low: 0.1", "low: .inf")],
+        "6:8 E103 expected a text, a finite number, true or false, not the number inf",
+    ),
+    "list as a count": (
+        [("    type: Conv2d", "    expect: [1]")],
+        "20:13 E103 'expect' must be a count, not a list = write 4, 4 tensors, 2..5 or >=1",
+    ),
+    "too many trials": (
+        [("trials: 8", "trials: 10001")],
+        "26:37 E106 'trials' must be at most 10000, not 10001",
+    ),
+    "too large a batch": (
+        [("batch: 64", "batch: 1000001")],
+        "14:16 E106 'batch' must be at most 1000000, not 1000001",
+    ),
+    "penalty that explodes": (
+        [("search:", "compress: {steps: 10001, mu: {start: 1, growth: 11}}\nsearch:")],
+        "26:19 E106 'steps' must be at most 10000, not 10001",
+        "26:49 E106 'growth' must be at most 10, not 11",
+    ),
     "no knob": (
         [("$early", "0.5"), ("knobs:\n  early: {range: [0.0, 0.7]}\n", ""), ("2%", "200%")],
         "21:38 E106 max_drop '200%' is outside 0 to 100 percent = write the change that is still fine, such as 2%",

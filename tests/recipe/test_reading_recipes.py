@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from condensa_core.errors import RecipeError, UsageError
 from condensa_core.recipe import Ref, check_recipe, read_recipe, read_recipe_text, recipe_from
+from condensa_core.recipe.document import parse
 
 MINIMAL = """\
 condensa: 1
@@ -199,6 +200,36 @@ def test_a_file_that_is_not_there_is_a_mistake_of_the_command(tmp_path):
         check_recipe(tmp_path / "none.yaml")
     with pytest.raises(UsageError, match="cannot be read"):
         check_recipe(tmp_path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        check_recipe("n" * 300)
+    with pytest.raises(UsageError, match="cannot be the name"):
+        check_recipe("a\0b")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a file without an end")
+def test_a_file_without_an_end_is_refused_as_too_large():
+    (problem,) = check_recipe("/dev/zero")
+
+    assert problem.code == "E009"
+    assert "larger than" in problem.message
+
+
+def test_key_paths_hold_keys_of_the_recipe_and_nothing_else():
+    with pytest.raises(RecipeError) as refused:
+        recipe_from({**parse(MINIMAL, "minimal.yaml").data, "vars": {"1a": 1, "b": [1], "c": None}})
+
+    assert [problem.key_path for problem in refused.value.problems] == [("vars", "1a"), ("vars", "b"), ("vars", "c")]
+
+
+def test_keys_of_a_mapping_that_are_no_text_are_refused():
+    with pytest.raises(RecipeError) as refused:
+        recipe_from({1: 2})
+    assert [problem.code for problem in refused.value.problems] == ["E007", "E010"]
+
+    with pytest.raises(RecipeError) as refused:
+        recipe_from({**parse(MINIMAL, "minimal.yaml").data, "model": {"builtin": "lenet5", "args": {1: 2}}})
+    (problem,) = refused.value.problems
+    assert (problem.code, str(problem.place)) == ("E007", "model.args.1")
 
 
 @settings(max_examples=150, deadline=None)

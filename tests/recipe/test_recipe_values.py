@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from condensa_core.recipe import ConstraintSpec, Expression, Quantity, SearchSpec
+from condensa_core.recipe import ConstraintSpec, Expression, GateSpec, Quantity, SearchSpec
 from condensa_core.recipe.document import parse
 from condensa_core.recipe.records import Expectation
 
@@ -214,3 +214,20 @@ def test_expectations(text, fits, not_):
     assert all(count in expectation for count in fits)
     assert not any(count in expectation for count in not_)
     assert expectation.of == ("tensors" if "tensor" in str(text) else "layers")
+
+
+@given(st.from_regex(r"-?[0-9]{1,15}(\.[0-9]{1,15})?(e-?[0-9]{1,2})?(%|pp|x|B|KiB|us|ms|d)?", fullmatch=True))
+def test_whatever_amount_is_read_can_be_written_and_read_again(text):
+    try:
+        amount = Quantity.read(text)
+    except PydanticCustomError as refused:
+        assert refused.type == "E106"  # beyond 10^15, which is the only thing wrong with such a text
+        assert abs(float(re.split("[^0-9.e-]", text)[0])) > 1e9
+        return
+
+    assert abs(amount.value) < 1e15
+    assert Quantity.read(str(amount)) == amount
+
+
+def test_a_gate_knows_the_short_names_of_objectives():
+    assert GateSpec.model_validate({"metric": "latency", "at_most": "5ms"}).metric == "latency.p50"

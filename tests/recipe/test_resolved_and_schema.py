@@ -24,9 +24,10 @@ model:
 data:
   train: {python: pkg.data:train, args: {a: {b: [1, "2:4"]}}, batch: 64}
   val: {python: pkg.data:val, limit: 100}
+  test: {python: pkg.data:test}
 reference: {train: {epochs: 3, lr: 1e-4, optimizer: adam}}
 metrics: {acc: {kind: top1, better: higher}}
-targets: {a: {batch: 1}, b: {threads: 2, if_missing: skip}}
+targets: {a: {batch: 1}, b: {threads: 2, if_missing: error}}
 keep: [conv1, {match: "re:head\\\\..*", why: tiny}]
 layers:
   - match: [a.**, "**.b"]
@@ -41,7 +42,7 @@ layers:
 compress: {method: lc, steps: 5, mu: {start: 1e-3, growth: 1.1}, l_step: {lr: 0.1}, finetune: {epochs: 0}}
 constraint: {metric: acc, max_drop: 7%}
 objective: {minimize: latency, on: b}
-search: {method: grid, trials: 3, timeout: 90min, gamma: 0.5}
+search: {method: grid, trials: 3, timeout: 90min}
 gates: [{metric: size.onnx, at_most: 6MiB}, {metric: acc, split: test, at_least: 0.5}]
 output: {dir: out, export: [onnx], report: none}
 """
