@@ -35,7 +35,9 @@ def evaluate(module: nn.Module, batches: Batches, metrics: Sequence[Metric]) -> 
         for position, (inputs, given) in enumerate(batches):
             targets = given.to(device)
             outputs = module(inputs.to(device))
-            _check(outputs, targets, position)
+            check_scores(outputs, len(targets), int(targets.max()) + 1)
+            if not bool(outputs.isfinite().all()):
+                raise Diverged(f"the model's outputs are not finite (batch {position})")
             for metric in metrics:
                 values[metric.name].append(metric.values(outputs, targets).cpu())
             predictions.append(outputs.argmax(1).cpu())
@@ -68,11 +70,12 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def _check(outputs: Tensor, targets: Tensor, position: int) -> None:
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != len(targets):
+def check_scores(outputs: object, count: int, classes: int) -> None:
+    """WorkloadError unless a model's `outputs` for `count` samples hold one score for each of at least `classes`."""
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != count:
         found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-        raise WorkloadError(f"the model gives {found} for {len(targets)} samples, expected one score per class")
-    if int(targets.max()) >= outputs.shape[1]:
-        raise WorkloadError(f"the data holds class {int(targets.max())}, the model knows {outputs.shape[1]} classes")
-    if not bool(outputs.isfinite().all()):
-        raise Diverged(f"the model's outputs are not finite (batch {position})")
+        raise WorkloadError(f"the model gives {found} for {count} samples, expected one score per class")
+    if not outputs.is_floating_point():
+        raise WorkloadError(f"the model gives {outputs.dtype}, expected floating-point scores")
+    if classes > outputs.shape[1]:
+        raise WorkloadError(f"the data holds class {classes - 1}, the model knows {outputs.shape[1]} classes")

@@ -8,7 +8,7 @@ from condensa_core.errors import WorkloadError
 
 
 def located(path: str, directory: Path) -> Path:
-    """`path` from `directory` on, or from a home folder where it begins with `~` or `~user`; WorkloadError if there is none."""
+    """`path` from `directory` on; a leading `~` or `~user` is a home folder (WorkloadError if there is none)."""
     try:
         return directory / Path(path).expanduser()
     except RuntimeError as err:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import WorkloadError
 from condensa_core.randomness import Seed
-from condensa_core.workload.python_reference import call_object, load_object
+from condensa_core.workload.evaluation import check_scores, device_of, evaluating
+from condensa_core.workload.python_reference import call_object, load_object, user_code
 from condensa_core.workload.splits import SampleShape, Splits
 from condensa_core.workload.zoo import zoo_model
 
 if TYPE_CHECKING:
     from condensa_core.recipe import ModelSpec
+
+_TRIED: Final = 4  # samples; more than one, so that batch and classes cannot be mistaken for each other
 
 
 def build_model(
@@ -47,8 +50,32 @@ def build_model(
 def example_inputs(model: ModelSpec, splits: Splits | SampleShape, batch: int = 2) -> tuple[Tensor, ...]:
     """Inputs of `batch` samples by which the model can be traced: the same standard normal draws every time.
 
-    Shapes are those under the recipe's `input:` (without the batch), in its order, else the data's.
+    Their shape (without the batch) is the data's. WorkloadError where the recipe's `input:` says something else: a
+    model that classifies takes one input in this version, and it is a sample.
     """
-    shapes = [splits.input_shape] if model.input is None else [tuple(dims) for dims in model.input.values()]
+    if model.input is not None and len(model.input) != 1:
+        names = ", ".join(model.input) or "none"
+        raise WorkloadError(f"model.input names {len(model.input)} inputs ({names}), this version takes one")
+    for name, shape in (model.input or {}).items():
+        if tuple(shape) != tuple(splits.input_shape):
+            raise WorkloadError(
+                f"model.input {name!r} has shape {list(shape)}, the data gives {list(splits.input_shape)}",
+                hint="shapes are written without the batch; leave `input` out to take the data's",
+            )
     generator = Seed(0).torch_generator("workload", "example")
-    return tuple(torch.randn((batch, *shape), generator=generator) for shape in shapes)
+    return (torch.randn((batch, *splits.input_shape), generator=generator),)
+
+
+def check_fit(module: nn.Module, model: ModelSpec, splits: Splits | SampleShape) -> None:
+    """WorkloadError unless `module` gives a score for every class, tried on a few samples before compute is spent.
+
+    They are the first of `val`, or `example_inputs` where only a shape is known. Whatever the forward raises is told
+    with its line. Parameters, training flags and the global random state are left as they were.
+    """
+    inputs = next(iter(splits.val))[0] if isinstance(splits, Splits) else example_inputs(model, splits, _TRIED)[0]
+    inputs = inputs[:_TRIED]
+    name = model.python or model.builtin or type(module).__name__
+    hint = f"it was given {len(inputs)} samples of shape {list(inputs.shape[1:])}"
+    # no_grad, not inference mode: what a module makes in its first forward must still learn
+    with torch.random.fork_rng(devices=[]), evaluating(module), torch.no_grad(), user_code(name, hint):
+        check_scores(module(inputs.to(device_of(module))), len(inputs), splits.classes)

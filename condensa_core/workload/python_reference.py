@@ -18,6 +18,7 @@ from typing import Any
 
 from condensa_core.errors import CondensaError, WorkloadError
 
+_OURS = Path(__file__).parents[1]  # frames in condensa's own files help nobody
 _MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -59,7 +60,7 @@ def source_digest(reference: str, directory: Path) -> str:
 
 
 @contextlib.contextmanager
-def user_code(reference: str) -> Iterator[None]:
+def user_code(reference: str, hint: str | None = None) -> Iterator[None]:
     """Turns whatever the user's code raises inside the block into a WorkloadError that names its file and line."""
     try:
         yield
@@ -68,7 +69,7 @@ def user_code(reference: str) -> Iterator[None]:
     except SyntaxError as err:
         raise WorkloadError(f"{reference}: {Path(err.filename or '?').name}:{err.lineno}: {err.msg}") from err
     except Exception as err:  # the user's code may raise anything, and its author needs to know where
-        raise WorkloadError(f"{reference} failed at {_where(err)}: {type(err).__name__}: {err}") from err
+        raise WorkloadError(f"{reference} failed at {_where(err)}: {type(err).__name__}: {err}", hint=hint) from err
 
 
 def _file_path(source: str, directory: Path) -> Path:
@@ -139,7 +140,7 @@ def _check_arguments(reference: str, called: Callable[..., Any], args: Mapping[s
 
 def _where(err: Exception) -> str:
     """The innermost frame outside installed packages, else the innermost of all: the line its author can change."""
-    frames = [f for f in traceback.extract_tb(err.__traceback__) if Path(f.filename) != Path(__file__)]
+    frames = [f for f in traceback.extract_tb(err.__traceback__) if not Path(f.filename).is_relative_to(_OURS)]
     own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith("<")]
     if not frames:
         return "its call"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import torch
 from torch import nn
 
-from condensa_core.errors import WorkloadError
+from condensa_core.errors import MachineError, WorkloadError
 from condensa_core.progress import Listener, Note, silent
 from condensa_core.randomness import Seed
+from condensa_core.workload.models import check_fit
 from condensa_core.workload.python_reference import source_digest
 from condensa_core.workload.reference_cache import read_entry, state_digest, write_entry
 from condensa_core.workload.splits import Splits
@@ -56,15 +58,17 @@ def reference(
 
     Weights that the recipe names are loaded, and nothing is trained. Without weights the model is trained as
     `reference.train` says, or taken from `cache_dir` when the same model, data, settings and seed were trained before.
-    A damaged cache entry is reported as a Note and trained anew.
+    A damaged cache entry is reported as a Note and trained anew, and so is a cache that cannot be written: the run
+    goes on without it. WorkloadError where model and data do not fit, before anything is trained.
     """
     module.to("cpu" if device is None else device)
+    check_fit(module, recipe.model, splits)
     if recipe.model.weights is not None:
         return Reference(module, "weights", load_weights(module, recipe.model, recipe.directory))
     plan = training_plan(recipe.reference.train, splits, module)
     key = _key(recipe.model, recipe.directory, recipe.task, module, splits, plan, seed)
     entry = cache_dir / f"{key}.safetensors"
-    if entry.exists():
+    if os.path.exists(entry):  # noqa: PTH110 - Path.exists raises where the folder may not be searched
         try:
             state, history = read_entry(entry)
             put_state(module, state, entry.name)
@@ -73,7 +77,10 @@ def reference(
         else:
             return Reference(module, "cached", state_digest(state), history)
     history = fit(module, splits, plan, task_loss(recipe.task), seed=seed, listener=listener, device=device)
-    write_entry(entry, module.state_dict(), history)
+    try:
+        write_entry(entry, module.state_dict(), history)
+    except MachineError as err:  # the training is paid for, and the run needs no cache to go on
+        listener(Note(err.message, level="warning"))
     return Reference(module, "trained", state_digest(module.state_dict()), history)
 
 

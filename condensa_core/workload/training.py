@@ -15,7 +15,7 @@ from condensa_core.errors import Diverged, WorkloadError
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
 from condensa_core.workload.batches import Batches
-from condensa_core.workload.evaluation import device_of, evaluate
+from condensa_core.workload.evaluation import check_scores, device_of, evaluate
 from condensa_core.workload.metrics import LOSS, TOP1
 from condensa_core.workload.splits import Splits
 from condensa_core.workload.tasks import Loss, task_loss
@@ -142,7 +142,9 @@ def _one_epoch(
     for step, (inputs, targets) in enumerate(train.epoch(epoch), start=epoch * train.steps):
         for group in optimizer.param_groups:
             group["lr"] = plan.lr * lr_share(step, plan.epochs * train.steps)
-        batch_loss = loss(module(_channels_last(inputs.to(device))), targets.to(device))
+        outputs = module(_channels_last(inputs.to(device)))
+        check_scores(outputs, len(targets), 1)  # some models give more while they learn, like torchvision's GoogLeNet
+        batch_loss = loss(outputs, targets.to(device))
         optimizer.zero_grad()
         batch_loss.backward()
         optimizer.step()

@@ -119,6 +119,8 @@ def test_outputs_of_another_kind_are_refused():
         judged(torch.zeros(4, 2, 2), torch.zeros(4).long())
     with pytest.raises(WorkloadError, match="the data holds class 5, the model knows 2 classes"):
         judged(torch.zeros(4, 2), torch.full((4,), 5))
+    with pytest.raises(WorkloadError, match=r"gives torch.int64, expected floating-point scores"):
+        judged(torch.zeros(4, 2).long(), torch.zeros(4).long())
 
 
 def test_agreement_is_about_choices_and_not_about_truth():

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from condensa_core.errors import Diverged, Interrupted, MachineError, WorkloadError
+from condensa_core.errors import Diverged, Interrupted, WorkloadError
 from condensa_core.progress import Advanced, Note, PhaseEnded, PhaseStarted
 from condensa_core.randomness import Seed
 from condensa_core.recipe import DataSpec, ModelSpec, ReferenceSpec, TrainSpec
@@ -252,8 +252,30 @@ def test_an_interrupted_training_leaves_no_entry(digits, tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_the_machines_fault(digits, tmp_path):
+@pytest.mark.parametrize("folder", ["file/cache", "x" * 300])  # below a file; a name no file system takes
+def test_a_cache_that_cannot_be_written_loses_no_reference(digits, tmp_path, folder):
     (tmp_path / "file").write_text("in the way")
+    notes = []
 
-    with pytest.raises(MachineError, match="could not be kept"):
-        reference(recipe_of(tmp_path), digits, model_of(digits), seed=SEED, cache_dir=tmp_path / "file" / "cache")
+    kept = reference(
+        recipe_of(tmp_path), digits, model_of(digits), seed=SEED, cache_dir=tmp_path / folder, listener=notes.append
+    )
+
+    assert kept.source == "trained"
+    told = [event for event in notes if isinstance(event, Note)]
+    assert [note.level for note in told] == ["warning"]
+    assert "could not be kept in" in told[0].message
+
+
+def test_more_outputs_while_learning_are_refused(digits):
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(64, 10)
+
+        def forward(self, x):
+            y = self.fc(x.flatten(1))
+            return (y, y) if self.training else y
+
+    with pytest.raises(WorkloadError, match="gives a tuple for 32 samples"):
+        train_reference(Auxiliary(), digits, TrainSpec(epochs=1), seed=SEED)

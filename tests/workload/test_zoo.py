@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -156,12 +155,22 @@ def test_own_models(tmp_path):
 def test_example_inputs_are_the_same_every_time():
     (first,) = example_inputs(ModelSpec(builtin="small-cnn"), SHAPE)
     (again,) = example_inputs(ModelSpec(builtin="small-cnn"), SHAPE)
-    named = example_inputs(
-        ModelSpec(python="m.py:f", input={"image": (3, 5, 5), "mask": (5,)}),
-        SimpleNamespace(input_shape=(1, 8, 8)),
-        batch=4,
-    )
+    (named,) = example_inputs(ModelSpec(python="m.py:f", input={"image": (1, 8, 8)}), SHAPE, batch=4)
 
     assert first.shape == (2, 1, 8, 8)
     assert torch.equal(first, again)
-    assert [tuple(part.shape) for part in named] == [(4, 3, 5, 5), (4, 5)]
+    assert named.shape == (4, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"image": (1, 8, 8), "mask": (8,)}, r"names 2 inputs \(image, mask\), this version takes one"),
+        ({}, r"names 0 inputs \(none\)"),
+        ({"image": (3, 5, 5)}, r"'image' has shape \[3, 5, 5\], the data gives \[1, 8, 8\]"),
+        ({"image": (2, 1, 8, 8)}, "shapes are written without the batch"),
+    ],
+)
+def test_inputs_the_data_does_not_give_are_refused(declared, message):
+    with pytest.raises(WorkloadError, match=message):
+        example_inputs(ModelSpec(python="m.py:f", input=declared), SHAPE)
