@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from condensa_core.bench import describe_machine
 from condensa_core.criteria import share_gained
 from condensa_core.flow.effort import settings_for
-from condensa_core.flow.workbench import Workbench, prepare
+from condensa_core.flow.workbench import Workbench, bound, trained
 from condensa_core.graph import count_macs
 from condensa_core.learning import finetune, recalibrate_batchnorm
 from condensa_core.materialise import shrink
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    bench = prepare(read_recipe(RECIPE))
+    bench = trained(bound(read_recipe(RECIPE)))
     train, loss = bench.splits.train, task_loss("classification")
 
     def judge(model: nn.Module) -> Score:

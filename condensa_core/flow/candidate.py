@@ -58,12 +58,17 @@ def finished(bench: Workbench, small: nn.Module, structure: Structure) -> nn.Mod
     """The model that ships: BatchNorm folded, then the narrow tensors rounded to what their storage can hold."""
     shipped = fold_batchnorm(laid_out(copy.deepcopy(small).cpu(), torch.contiguous_format), bench.example)
     parameters = dict(shipped.named_parameters())
-    narrow = {name: parameters[name] for name in structure.halves if name in parameters}
+    narrow = {name: parameters[name] for name in sorted(stored_halves(shipped, structure))}
     if narrow:
         with torch.no_grad():
             for name, value in Quantize().project(Target(narrow)).decode().items():
                 parameters[name].copy_(value)
     return shipped
+
+
+def stored_halves(shipped: nn.Module, structure: Structure) -> frozenset[str]:
+    """The parameters of the shipped model that are stored in float16: those folded away have no storage."""
+    return structure.halves & {name for name, _ in shipped.named_parameters()}
 
 
 def laid_out(model: nn.Module, layout: torch.memory_format) -> nn.Module:
@@ -74,7 +79,7 @@ def laid_out(model: nn.Module, layout: torch.memory_format) -> nn.Module:
 
 def exported(bench: Workbench, shipped: nn.Module, structure: Structure, path: Path, like: OnnxFile | None) -> OnnxFile:
     """The shipped model as an ONNX file at `path`."""
-    return export_onnx(shipped, bench.example, path, float16_parameters=structure.halves, like=like)
+    return export_onnx(shipped, bench.example, path, float16_parameters=stored_halves(shipped, structure), like=like)
 
 
 def stored_bits(model: nn.Module, masks: Mapping[str, Tensor], halves: frozenset[str]) -> tuple[int, int]:

@@ -88,6 +88,8 @@ def conclude(
         versions={name: version for name, version in versions().items() if version is not None},
     )
     best = found.observation
+    if best is None and strategy.observations:
+        outcome = replace(outcome, status="failed")  # not one trial gave a metric
     if best is not None:
         number = numbers[point_key(best.point)]
         shipped = rebuilt(bench, trial_folder(directory.path, number))
@@ -109,16 +111,16 @@ def conclude(
             outcome,
             status=status,
             reference=_reference_result(bench, reference, judged[0], base, timings.get(REFERENCE, {})),
-            best=_best_result(bench, number, best, shipped, file, judged, gain, timings.get("best", {})),
+            best=_best_result(bench, number, reference, best, shipped, file, judged, gain, timings.get("best", {})),
             direct=DirectResult({"val": {recipe.constraint.metric: _figure(best.details["direct_val"])}}),
             constraint=constraint,
             gates=gates,
             artifacts=artifacts,
-            sizes=_sizes(bench, file, best),
+            sizes=_sizes(reference, file, best),
             parity=best.details["parity"],
             notes=tuple(_notes(bench, objective, gain)),
         )
-    outcome = replace(outcome, reasons=tuple(reasons), timings_s={"total": time.monotonic() - begun})
+    outcome = replace(outcome, reasons=tuple(reasons), timings_s={"this_process": time.monotonic() - begun})
     directory.write_text("junit.xml", junit_xml(outcome))
     directory.write_json(RESULT, outcome.to_json())
     listener(PhaseEnded("conclude", outcome.status))
@@ -213,14 +215,15 @@ def _gate(
         value = objective.count(shipped, bench.example, timer.size_of("best"))
         return GateResult(text, value, gate.limit(base), gate.met(value, base), objective.unit)
     comparison = timer.comparison(objective.target)
-    gain = objective.read(comparison, "best")
+    ratio, base = objective.read(comparison, "best").ratio, objective.read(comparison, REFERENCE).value
+    # values of the candidate over the reference's, from the smallest to the largest that the interval allows
+    low, middle, high = (ratio.low, ratio.value, ratio.high)
+    if objective.direction == "minimize":
+        low, middle, high = 1 / high, 1 / middle, 1 / low
+    met = gate.met((low if gate.bound in ("at_least", "max_drop") else high) * base, base)
     if gate.amount.unit == "factor":
-        wanted = gate.amount.value if objective.direction == "maximize" else 1 / gate.amount.value
-        upper = gate.bound in ("at_most", "max_rise") if objective.direction == "maximize" else gate.bound == "at_least"
-        met = gain.ratio.high <= wanted if upper else gain.ratio.low >= wanted
-        return GateResult(text, gain.ratio.value, wanted, met, "x")
-    base = objective.read(comparison, REFERENCE).value
-    return GateResult(text, gain.value, gate.limit(base), gate.met(gain.value, base), objective.unit)
+        return GateResult(text, middle, gate.amount.value, met, "x")
+    return GateResult(text, middle * base, gate.limit(base), met, objective.unit)
 
 
 def _constraint(bench: Workbench, best: Observation, reference: Judged) -> ConstraintResult:
@@ -251,6 +254,7 @@ def _reference_result(
 def _best_result(
     bench: Workbench,
     number: int,
+    reference: Judged,
     best: Observation,
     shipped: nn.Module,
     file: Path,
@@ -270,13 +274,15 @@ def _best_result(
         bytes=file.stat().st_size,
         macs=count_macs(shipped, bench.example),
         parameters=sum(p.numel() for p in shipped.parameters()),
-        layers=_layer_changes(bench, best, shipped),
+        layers=_layer_changes(bench, reference, best, shipped),
     )
 
 
-def _layer_changes(bench: Workbench, best: Observation, shipped: nn.Module) -> tuple[LayerChange, ...]:
+def _layer_changes(
+    bench: Workbench, reference: Judged, best: Observation, shipped: nn.Module
+) -> tuple[LayerChange, ...]:
     names = [layer.name for layer in bench.graph.layers]
-    before, after = parameters_by_layer(bench.model, names), parameters_by_layer(shipped, names)
+    before, after = parameters_by_layer(reference.model, names), parameters_by_layer(shipped, names)
     kept: Mapping[str, int] = best.details["kept"]
     units: dict[str, tuple[int, int]] = {}
     for family in bench.graph.families:
@@ -325,8 +331,8 @@ def _trainings(journal: Journal) -> int:
     return sum(entry.kind in ("trial-ended", "attempt-failed") for entry in journal.entries)
 
 
-def _sizes(bench: Workbench, file: Path, best: Observation) -> Sizes:
-    dense = 32 * sum(p.numel() for p in bench.model.parameters())
+def _sizes(reference: Judged, file: Path, best: Observation) -> Sizes:
+    dense = 32 * sum(p.numel() for p in reference.model.parameters())
     return Sizes(file.stat().st_size, int(best.details["stored_bits"]), dense / best.details["counted_bits"])
 
 
@@ -336,7 +342,9 @@ def _bracket(found: Recommendation) -> tuple[float | None, float | None] | None:
 
 
 def _search_reason(found: Recommendation) -> str:
-    return "; ".join(text for text in (found.reason, found.stopped) if text)
+    at = found.crossing
+    level = f"the bound is met up to about {at:.4g}" if isinstance(at, int | float) else ""
+    return "; ".join(text for text in (found.reason, level, found.stopped) if text)
 
 
 def _machine() -> dict[str, Any]:

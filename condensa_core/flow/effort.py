@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from condensa_core.learning import Settings
-from condensa_core.recipe import Recipe
+from condensa_core.recipe import Expression, Recipe, Ref, TrainSpec
 from condensa_core.workload import Batches, Splits, training_plan
 
 STEPS = 10
@@ -31,7 +31,8 @@ def settings_for(recipe: Recipe, splits: Splits, model: nn.Module, attempt: int 
     step, mu, tune = spec.l_step, spec.mu, spec.finetune
     train = training_batches(recipe, splits)
     steps = spec.steps or STEPS
-    usual_lr = training_plan(recipe.reference.train, splits, model).lr * LR_SHARE
+    optimizer = step.optimizer if step and step.optimizer else default.optimizer
+    usual_lr = _trained_lr(recipe, splits, model, optimizer, train.batch) * LR_SHARE
     lr = (step.lr if step and step.lr else usual_lr) * RETRY_LR_SHARE**attempt
     decay = default.lr_decay
     if step and step.lr_end and steps > 1:
@@ -43,7 +44,7 @@ def settings_for(recipe: Recipe, splits: Splits, model: nn.Module, attempt: int 
         tune_iterations = tune.epochs * train.steps
     return Settings(
         steps=steps,
-        optimizer=step.optimizer if step and step.optimizer else default.optimizer,
+        optimizer=optimizer,
         lr=lr,
         lr_decay=decay,
         momentum=step.momentum if step and step.momentum is not None else default.momentum,
@@ -57,11 +58,26 @@ def settings_for(recipe: Recipe, splits: Splits, model: nn.Module, attempt: int 
 
 def estimate(recipe: Recipe) -> dict[str, int]:
     """How much a run may train, before any data is read."""
-    return {"trainings at most": recipe.search.trials, "L-C steps each": recipe.compress.steps or STEPS}
+    knobs = any(isinstance(v, Ref | Expression) for r in recipe.layers for s in r.scheme for v in s.settings.values())
+    trials = recipe.search.trials if knobs and recipe.search.method != "none" else 1
+    if recipe.compress.method == "direct":
+        return {"trials at most": trials}
+    return {"trainings at most": trials, "L-C steps each": recipe.compress.steps or STEPS}
+
+
+def _trained_lr(recipe: Recipe, splits: Splits, model: nn.Module, optimizer: str, batch: int) -> float:
+    """The peak step size that trains this model from scratch: the reference's own where it was trained here, with the
+    same optimizer and batch, else the usual one of the optimizer."""
+    trained = training_plan(recipe.reference.train, splits, model)
+    if recipe.model.weights is None and (trained.optimizer, trained.batch) == (optimizer, batch):
+        return trained.lr
+    return training_plan(TrainSpec(optimizer=optimizer), splits, model).lr
 
 
 def _iterations(recipe: Recipe, train: Batches) -> int:
     step = recipe.compress.l_step
     if step and step.iterations:
         return step.iterations
-    return max((step.epochs if step and step.epochs else 1) * train.steps, FEWEST_ITERATIONS)
+    if step and step.epochs:
+        return step.epochs * train.steps
+    return max(train.steps, FEWEST_ITERATIONS)

@@ -12,8 +12,9 @@ from torch import nn
 from condensa_core.errors import Problem
 from condensa_core.flow.effort import estimate
 from condensa_core.flow.objective import Objective
-from condensa_core.flow.workbench import Sketch, sketch
+from condensa_core.flow.workbench import Modelled, modelled
 from condensa_core.graph import Family, ModelGraph, analyse
+from condensa_core.plan import Plan, bind
 from condensa_core.progress import Listener, silent
 from condensa_core.randomness import Seed
 from condensa_core.recipe import ModelSpec, Recipe
@@ -24,16 +25,18 @@ from condensa_core.workload import SampleShape, build_model, example_inputs
 class PlanReport:
     """A plan as a person and a script may read it."""
 
-    drawn: Sketch
+    recipe: Recipe
+    found: Modelled
+    plan: Plan
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Warnings of binding the recipe to the model."""
-        return tuple(self.drawn.plan.problems)
+        return tuple(self.plan.problems)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values: the rules' table, what is kept and frozen, costs of the model, the size of the search."""
-        recipe, graph, plan = self.drawn.recipe, self.drawn.graph, self.drawn.plan
+        recipe, graph, plan = self.recipe, self.found.graph, self.plan
         return {
             "name": recipe.name,
             "target": Objective.of(recipe).where,
@@ -50,13 +53,14 @@ class PlanReport:
 
 def plan(recipe: Recipe, *, allow_python: bool = True, listener: Listener = silent) -> PlanReport:
     """The recipe bound to its (untrained) model. PlanError names every place where they do not fit."""
-    return PlanReport(sketch(recipe, allow_python=allow_python, listener=listener))
+    found = modelled(recipe, allow_python=allow_python, listener=listener)
+    return PlanReport(recipe, found, bind(recipe, found.model, found.graph))
 
 
 def inspect_recipe(recipe: Recipe, *, allow_python: bool = True, listener: Listener = silent) -> dict[str, Any]:
     """Layers, coupled channels and costs of a recipe's model, as JSON values."""
-    drawn = sketch(recipe, allow_python=allow_python, listener=listener)
-    return _summary(drawn.graph, drawn.model, drawn.recipe.name)
+    found = modelled(recipe, allow_python=allow_python, listener=listener)
+    return _summary(found.graph, found.model, recipe.name)
 
 
 def inspect_builtin(name: str, input_shape: tuple[int, ...], classes: int) -> dict[str, Any]:

@@ -10,16 +10,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from condensa_core import __version__
-from condensa_core.errors import CondensaError, ResumeError, RunFailed
+from condensa_core.errors import CondensaError, MachineError, ResumeError, RunFailed
 from condensa_core.export import OnnxModel
+from condensa_core.export.session import onnxruntime
 from condensa_core.flow.candidate import Structure, exported, finished
 from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.profiling import profile
 from condensa_core.flow.trial import Evaluator, Judged
-from condensa_core.flow.workbench import Workbench, prepare
+from condensa_core.flow.workbench import Bound, Workbench, bound, trained
 from condensa_core.progress import Advanced, Event, Listener, Note, silent
-from condensa_core.recipe import KnobSpec, Recipe, read_recipe_text, resolved_yaml
+from condensa_core.recipe import KeyPlace, KnobSpec, Recipe, read_recipe_text, resolved_yaml
 from condensa_core.report import Outcome, read_outcome
 from condensa_core.run_directory import RunDirectory, manifest
 from condensa_core.search import (
@@ -53,14 +54,15 @@ def run(
 
     `out` is the recipe's output.dir by default. Raises CondensaError; whatever was finished by then can be resumed.
     """
-    root = out or Path(recipe.output.dir)
+    checked = _checked(recipe, allow_python, listener)
+    root = out or Path(recipe.output.dir).expanduser()
     with RunDirectory.create(root, recipe.name, resolved_yaml(recipe)) as directory:
         directory.write_text(RECIPE, _text_of(recipe))
         directory.write_text("resolved.yaml", resolved_yaml(recipe))
         head = manifest(command, seed=recipe.seed, hashes={"recipe": recipe_hash(recipe)})
         head |= {"condensa": __version__, "recipe_directory": str(recipe.directory), "recipe_name": recipe.name}
         directory.write_json(MANIFEST, head)
-        return _work(recipe, directory, allow_python, listener, cache_dir)
+        return _work(checked, directory, listener, cache_dir)
 
 
 def resume(
@@ -80,28 +82,41 @@ def resume(
             listener(Note("this run is finished; its result stands"))
             return read_outcome(path / RESULT)
         recipe = read_recipe_text(text, str(Path(head["recipe_directory"]) / f"{head['recipe_name']}.yaml"))
-        return _work(recipe, directory, allow_python, listener, cache_dir)
+        return _work(_checked(recipe, allow_python, listener), directory, listener, cache_dir)
 
 
-def _work(
-    recipe: Recipe, directory: RunDirectory, allow_python: bool, listener: Listener, cache_dir: Path | None
-) -> Outcome:
+def _checked(recipe: Recipe, allow_python: bool, listener: Listener) -> Bound:
+    """Everything that can be found wrong before anything is paid for or written."""
+    onnxruntime()
+    return bound(recipe, allow_python=allow_python, listener=listener)
+
+
+def _work(checked: Bound, directory: RunDirectory, listener: Listener, cache_dir: Path | None) -> Outcome:
     begun = time.monotonic()
     with _logged(directory, listener) as told:
         told(Note(f"run directory: {directory.path}"))
-        bench = prepare(recipe, allow_python=allow_python, cache_dir=cache_dir, listener=told)
+        bench, recipe = trained(checked, cache_dir=cache_dir, listener=told), checked.recipe
         for problem in bench.plan.problems:
             told(Note(f"{problem.place}: {problem.message}", level="warning"))
+        _complete_manifest(directory, bench)
         directory.write_json("plan.json", {"rows": bench.plan.rows(), "kept": list(bench.plan.kept)})
         with Journal(directory.path / JOURNAL, _fingerprint(bench)) as journal:
             objective = Objective.of(recipe)
             reference = _judged_reference(bench, directory)
+            _warn_if_out_of_reach(bench, reference, told)
             known = _profile(bench, objective, reference, journal, told)
             strategy = _strategy(bench, reference, known)
             base = known.reference if known else None
             evaluator = Evaluator(bench, objective, reference, base, directory.path, told)
             found = find_level(evaluator, strategy, journal, timeout_s=recipe.search.timeout_s, listener=told)
             return conclude(bench, directory, objective, reference, strategy, found, journal, told, begun)
+
+
+def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:
+    """Add what is known once data and reference are there."""
+    head = json.loads((directory.path / MANIFEST).read_text(encoding="utf-8"))
+    head["hashes"] |= {"data": bench.splits.fingerprint, "reference": bench.reference.sha256}
+    directory.write_json(MANIFEST, head)
 
 
 def _judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
@@ -112,6 +127,14 @@ def _judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
     model = finished(bench, bench.model, nothing_removed)
     file = exported(bench, model, nothing_removed, folder / "model.onnx", None)
     return Judged(model, file, evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values())))
+
+
+def _warn_if_out_of_reach(bench: Workbench, reference: Judged, listener: Listener) -> None:
+    """Say so when not even the reference keeps the bound: every trial would have to be better than it."""
+    wanted = bench.recipe.constraint
+    value = reference.val.scores[wanted.metric].value
+    if not wanted.met(value, value):
+        listener(Note(f"the reference itself reaches {value:.4g}, which breaks {wanted}", level="warning"))
 
 
 def _profile(
@@ -133,9 +156,9 @@ def _strategy(bench: Workbench, reference: Judged, known: ObjectiveProfile | Non
     """The recipe's search over its knob; a recipe without one has a single point to try."""
     recipe = bench.recipe
     metric = reference.val.scores[recipe.constraint.metric]
-    level = recipe.constraint.limit(metric.value)
     if known is None:
-        return FixedPoint(level, metric.better)
+        return FixedPoint(lambda value: recipe.constraint.met(value, metric.value))
+    level = recipe.constraint.limit(metric.value)
     problem = LevelProblem(Space((known.knob,)), known, level, metric.value, better=metric.better)
     return strategy_named(
         recipe.search.method,
@@ -166,7 +189,8 @@ def _logged(directory: RunDirectory, listener: Listener) -> Iterator[Listener]:
 
     def told(event: Event) -> None:
         if not isinstance(event, Advanced):
-            directory.log(repr(event))
+            with contextlib.suppress(RunFailed):  # a log that cannot be written is no reason to lose a trial
+                directory.log(repr(event))
         listener(event)
 
     try:
@@ -174,6 +198,8 @@ def _logged(directory: RunDirectory, listener: Listener) -> Iterator[Listener]:
     except CondensaError as err:
         with contextlib.suppress(CondensaError):  # the disk may be what failed
             directory.log(f"{type(err).__name__}: {err}")
+        if isinstance(err, MachineError):  # the machine gave out after work had begun: that can be resumed
+            raise RunFailed(err.message, hint=err.hint) from err
         raise
     except OSError as err:
         raise RunFailed(
@@ -185,7 +211,7 @@ def _logged(directory: RunDirectory, listener: Listener) -> Iterator[Listener]:
 def _text_of(recipe: Recipe) -> str:
     """The recipe as the user wrote it, or written out where it came from Python."""
     place = recipe.place()
-    if place is not None and Path(place.file).is_file():
+    if place is not None and not isinstance(place, KeyPlace) and Path(place.file).is_file():
         return Path(place.file).read_text(encoding="utf-8")
     return resolved_yaml(recipe)
 

@@ -21,8 +21,8 @@ from condensa_core.flow.candidate import (
     exported,
     finished,
     laid_out,
-    parameters_by_layer,
     stored_bits,
+    stored_halves,
     surviving_masks,
 )
 from condensa_core.flow.effort import settings_for, training_batches
@@ -86,12 +86,13 @@ class Evaluator:
         shipped = finished(bench, tuned, structure)
         file = exported(bench, shipped, structure, folder / FILE, self._reference.file)
         parity = check_parity(file.path, shipped, _inputs(bench.splits.val))
-        save_weights(shipped, folder / WEIGHTS, structure.halves)
+        halves = stored_halves(shipped, structure)
+        save_weights(shipped, folder / WEIGHTS, halves)
         with replacing(folder / KEEP) as path:
             path.write_text(json.dumps(structure_record(structure)), encoding="utf-8")
         judged = evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values()))
         gain, timing = self._measured(shipped, file)
-        stored, counted = stored_bits(shipped, structure.masks, structure.halves)
+        stored, counted = stored_bits(shipped, structure.masks, halves)
         score = judged.scores[self._metric.name]
         details: dict[str, Any] = {
             "attempt": trial.attempt,
@@ -114,7 +115,6 @@ class Evaluator:
             "stored_bits": stored,
             "counted_bits": counted,
             "kept": {family: int(mask.sum()) for family, mask in structure.keep.items()},
-            "layer_parameters": parameters_by_layer(shipped, [layer.name for layer in bench.graph.layers]),
             "parity": asdict(parity),
             "seconds": time.monotonic() - begun,
         }

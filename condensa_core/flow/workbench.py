@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from condensa_core.errors import MachineError, WorkloadError
 from condensa_core.graph import ModelGraph, analyse
 from condensa_core.materialise import cuttable
 from condensa_core.plan import Plan, bind
@@ -31,29 +34,30 @@ from condensa_core.workload import (
 
 
 @dataclass(frozen=True, eq=False)
-class Sketch:
-    """The recipe bound to its model before any weight is trained: enough to say what would happen."""
+class Modelled:
+    """A recipe's model, untrained, and what its graph taught."""
 
-    recipe: Recipe
     model: nn.Module
     example: tuple[Tensor, ...]
     graph: ModelGraph
-    plan: Plan
 
 
 @dataclass(frozen=True, eq=False)
-class Workbench:
-    """The recipe bound to its trained model and its data. `model` is on the CPU in evaluation mode, never changed."""
+class Bound(Modelled):
+    """The recipe bound to its model and data: every mistake that can be known before training has been reported."""
 
     recipe: Recipe
     seed: Seed
     splits: Splits
     metrics: Mapping[str, Metric]
-    model: nn.Module
-    reference: Reference
-    example: tuple[Tensor, ...]
-    graph: ModelGraph
     plan: Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Workbench(Bound):
+    """The recipe bound to its trained model. `model` is on the CPU in evaluation mode, never changed."""
+
+    reference: Reference
     device: torch.device  # where learning happens
 
 
@@ -62,7 +66,10 @@ def default_cache_dir() -> Path:
     given = os.environ.get("CONDENSA_CACHE")
     if given:
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "condensa"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "condensa"
+    except RuntimeError as err:
+        raise MachineError("this user has no home folder", hint="name a cache with CONDENSA_CACHE") from err
 
 
 def learning_device() -> torch.device:
@@ -70,50 +77,73 @@ def learning_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def sketch(recipe: Recipe, *, allow_python: bool = True, listener: Listener = silent) -> Sketch:
-    """The plan on an untrained model. The data is read only where its shape is not known otherwise."""
+def modelled(recipe: Recipe, *, allow_python: bool = True, listener: Listener = silent) -> Modelled:
+    """The untrained model. The data is read only where its shape is not known otherwise."""
     seed = Seed(recipe.seed)
-    shape: SampleShape | Splits | None = known_shape(recipe.data)
-    if shape is None:
-        shape = load_splits(recipe.data, seed=seed, directory=recipe.directory, allow_python=allow_python)
-    model = build_model(recipe.model, splits=shape, seed=seed, directory=recipe.directory, allow_python=allow_python)
-    example = example_inputs(recipe.model, shape)
-    graph = _graph_of(model, example, listener)
-    return Sketch(recipe, model.eval(), example, graph, bind(recipe, model, graph))
+    with _placed(recipe, "data"):
+        shape: SampleShape | Splits | None = known_shape(recipe.data)
+        if shape is None:
+            shape = load_splits(recipe.data, seed=seed, directory=recipe.directory, allow_python=allow_python)
+    return _modelled(recipe, shape, seed, allow_python, listener)
 
 
-def prepare(
-    recipe: Recipe, *, allow_python: bool = True, cache_dir: Path | None = None, listener: Listener = silent
-) -> Workbench:
-    """Load, bind, then train: the plan is checked before the reference is paid for."""
+def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = silent) -> Bound:
+    """Data, model, plan; nothing is trained. Errors of model and data carry their place in the recipe."""
     seed = Seed(recipe.seed)
-    splits = load_splits(recipe.data, seed=seed, directory=recipe.directory, allow_python=allow_python)
-    model = build_model(recipe.model, splits=splits, seed=seed, directory=recipe.directory, allow_python=allow_python)
-    example = example_inputs(recipe.model, splits)
-    graph = _graph_of(model, example, listener)
-    plan = bind(recipe, model, graph)
-    device = learning_device()
-    trained = reference(
-        recipe,
-        splits,
-        model,
-        seed=seed,
-        cache_dir=cache_dir or default_cache_dir(),
-        listener=listener,
-        device=device,
-    )
-    return Workbench(
+    with _placed(recipe, "data"):
+        splits = load_splits(recipe.data, seed=seed, directory=recipe.directory, allow_python=allow_python)
+    found = _modelled(recipe, splits, seed, allow_python, listener)
+    with _placed(recipe, "metrics"):
+        metrics = metrics_named(recipe)
+    return Bound(
+        model=found.model,
+        example=found.example,
+        graph=found.graph,
         recipe=recipe,
         seed=seed,
         splits=splits,
-        metrics=metrics_named(recipe),
-        model=trained.module.cpu().eval(),
-        reference=trained,
-        example=example,
-        graph=graph,
-        plan=plan,
-        device=device,
+        metrics=metrics,
+        plan=bind(recipe, found.model, found.graph),
     )
+
+
+def trained(found: Bound, *, cache_dir: Path | None = None, listener: Listener = silent) -> Workbench:
+    """The workbench with its reference: from weights, from the cache, or trained now."""
+    device = learning_device()
+    with _placed(found.recipe, "model"):
+        known = reference(
+            found.recipe,
+            found.splits,
+            found.model,
+            seed=found.seed,
+            cache_dir=cache_dir or default_cache_dir(),
+            listener=listener,
+            device=device,
+        )
+    fields = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
+    return Workbench(**{**fields, "model": known.module.cpu().eval()}, reference=known, device=device)
+
+
+def _modelled(
+    recipe: Recipe, shape: SampleShape | Splits, seed: Seed, allow_python: bool, listener: Listener
+) -> Modelled:
+    with _placed(recipe, "model"):
+        model = build_model(
+            recipe.model, splits=shape, seed=seed, directory=recipe.directory, allow_python=allow_python
+        )
+        example = example_inputs(recipe.model, shape)
+        return Modelled(model, example, _graph_of(model, example, listener))
+
+
+@contextlib.contextmanager
+def _placed(recipe: Recipe, section: str) -> Iterator[None]:
+    """Errors of model and data get the place of the recipe's section, unless they have one."""
+    try:
+        yield
+    except WorkloadError as err:
+        if err.place is None:
+            err.place = recipe.place(section)
+        raise
 
 
 def _graph_of(model: nn.Module, example: tuple[Tensor, ...], listener: Listener) -> ModelGraph:

@@ -42,7 +42,9 @@ def c_step(weights: Tensors, parts: Sequence[Part]) -> tuple[tuple[Code, ...], d
     codes = tuple(part.scheme.project(Target({n: weights[n] for n in part.names}, part.families)) for part in parts)
     theta: dict[str, Tensor] = {}
     for code in codes:
-        theta.update(code.decode())
+        for name, value in code.decode().items():
+            # parts share a tensor only where units of several families lie in it: what any of them removes is zero
+            theta[name] = torch.where(theta[name] == 0, theta[name], value) if name in theta else value
     return codes, theta
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -34,6 +36,11 @@ class Progress:
     best: dict[str, Tensor]
     best_shifted: dict[str, Tensor]  # what the best step projected: its codes are made from it
     earlier: dict[str, Tensor]  # what step - 1 projected
+
+    def on(self, device: torch.device) -> Progress:
+        """The same with every tensor on `device`."""
+        moved: dict[str, Any] = {part: {n: t.to(device) for n, t in getattr(self, part).items()} for part in _PARTS}
+        return dataclasses.replace(self, **moved)
 
 
 class Checkpoint:

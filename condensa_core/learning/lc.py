@@ -77,6 +77,8 @@ def compress(
     shadow = copy.deepcopy(model)  # Delta(Theta), judged and returned
     names = [name for part in parts for name in part.names]
     weights = {name: p for name, p in live.named_parameters() if name in set(names)}
+    for w in weights.values():
+        w.requires_grad_()  # a frozen weight could not meet its compressed copy
     multipliers = {name: torch.zeros_like(w) for name, w in weights.items()}
     ladder = mu_ladder(settings)
     saved = checkpoint.load() if checkpoint else None
@@ -84,6 +86,7 @@ def compress(
         live.load_state_dict(saved.live)
         for name, value in saved.multipliers.items():
             multipliers[name].copy_(value)
+        saved = saved.on(next(live.parameters()).device)
     history = list(saved.history) if saved else []
     best = _Best.restored(saved) if saved else _Best()
     earlier = saved.earlier if saved else {}
@@ -172,7 +175,13 @@ def _l_step(
     settings: Settings,
     seed: Seed,
 ) -> None:
-    """Move the live weights towards the minimum of L(w) + mu/2 ||w - target||^2; momentum starts at zero."""
+    """Move the live weights towards the minimum of L(w) + mu/2 ||w - target||^2; momentum starts at zero.
+
+    Through an adaptive optimizer the penalty's gradient would lose its size, as weight decay does in Adam: there it is
+    applied apart, after the step, at the rate that plain momentum SGD would give it (AdamW's cure, for the penalty).
+    """
+    adaptive = settings.optimizer != "sgd"
+    rate = -math.expm1(-mu * settings.lr_of(step) / (1 - settings.momentum))
     parameters = [p for p in live.parameters() if p.requires_grad]
     for p in parameters:
         p.grad = torch.zeros_like(p)  # also those the loss does not reach: the penalty does
@@ -188,7 +197,8 @@ def _l_step(
             loss,
             optimizer,
             settings.iterations_of(step),
-            before_step=lambda _: penalty.add_gradient(),
+            before_step=None if adaptive else lambda _: penalty.add_gradient(),
+            after_step=(lambda: penalty.draw(rate)) if adaptive else None,
             where=f"L step {step}",
         )
 

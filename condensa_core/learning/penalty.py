@@ -19,8 +19,14 @@ class Penalty:
     def __init__(self, parameters: Sequence[nn.Parameter], targets: Sequence[Tensor], mu: float) -> None:
         self._parameters = list(parameters)
         self._weights: list[Tensor] = list(parameters)
+        self._targets = list(targets)
         self._mu = mu
         self._scaled_targets = [target * mu for target in targets]
+
+    @torch.no_grad()
+    def draw(self, rate: float) -> None:
+        """Move the weights by `rate` (0..1) of their distance to t: the penalty apart from the optimizer's step."""
+        torch._foreach_lerp_(self._weights, self._targets, rate)
 
     @torch.no_grad()
     def add_gradient(self) -> None:

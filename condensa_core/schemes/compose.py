@@ -74,6 +74,10 @@ class Compose:
         kinds = [scheme.facts.structure for scheme in self.schemes]
         if "value" in kinds[:-1]:
             raise SchemeError("quantize must come last in a composed scheme: pruning after it would undo the grid")
+        if "channel" in kinds and "element" in kinds:
+            raise SchemeError(
+                "zeros inside the channels that survive are not available in this version", hint="drop one of the two"
+            )
         if len(kinds) != len(set(kinds)):
             raise SchemeError("two schemes of a list act on the same structure; keep one of them")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 from condensa_core.search.observation import Observation
 from condensa_core.search.return_rule import Recommendation
@@ -11,13 +10,12 @@ from condensa_core.search.space import Point
 
 
 class FixedPoint:
-    """A strategy with one empty point; it holds when its metric is no worse than `level`."""
+    """A strategy with one empty point; `holds` says whether a metric keeps the bound."""
 
     budget = 1
 
-    def __init__(self, level: float, better: Literal["higher", "lower"]) -> None:
-        self.level = level
-        self.better = better
+    def __init__(self, holds: Callable[[float], bool]) -> None:
+        self._holds = holds
         self._observations: list[Observation] = []
 
     @property
@@ -39,6 +37,6 @@ class FixedPoint:
         if only is None or only.metric is None:
             reason = f"the only trial failed: {only.failure}" if only else "no trial was made"
             return Recommendation(None, False, None, (None, None), reason, trials=len(self._observations))
-        holds = only.metric >= self.level if self.better == "higher" else only.metric <= self.level
+        holds = self._holds(only.metric)
         reason = "the recipe fixes every setting" if holds else "the recipe's only setting breaks the bound"
         return Recommendation(only.point, holds, None, (None, None), reason, only, trials=1)

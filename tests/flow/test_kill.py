@@ -26,12 +26,19 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen:
 
 def killed_after(process: subprocess.Popen, seconds: float) -> bool:
     """Kill it that long after its first line; False if it ended before."""
-    process.stderr.readline()  # the run directory: imports are over, work begins
+    working(process)
     time.sleep(seconds)
     alive = process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.communicate()
     return alive
+
+
+def working(process: subprocess.Popen) -> None:
+    """Wait until it names its run directory: imports and checks are over, work begins."""
+    while line := process.stderr.readline():
+        if b"run directory" in line:
+            return
 
 
 def finished_trials(directory: Path) -> list[dict]:
@@ -50,7 +57,7 @@ def test_ten_kills_cost_no_finished_trial_and_change_no_result(tmp_path):
         recipe = recipe_from(tiny(name=name, compress={**tiny()["compress"], "steps": 5}))
         (tmp_path / f"{name}.yaml").write_text(resolved_yaml(recipe))
     whole = start(["run", "whole.yaml"], tmp_path)
-    whole.stderr.readline()
+    working(whole)
     begun = time.monotonic()
     whole.communicate()
     lasted = time.monotonic() - begun

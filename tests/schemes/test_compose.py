@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from condensa_core.errors import SchemeError
-from condensa_core.schemes import Compose, Prune, Quantize, Target
+from condensa_core.schemes import Compose, Filter, Prune, Quantize, Target
 
 
 def test_schemes_act_in_order_on_what_the_one_before_left():
@@ -25,6 +25,11 @@ def test_bits_combine_the_structure_of_one_with_the_width_of_the_other():
 def test_quantization_must_come_last():
     with pytest.raises(SchemeError, match="must come last"):
         Compose((Quantize(), Prune(0.5)))
+
+
+def test_zeros_inside_surviving_channels_are_not_available():
+    with pytest.raises(SchemeError, match="not available in this version"):
+        Compose((Filter(0.5), Prune(0.5)))
 
 
 def test_two_of_a_kind_and_nothing_at_all_are_refused():
