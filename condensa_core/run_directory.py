@@ -21,12 +21,14 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from condensa_core.errors import MachineError, ResumeError, RunFailed, UsageError
 from condensa_core.whole_file import PARTIAL, replacing, sync
 
+MANIFEST: Final = "manifest.json"
 _LOCK = ".lock"
+_ELSEWHERE = "free disk space or set output.dir to another place"
 _DISTRIBUTIONS = (
     "condensa-cli",
     "torch",
@@ -69,18 +71,21 @@ class RunDirectory:
             sync(path.parent)
             return cls(path, _locked(path))
         except OSError as err:
-            hint = "free disk space or set output.dir to another place"
-            raise MachineError(f"cannot create a run under {root}: {err.strerror}", hint=hint) from err
+            raise MachineError(f"cannot create a run under {root}: {err.strerror}", hint=_ELSEWHERE) from err
 
     @classmethod
     def resume(cls, path: Path) -> RunDirectory:
         """An existing folder, locked to go on writing; unfinished files of the process before are removed.
 
-        ResumeError when there is no such folder or a living process holds it (the message names the process);
-        MachineError when it cannot be written.
+        ResumeError when there is no such folder, when it holds no manifest (then nothing in it is touched: it may be
+        anybody's), or when a living process holds it (the message names the process); MachineError when it cannot be
+        written.
         """
         directory = cls.open(path)
         try:
+            if not (path / MANIFEST).is_file():
+                hint = "it is no run directory, or the run stopped before it began: start a new run"
+                raise ResumeError(f"{path} holds no {MANIFEST}", hint=hint)
             directory._lock = _locked(directory.path)
             for leftover in directory.path.rglob(f"{PARTIAL}*"):
                 leftover.unlink()
@@ -95,6 +100,17 @@ class RunDirectory:
         if not path.is_dir():
             raise ResumeError(f"there is no run directory {path}")
         return cls(path, None)
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """For the first files of a run: what the writers raise as RunFailed is MachineError inside the block.
+
+        No work has been done by then, so there is nothing to continue.
+        """
+        try:
+            yield
+        except RunFailed as err:
+            raise MachineError(err.message, hint=_ELSEWHERE) from err
 
     def trial(self, number: int) -> Path:
         """The folder of trial `number`, made if need be: trials/003."""

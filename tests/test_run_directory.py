@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from condensa_core.errors import MachineError, ResumeError, RunFailed, UsageError
-from condensa_core.run_directory import RunDirectory, file_sha256, manifest, versions
+from condensa_core.run_directory import MANIFEST, RunDirectory, file_sha256, manifest, versions
 
 
 def test_runs_created_in_the_same_second_do_not_meet(tmp_path):
@@ -45,6 +45,7 @@ def test_any_name_makes_one_folder_inside_the_root_or_is_refused(tmp_path_factor
 
 def test_second_process_is_refused_with_the_pid_of_the_first(tmp_path):
     with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        directory.write_json(MANIFEST, {})
         code = (
             "import sys; from pathlib import Path; from condensa_core.run_directory import RunDirectory\n"
             "from condensa_core.errors import ResumeError\n"
@@ -67,6 +68,28 @@ def test_missing_directory_is_a_resume_error(tmp_path):
     for opener in (RunDirectory.open, RunDirectory.resume):
         with pytest.raises(ResumeError, match="no run directory"):
             opener(tmp_path / "none")
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    mine = tmp_path / ".partial-mine"
+    mine.write_text("not condensa's")
+
+    with pytest.raises(ResumeError, match=r"holds no manifest.json; it is no run directory"):
+        RunDirectory.resume(tmp_path)
+
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_resuming_removes_unfinished_files_only(tmp_path):
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        directory.write_json(MANIFEST, {})
+        (directory.trial(0) / ".partial-1-model.onnx").write_text("half")
+        directory.write_text("trials/000/keep.json", "{}")
+
+    RunDirectory.resume(directory.path).close()
+
+    left = sorted(str(file.relative_to(directory.path)) for file in directory.path.rglob("*") if file.is_file())
+    assert left == [".lock", MANIFEST, "trials/000/keep.json"]
 
 
 def test_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
@@ -101,6 +124,27 @@ def test_full_disk_is_a_failed_run_with_the_command_to_continue(tmp_path, monkey
 
         with pytest.raises(RunFailed, match="condensa resume"):
             directory.write_text("a.txt", "x")
+
+
+def test_disk_that_refuses_the_first_files_is_a_machine_error(tmp_path, monkeypatch):
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        with directory.starting():
+            directory.write_text("recipe.yaml", "x")
+
+        def full(self, content):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "write_bytes", full)
+
+        refused = pytest.raises(MachineError, match=r"cannot write .*manifest.json: No space left.*output.dir")
+        with refused as caught, directory.starting():
+            directory.write_json(MANIFEST, {})
+
+        assert "condensa resume" not in str(caught.value)
+        with pytest.raises(ZeroDivisionError), directory.starting():  # other errors pass
+            raise ZeroDivisionError
+        with pytest.raises(RunFailed):  # and later a full disk is a failed run again
+            directory.write_text("plan.json", "{}")
 
 
 def test_root_that_cannot_hold_a_run_is_a_machine_error(tmp_path):
@@ -167,8 +211,8 @@ for i in itertools.count(len(journal.entries)):
 
 def test_kill_9_leaves_whole_files_and_loses_no_finished_record(tmp_path):
     draw = random.Random(0)
-    directory = RunDirectory.create(tmp_path, "digits", "f")
-    directory.close()
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        directory.write_json(MANIFEST, {})
     seen = -1
     for _ in range(6):
         writer = subprocess.Popen(
