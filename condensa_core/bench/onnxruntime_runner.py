@@ -33,7 +33,8 @@ class OnnxRuntimeRunner:
         if self.provider not in runtime.get_available_providers():
             raise MissingRuntime(
                 f"this ONNX Runtime has no {self.provider}",
-                hint="pip uninstall onnxruntime, then pip install condensa-cli[gpu]: both bring the same module",
+                hint="pip uninstall onnxruntime, then install the extra: pip install '.[gpu]' from a checkout "
+                "(both bring the same module)",
             )
         started = time.perf_counter()
         try:
@@ -92,7 +93,8 @@ def _onnxruntime(target: BenchTarget) -> ModuleType:
         import onnxruntime
     except ImportError as err:
         extra = "gpu" if target.device == "cuda" else "cpu"
-        raise MissingRuntime("ONNX Runtime is not installed", hint=f"pip install condensa-cli[{extra}]") from err
+        hint = f"install the extra: pip install '.[{extra}]' from a checkout"
+        raise MissingRuntime("ONNX Runtime is not installed", hint=hint) from err
     return onnxruntime
 
 

@@ -23,7 +23,7 @@ def onnxruntime() -> ModuleType:
     except ImportError as err:
         raise MissingRuntime(
             "ONNX Runtime is not installed",
-            hint="pip install condensa-cli[cpu] (or condensa-cli[gpu] on a machine with an NVIDIA GPU, never both)",
+            hint="install the extra: pip install '.[cpu]' from a checkout ('.[gpu]' for an NVIDIA GPU, never both)",
         ) from err
     return module
 

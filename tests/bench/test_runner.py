@@ -85,7 +85,7 @@ def test_weights_outside_the_folder_are_refused(tmp_path):
 def test_missing_runtime_names_the_extra(chain, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
-    with pytest.raises(MissingRuntime, match=r"condensa-cli\[cpu\]"):
+    with pytest.raises(MissingRuntime, match=r"install the extra: pip install '\.\[cpu\]' from a checkout"):
         open_runner(CPU, chain(2))
 
 
@@ -94,7 +94,7 @@ def test_a_provider_that_is_not_there_is_an_error_and_no_fallback(chain):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this ONNX Runtime has the CUDA provider")
 
-    with pytest.raises(MissingRuntime, match=r"no CUDAExecutionProvider.*condensa-cli\[gpu\]"):
+    with pytest.raises(MissingRuntime, match=r"no CUDAExecutionProvider.*pip install '\.\[gpu\]' from a checkout"):
         open_runner(BenchTarget(device="cuda"), chain(2))
 
 

@@ -138,7 +138,7 @@ def test_file_takes_as_many_inputs_as_its_graph(exported_by_kind, batch):
 def test_missing_runtime_names_the_extras(exported_by_kind, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
-    with pytest.raises(MissingRuntime, match=r"condensa-cli\[cpu\]") as caught:
+    with pytest.raises(MissingRuntime, match=r"install the extra: pip install '\.\[cpu\]' from a checkout") as caught:
         OnnxModel(exported_by_kind("mlp").file.path)
 
     assert caught.value.exit_code == 3
