@@ -20,6 +20,7 @@ from condensa_core.report.outcome import (
     read_outcome,
 )
 from condensa_core.report.tables import Table, tables
+from condensa_core.report.unfinished import finished_trials
 from condensa_core.report.verdict import verdict
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Sizes",
     "Table",
     "TrialResult",
+    "finished_trials",
     "junit_xml",
     "read_outcome",
     "tables",

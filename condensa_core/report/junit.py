@@ -14,7 +14,8 @@ _FORBIDDEN = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 def junit_xml(outcome: Outcome) -> str:
     """One case for the constraint and one per gate: failed where it is not met, skipped where it could not be judged.
 
-    A run that failed has one more case, `run`, with an error.
+    A run that failed has one more case, `run`, with an error; so has one whose bounds all hold and that still does not
+    exit with 0, as a failure: whoever reads only this file must not see green.
     """
     suite = ElementTree.Element("testsuite", name=_clean(f"condensa {outcome.name}".strip()))
     counts = {"failure": 0, "skipped": 0, "error": 0}
@@ -32,6 +33,8 @@ def junit_xml(outcome: Outcome) -> str:
         case(bound.text, _verdict(bound.met), f"value {bound.value}, limit {bound.limit}")
     for gate in outcome.gates:
         case(gate.text, _verdict(gate.met), f"value {gate.value}, limit {gate.limit}")
+    if outcome.exit_code != 0 and counts["failure"] == counts["error"] == 0:
+        case("run", "failure", "; ".join(outcome.reasons) or outcome.status)
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(counts["failure"]))
     suite.set("skipped", str(counts["skipped"]))

@@ -238,7 +238,7 @@ def read_outcome(path: Path) -> Outcome:
     """The outcome kept in a `result.json`; UsageError if the file cannot be read as one."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise UsageError(f"{path} cannot be read as a result: {err}") from err
     if not isinstance(document, dict):
         raise UsageError(f"{path} holds no JSON object")

@@ -10,6 +10,7 @@ from condensa_core.report.quantities import (
     bytes_text,
     count_text,
     figure_text,
+    is_known,
     knobs_text,
     metric_text,
     quantity_text,
@@ -88,8 +89,8 @@ def _trials(outcome: Outcome) -> Table:
             trial.status,
             metric_text(metric, trial.metric),
             quantity_text(trial.objective, unit),
-            f"{trial.ratio:.2f}x" if trial.ratio is not None else UNKNOWN,
-            f"{trial.probability:.2f}" if trial.probability is not None else UNKNOWN,
+            quantity_text(trial.ratio, "x"),
+            f"{trial.probability:.2f}" if is_known(trial.probability) else UNKNOWN,
         )
         for trial in outcome.trials
     )

@@ -7,6 +7,7 @@ from condensa_core.report.quantities import (
     bytes_text,
     count_text,
     figure_text,
+    is_known,
     knobs_text,
     metric_text,
     quantity_text,
@@ -27,6 +28,7 @@ def verdict(outcome: Outcome) -> str:
         f"  gate       {gate.text}: {quantity_text(gate.value, gate.unit)}, {_met(gate.met)}" for gate in outcome.gates
     ]
     lines += [f"  reason     {reason}" for reason in outcome.reasons]
+    lines += [f"  note       {' '.join(note.split())}" for note in outcome.notes]
     lines += _places(outcome)
     return "\n".join(lines)
 
@@ -34,12 +36,20 @@ def verdict(outcome: Outcome) -> str:
 def _headline(outcome: Outcome) -> str:
     words = {
         "ok": "done: everything the recipe declares holds",
-        "infeasible": "done, but no candidate met the constraint; the best effort is kept",
+        "infeasible": _infeasible(outcome),
         "gate-failed": "done, but a gate does not hold",
         "failed": "failed while running; what was finished is kept",
     }
     name = f"{outcome.name}: " if outcome.name else ""
     return name + words[outcome.status]
+
+
+def _infeasible(outcome: Outcome) -> str:
+    if outcome.best is None:
+        return "done, but no candidate could be shipped with confidence"
+    if outcome.constraint is not None and outcome.constraint.met:
+        return "done, but no candidate could be shipped with confidence; the best effort is kept"
+    return "done, but no candidate met the constraint; the best effort is kept"
 
 
 def _quality(outcome: Outcome, best: BestResult) -> list[str]:
@@ -57,7 +67,7 @@ def _quality(outcome: Outcome, best: BestResult) -> list[str]:
             agreement = figure_text("agreement", best.agreement[split])
             lines.append(f"  {split:<10} predicts what the reference predicts on {agreement}")
     constraint = outcome.constraint
-    if constraint is not None and constraint.value is not None:
+    if constraint is not None and is_known(constraint.value):
         reached = metric_text(constraint.metric, constraint.value)
         limit = metric_text(constraint.metric, constraint.limit)
         lines.append(f"  constraint {constraint.text}: {reached} against the limit {limit}, {_met(constraint.met)}")
@@ -66,13 +76,13 @@ def _quality(outcome: Outcome, best: BestResult) -> list[str]:
 
 def _speed(outcome: Outcome, best: BestResult) -> list[str]:
     objective = outcome.objective
-    if objective is None or (best.ratio is None and best.objective is None):
+    if objective is None:
         return []
     where = f" on {objective.target}" if objective.target else ""
-    ratio = f"{ratio_text(best.ratio)} the reference's" if best.ratio is not None else ""
+    ratio = f"{ratio_text(best.ratio)} the reference's" if best.ratio and is_known(best.ratio.value) else ""
     before, after = outcome.reference.objective, best.objective
     absolute = ""
-    if before is not None and after is not None:
+    if is_known(before) and is_known(after):
         absolute = f"{quantity_text(before, objective.unit)} -> {quantity_text(after, objective.unit)}"
     text = f"{ratio} ({absolute})" if ratio and absolute else ratio or absolute
     return [f"  {objective.name or 'objective':<10} {text}{where}"] if text else []

@@ -71,7 +71,10 @@ any_outcome = st.builds(
         unit=st.sampled_from(["", "1/s", "s", "bytes", "x", "fraction", "MACs"]),
     ),
     gates=st.lists(
-        st.builds(GateResult, texts, numbers, numbers, met, st.sampled_from(["", "x", "bytes"])), max_size=2
+        st.builds(
+            GateResult, texts, numbers, numbers, met, st.sampled_from(["", "x", "bytes", "s", "1/s", "fraction"])
+        ),
+        max_size=2,
     ).map(tuple),
     trials=st.lists(
         st.builds(
@@ -115,6 +118,7 @@ def test_the_verdict_invents_nothing(outcome):
 
     assert text.splitlines()
     assert (outcome.best is not None) == ("L-C runs" in text)
+    assert len([line for line in text.splitlines() if line.startswith("  note ")]) >= len(outcome.notes)
 
 
 @given(any_outcome)
@@ -122,7 +126,14 @@ def test_junit_is_xml_and_counts_its_cases(outcome):
     suite = ElementTree.fromstring(junit_xml(outcome))
 
     judged = [*outcome.gates, *([outcome.constraint] if outcome.constraint else [])]
-    assert int(suite.get("failures")) == sum(bound.met is False for bound in judged)
+    missed = sum(bound.met is False for bound in judged)
+    unexplained = outcome.exit_code == 1 and not missed
+    assert int(suite.get("failures")) == missed + unexplained
     assert int(suite.get("skipped")) == sum(bound.met is None for bound in judged)
     assert int(suite.get("errors")) == (outcome.status == "failed")
-    assert int(suite.get("tests")) == len(suite.findall("testcase")) == len(judged) + (outcome.status == "failed")
+    assert (
+        int(suite.get("tests"))
+        == len(suite.findall("testcase"))
+        == len(judged) + (outcome.status == "failed") + unexplained
+    )
+    assert (outcome.exit_code != 0) <= bool(suite.findall("testcase/failure") + suite.findall("testcase/error"))

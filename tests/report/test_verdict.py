@@ -1,5 +1,7 @@
 """The verdict names every figure a user decides by, in the units people read."""
 
+import math
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -12,6 +14,7 @@ from condensa_core.report.quantities import (
     count_text,
     duration_text,
     figure_text,
+    knobs_text,
     metric_text,
     quantity_text,
     ratio_text,
@@ -142,3 +145,43 @@ def test_a_ratio_without_an_interval_claims_none():
     assert ratio_text(RatioInterval(2.0)) == "2.00x"
     assert ratio_text(None) == "-"
     assert count_text(None) == "-"
+
+
+def test_numbers_that_are_not_finite_are_unknown():
+    for value in (math.nan, math.inf, -math.inf):
+        assert {quantity_text(value, unit) for unit in ("bytes", "x", "s", "fraction", "1/s", "MACs")} == {"-"}
+        assert (metric_text("top1", value), count_text(value), duration_text(value)) == ("-", "-", "-")
+        assert figure_text("top1", Figure(0.5, value)) == "50.00 %"
+        assert ratio_text(RatioInterval(2.0, value, 3.0)) == "2.00x"
+        assert knobs_text({"sparsity": value}) == "sparsity -"
+
+
+def test_notes_are_told_one_a_line(outcome):
+    text = verdict(replace(outcome, notes=("the gain lies inside\nits noise", "second")))
+
+    assert "\n  note       the gain lies inside its noise\n  note       second\n" in text
+
+
+@pytest.mark.parametrize(
+    ("best", "met", "headline"),
+    [
+        (True, False, "done, but no candidate met the constraint; the best effort is kept"),
+        (True, True, "done, but no candidate could be shipped with confidence; the best effort is kept"),
+        (False, None, "done, but no candidate could be shipped with confidence"),
+    ],
+)
+def test_an_infeasible_run_says_what_was_missing(outcome, best, met, headline):
+    judged = replace(outcome.constraint, met=met)
+    infeasible = replace(outcome, status="infeasible", constraint=judged, best=outcome.best if best else None)
+
+    assert verdict(infeasible).splitlines()[0] == f"digits-filters: {headline}"
+
+
+def test_junit_of_a_run_that_held_every_bound_and_did_not_ship_is_red(outcome):
+    unsure = replace(outcome, status="infeasible", gates=(), reasons=("the interval contains the limit",))
+
+    suite = ElementTree.fromstring(junit_xml(unsure))
+
+    (case,) = [case for case in suite if case.get("name") == "run"]
+    assert case.find("failure").get("message") == "the interval contains the limit"
+    assert suite.get("failures") == "1"
