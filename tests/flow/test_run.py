@@ -237,3 +237,33 @@ def test_a_rule_that_matches_nothing_stops_before_training(tmp_path, cache):
         run(recipe, tmp_path, cache, listener=events.append)
 
     assert not any(isinstance(e, Advanced) for e in events)
+
+
+def test_filters_in_half_precision_are_stored_in_half_the_bytes(tmp_path, cache):
+    # the norms are folded into the convolutions: they have nothing left to store
+    layers = [{"match": "all", "scheme": [{"filter": {"sparsity": 0.5}}, {"quantize": {"dtype": "float16"}}]}]
+    gates = [{"metric": "latency", "at_most": "1s"}, {"metric": "latency.p50", "at_most": "50x"}]
+    recipe = tiny(
+        layers=layers, knobs=None, objective={"minimize": "size.onnx"}, search={"method": "none"}, gates=gates,
+        constraint={"metric": "top1", "max_drop": "50pp"},
+    )  # fmt: skip
+
+    outcome = run(recipe, tmp_path, cache)
+
+    assert outcome.status == "ok"
+    file = next((tmp_path / "tiny").glob("*/best/model.onnx"))
+    kernels = [t for t in onnx.load(file).graph.initializer if len(t.dims) == 4]
+    assert len(kernels) == 2 and all(t.data_type == onnx.TensorProto.FLOAT16 for t in kernels)
+    assert [gate.unit for gate in outcome.gates] == ["s", "x"]
+
+
+def test_nothing_removed_counts_as_a_ratio_of_one(tmp_path, cache):
+    recipe = tiny(
+        layers=[{"match": "all", "scheme": {"filter": {"sparsity": 0.0}}}], knobs=None,
+        search={"method": "none"}, compress={"method": "direct"},
+    )  # fmt: skip
+
+    outcome = run(recipe, tmp_path, cache)
+
+    assert outcome.sizes.ratio_paper == 1.0 and outcome.best.ratio.value == 1.0
+    assert all(c.before == c.after and c.parameters_before == c.parameters_after for c in outcome.best.layers)

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import dataclass, replace
 
 import pytest
@@ -114,3 +115,20 @@ def test_a_checkpoint_that_is_no_checkpoint_is_ignored(tmp_path):
 
     assert Checkpoint(path).load() is None
     assert Checkpoint(tmp_path / "none").load() is None
+
+
+def test_an_adaptive_optimizer_meets_the_penalty_too(toy):
+    result = learn(toy, replace(SHORT, optimizer="adam", lr=2e-3))
+
+    assert result.score.value > result.direct.value + 0.1
+    assert result.history[-1]["distance"] < 0.5 * result.history[1]["distance"]
+
+
+def test_a_frozen_weight_is_compressed_like_any_other(toy):
+    model, train, judge = toy
+    model = copy.deepcopy(model)
+    model.conv2.weight.requires_grad_(False)
+
+    result = learn((model, train, judge), replace(SHORT, steps=2))
+
+    assert result.best_step > 0 and not model.conv2.weight.requires_grad
