@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, cast
 
 import typer
 
 from condensa_core import __version__
-from condensa_core.errors import CondensaError, UsageError
+from condensa_core.errors import CondensaError, Interrupted, UsageError
 
 from . import exit_codes
 from .bench import bench
@@ -20,7 +21,7 @@ from .doctor import doctor
 from .init import init
 from .inspect import inspect
 from .plan import plan
-from .problems import drawn_error, error_json
+from .problems import bug_json, drawn_error, error_json
 from .report import report
 from .resume import resume
 from .run import run
@@ -73,7 +74,10 @@ def exit_code_of(arguments: Sequence[str]) -> int:
     except Exception as error:
         crash = error if isinstance(error, Crash) else None
         cause = error.__cause__ or error if crash else error
-        say(apology(cause, save_traceback(cause, crash.directory if crash else None)))
+        told = apology(cause, save_traceback(cause, crash.directory if crash else None))
+        if _wants_json(arguments):
+            show_json(bug_json(cause, told))
+        say(told)
         return exit_codes.BUG
 
 
@@ -81,10 +85,15 @@ def _invoke_or_refuse(arguments: list[str]) -> int:
     try:
         return _invoke(arguments)
     except CondensaError as error:
-        if "--json" in arguments:
+        if _wants_json(arguments):
             show_json(error_json(error))
         say(drawn_error(error))
         return error.exit_code
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether the command line asks for one JSON document; also where it is too broken to be parsed."""
+    return "--json" in arguments or "--format=json" in arguments or ("--format", "json") in pairwise(arguments)
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -94,8 +103,8 @@ def _invoke(arguments: list[str]) -> int:
         raise _usage_error(cast(typer.BadParameter, error)) from error
     except typer.Abort:
         code = exit_codes.INTERRUPTED
-    if code == exit_codes.INTERRUPTED:
-        say("interrupted")
+    if code == exit_codes.INTERRUPTED:  # at once, by the second signal
+        raise Interrupted("interrupted")
     return code or exit_codes.OK
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from condensa_core.errors import UsageError
 from condensa_core.report import Table
 from condensa_core.report.quantities import duration_text, quantity_text
 
 from .console import drawn, show, show_json
 from .options import Json, Quiet, Verbose
+from .paths import is_file
 from .working import working
 
 
 def bench(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL.onnx...", help="ONNX files.", show_default=False)],
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Samples per inference.")] = 1,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=10**6, help="Samples per inference.")] = 1,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")] = 1,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="Measuring time per model.")] = 2.0,
@@ -28,9 +31,11 @@ def bench(
     ] = None,
     at_least: Annotated[
         float | None,
-        typer.Option("--at-least", metavar="RATIO", min=0.0, help="Exit 1 unless every ratio to BASE reaches this."),
+        typer.Option("--at-least", metavar="RATIO", help="Exit 1 unless every ratio to BASE reaches this."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Orders the rounds and draws the inputs.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**63 - 1, help="Orders the rounds and draws the inputs.")
+    ] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -39,6 +44,14 @@ def bench(
 
     Interleaved in random order on ONNX Runtime, with 95 % intervals of their ratios.
     """
+    if at_least is not None and not (math.isfinite(at_least) and at_least > 0):
+        raise UsageError(f"--at-least {at_least} is no ratio", hint="write a number above zero, such as 1.5")
+    if not math.isfinite(seconds):  # the parser lets nan through, which is neither below nor above its bounds
+        raise UsageError(f"--seconds {seconds} is no length of time")
+    for path in [*models, *([compare] if compare else [])]:
+        if not is_file(path):
+            raise UsageError(f"{path} is no file")
+
     from condensa_core import flow
 
     with working(quiet=quiet, verbose=verbose) as listener:

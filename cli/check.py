@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from condensa_core.errors import Problem, UsageError
+
 from . import exit_codes
-from .console import show, show_json, write
+from .console import say, show, show_json, write
 from .options import Json, Quiet
-from .problems import drawn_problem, github_annotations, problem_json
+from .problems import drawn_error, drawn_problem, github_annotations, problem_json
 
 
 class Format(str, Enum):
@@ -35,15 +37,21 @@ def check(
     """
     from condensa_core.recipe import check_recipe
 
-    problems = [problem for recipe in recipes for problem in check_recipe(recipe)]
+    problems: list[Problem] = []
+    unread: list[UsageError] = []
+    for recipe in recipes:
+        try:
+            problems += check_recipe(recipe)
+        except UsageError as err:
+            unread.append(err)  # the others are checked all the same
     errors = [problem for problem in problems if problem.severity == "error"]
-    code = exit_codes.USAGE if errors else exit_codes.OK
+    code = exit_codes.USAGE if errors or unread else exit_codes.OK
     if as_json or output is Format.json:
         document: dict[str, Any] = {
             "schema": "condensa.check/1",
-            "status": "error" if errors else "ok",
+            "status": "ok" if code == exit_codes.OK else "error",
             "exit_code": code,
-            "reasons": [f"{problem.place}: {problem.message}" for problem in errors],
+            "reasons": [err.message for err in unread] + [f"{problem.place}: {problem.message}" for problem in errors],
             "problems": [problem_json(problem) for problem in problems],
         }
         show_json(document)
@@ -52,8 +60,9 @@ def check(
     else:
         if problems:
             show(Text("\n\n").join(drawn_problem(problem) for problem in problems), "")
-        if not quiet:
-            show(_summary(len(recipes), len(errors), len(problems) - len(errors)))
+        if not quiet and len(unread) < len(recipes):
+            show(_summary(len(recipes) - len(unread), len(errors), len(problems) - len(errors)))
+    say(*(drawn_error(err) for err in unread))
     return code
 
 

@@ -53,8 +53,11 @@ def show(*parts: RenderableType) -> None:
 
 
 def show_json(document: Mapping[str, Any]) -> None:
-    """Print the one JSON document of a command on stdout; NaN is a bug in the document, not in the reader."""
-    write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print the one JSON document of a command on stdout, in ASCII, which every terminal can write.
+
+    NaN is a bug in the document, not in the reader.
+    """
+    write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def write(text: str) -> None:

@@ -107,7 +107,7 @@ def version_of(distribution: str) -> str | None:
 def _package(name: str) -> Finding:
     version = version_of(name)
     if version is None:
-        return Finding(name, "error", "not installed", "pip install condensa-cli")
+        return Finding(name, "error", "not installed", "pip install .")
     return Finding(name, "ok", version)
 
 
@@ -119,11 +119,11 @@ def _onnxruntime() -> list[Finding]:
                 "onnxruntime",
                 "error",
                 f"onnxruntime {cpu} and onnxruntime-gpu {gpu} are both installed: they overwrite each other's files",
-                "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install one: condensa-cli[cpu] or [gpu]",
+                "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install '.[cpu]' or '.[gpu]'",
             )
         ]
     if find_spec("onnxruntime") is None:
-        remedy = "pip install 'condensa-cli[cpu]' (or [gpu], never both)"
+        remedy = "pip install '.[cpu]' (or '.[gpu]', never both) in a checkout"
         return [Finding("onnxruntime", "error", "not installed: nothing can be timed", remedy)]
     name, version = ("onnxruntime-gpu", gpu) if gpu else ("onnxruntime", cpu or "of an unknown build")
     try:
@@ -141,9 +141,7 @@ def _extras() -> list[Finding]:
         if extra in ("cpu", "gpu"):
             continue  # the runtime has its own lines
         if version is None:
-            findings.append(
-                Finding(extra, "info", f"not installed ({purpose})", f"pip install 'condensa-cli[{extra}]'")
-            )
+            findings.append(Finding(extra, "info", f"not installed ({purpose})", f"pip install '.[{extra}]'"))
         else:
             findings.append(Finding(extra, "ok", f"{distribution} {version}"))
     return findings
@@ -188,7 +186,7 @@ def _disk(folder: Path) -> Finding:
 def _data_sets() -> list[Finding]:
     digits = Finding("digits", "ok", "embedded (scikit-learn)")
     if find_spec("sklearn") is None:
-        digits = Finding("digits", "error", "scikit-learn is not installed", "pip install condensa-cli")
+        digits = Finding("digits", "error", "scikit-learn is not installed", "pip install .")
     files = sorted(FASHION_MNIST_FOLDER.glob("*-ubyte*")) if FASHION_MNIST_FOLDER.is_dir() else []
     if len(files) >= 4:
         fashion = Finding("fashion-mnist", "ok", f"found in {FASHION_MNIST_FOLDER}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +17,10 @@ from condensa_core.report.quantities import count_text
 from . import exit_codes
 from .console import drawn, show, show_json
 from .options import Json, NoPython, Quiet, Verbose
+from .paths import is_file
 from .working import working
+
+LARGEST_INPUT = 2**26  # values of one sample: 256 MiB in float32, before any layer multiplies it
 
 
 def inspect(
@@ -25,7 +30,9 @@ def inspect(
     input_shape: Annotated[
         str, typer.Option("--input", metavar="CxHxW", help="Input of one sample, for built-in models.")
     ] = "3x32x32",
-    classes: Annotated[int, typer.Option("--classes", min=1, help="Number of classes, for built-in models.")] = 10,
+    classes: Annotated[
+        int, typer.Option("--classes", min=1, max=10**6, help="Number of classes, for built-in models.")
+    ] = 10,
     no_python: NoPython = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -33,7 +40,7 @@ def inspect(
 ) -> int:
     """Show layers, roles, costs and coupled channels."""
     path = Path(model)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
+    if path.suffix in (".yaml", ".yml") or is_file(path):
         summary = _of_recipe(path, allow_python=not no_python, quiet=quiet, verbose=verbose)
     else:
         summary = _of_builtin(model, _shape(input_shape), classes)
@@ -64,9 +71,14 @@ def _of_builtin(name: str, input_shape: tuple[int, ...], classes: int) -> dict[s
 
 def _shape(text: str) -> tuple[int, ...]:
     parts = text.lower().split("x")
-    if not all(part.isascii() and part.isdigit() and 0 < int(part) <= 65536 for part in parts):
-        raise UsageError(f"--input '{text}' is no shape", hint="write the sizes of one sample, such as 3x32x32 or 784")
-    return tuple(int(part) for part in parts)
+    if not all(re.fullmatch("[0-9]{1,8}", part) and int(part) > 0 for part in parts):
+        raise UsageError(
+            f"--input '{text[:40]}' is no shape", hint="write the sizes of one sample, such as 3x32x32 or 784"
+        )
+    shape = tuple(int(part) for part in parts)
+    if math.prod(shape) > LARGEST_INPUT:
+        raise UsageError(f"--input '{text[:40]}' has more than {LARGEST_INPUT} values a sample")
+    return shape
 
 
 def _drawn(summary: Mapping[str, Any]) -> list[Any]:

@@ -14,4 +14,6 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Every event and 
 NoPython = Annotated[
     bool, typer.Option("--no-python", help="Refuse recipes that run Python code (`python:` references).")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Use this seed instead of the recipe's.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Use this seed instead of the recipe's.")
+]

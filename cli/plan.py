@@ -11,7 +11,7 @@ from condensa_core.report.quantities import count_text, duration_text
 from . import exit_codes
 from .console import drawn, say, show, show_json
 from .options import Json, NoPython, Quiet, RecipePath, Verbose
-from .problems import drawn_problem
+from .problems import drawn_problem, problem_json
 from .working import working
 
 
@@ -34,12 +34,14 @@ def plan(
 
     with working(quiet=quiet, verbose=verbose) as listener:
         report = flow.plan(declared, allow_python=not no_python, listener=listener)
+    problems = dict.fromkeys([*declared.problems, *report.problems])
     document = report.to_json()
     if as_json:
+        document["problems"] = [problem_json(problem) for problem in problems]
         head = {"schema": "condensa.plan/1", "status": "ok", "exit_code": exit_codes.OK, "reasons": []}
         show_json(head | document)
         return exit_codes.OK
-    say(*(drawn_problem(problem) for problem in dict.fromkeys([*declared.problems, *report.problems])))
+    say(*(drawn_problem(problem) for problem in problems))
     show(_headline(document), drawn(_rules(document)), *_remarks(document, verbose=verbose))
     return exit_codes.OK
 

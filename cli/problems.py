@@ -11,7 +11,7 @@ from rich.text import Text
 
 from condensa_core.errors import CondensaError, Place, Problem, RecipeError
 
-from .exit_codes import FAILED, INTERRUPTED
+from .exit_codes import BUG, FAILED, INTERRUPTED
 
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
 _STATUS = {FAILED: "failed", INTERRUPTED: "interrupted"}
@@ -74,6 +74,20 @@ def error_json(error: CondensaError) -> dict[str, Any]:
         "place": str(error.place) if error.place else None,
         "hint": error.hint,
         "problems": [problem_json(problem) for problem in problems],
+    }
+
+
+def bug_json(error: BaseException, told: str) -> dict[str, Any]:
+    """The same document for an exception that nobody expected."""
+    return {
+        "schema": "condensa.error/1",
+        "status": "bug",
+        "exit_code": BUG,
+        "reasons": [told],
+        "error": type(error).__name__,
+        "place": None,
+        "hint": None,
+        "problems": [],
     }
 
 

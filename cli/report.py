@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import shlex
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from condensa_core.errors import UsageError
+from condensa_core.report.quantities import knobs_text, metric_text
 
 from . import exit_codes
 from .console import drawn, show, show_json
 from .options import Json, Verbose
+from .paths import is_file, is_folder
 
 if TYPE_CHECKING:
-    from condensa_core.report import Outcome
+    from condensa_core.report import Outcome, TrialResult
 
 
 def report(
@@ -29,17 +32,16 @@ def report(
     """
     from condensa_core.report import read_outcome
 
-    if not run_dir.is_dir():
+    if not is_folder(run_dir):
         raise UsageError(f"{run_dir} is no run directory")
     result = run_dir / "result.json"
-    if result.is_file():
+    if is_file(result):
         outcome = read_outcome(result)
         show_outcome(outcome, as_json=as_json, verbose=verbose, long=True)
         return outcome.exit_code
-    journal = run_dir / "trials.jsonl"
-    if not journal.is_file():
-        raise UsageError(f"{run_dir} is no run directory: it holds neither result.json nor trials.jsonl")
-    _show_unfinished(run_dir, journal, as_json=as_json)
+    if not any(is_file(run_dir / name) for name in ("manifest.json", "trials.jsonl")):
+        raise UsageError(f"{run_dir} is no run directory: it holds neither result.json nor manifest.json")
+    _show_unfinished(run_dir, as_json=as_json)
     return exit_codes.FAILED
 
 
@@ -57,22 +59,21 @@ def show_outcome(outcome: Outcome, *, as_json: bool, verbose: bool, long: bool) 
     show(verdict(outcome))
 
 
-def _show_unfinished(run_dir: Path, journal: Path, *, as_json: bool) -> None:
-    lines = _journal_lines(journal)
-    reason = f"unfinished: {len(lines)} lines in {journal.name}; resume with: condensa resume {run_dir}"
+def _show_unfinished(run_dir: Path, *, as_json: bool) -> None:
+    from condensa_core.report import finished_trials
+
+    journal = run_dir / "trials.jsonl"
+    trials = finished_trials(journal) if is_file(journal) else ()
+    count = f"{len(trials)} trial{'' if len(trials) == 1 else 's'} finished"
+    reason = f"unfinished: {count}; resume with: condensa resume {shlex.quote(str(run_dir))}"
     if as_json:
         head = {"schema": "condensa.result/1", "status": "unfinished", "exit_code": exit_codes.FAILED}
-        show_json(head | {"reasons": [reason], "run_dir": str(run_dir), "journal": lines})
+        show_json(head | {"reasons": [reason], "run_dir": str(run_dir), "trials": [asdict(trial) for trial in trials]})
     else:
-        show(*(json.dumps(line, ensure_ascii=False) for line in lines), reason)
+        show(*(_line(trial) for trial in trials), reason)
 
 
-def _journal_lines(journal: Path) -> list[Any]:
-    """The complete lines after the fingerprint; a line cut off by a crash is left out."""
-    lines = []
-    for text in journal.read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
+def _line(trial: TrialResult) -> str:
+    """`trial 3: sparsity 0.5, metric 0.9`, or why there is no metric."""
+    found = f"metric {metric_text('', trial.metric)}" if trial.status == "ok" else f"{trial.status}: {trial.reason}"
+    return f"trial {trial.number}: {knobs_text(trial.knobs)}, {found}"

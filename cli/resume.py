@@ -11,6 +11,7 @@ from condensa_core.errors import UsageError
 
 from .crash import runs_under
 from .options import Json, NoPython, Quiet, Verbose
+from .paths import is_file
 from .report import show_outcome
 from .working import working
 
@@ -26,7 +27,7 @@ def resume(
 
     Takes the recipe kept in the directory; no finished trial is repeated.
     """
-    if not (run_dir / "manifest.json").is_file():
+    if not is_file(run_dir / "manifest.json"):
         raise UsageError(f"{run_dir} is no run directory: it holds no manifest.json")
 
     from condensa_core import flow

@@ -27,7 +27,9 @@ def run(
             "--out", metavar="DIR", help="Where run directories are made, instead of the recipe's output.dir."
         ),
     ] = None,
-    trials: Annotated[int | None, typer.Option("--trials", min=1, help="At most this many L-C runs.")] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, max=10000, help="At most this many L-C runs.")
+    ] = None,
     seed: Seed = None,
     no_python: NoPython = False,
     as_json: Json = False,

@@ -66,3 +66,30 @@ def test_the_schema_is_one_json_document_about_recipes(condensa):
     assert answer.code == 0
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert {"condensa", "model", "layers", "constraint", "objective"} <= set(schema["properties"])
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_others(condensa, good, broken):
+    answer = condensa("check", "nosuch.yaml", broken, good)
+
+    assert answer.code == 2
+    assert f"{broken}:3:9: error[" in answer.out
+    assert answer.out.splitlines()[-1].startswith("2 recipes checked: ")
+    assert "nosuch.yaml" in answer.err
+
+
+@pytest.mark.parametrize("flags", [["--json"], ["--format", "json"]])
+def test_an_unreadable_file_as_json_is_one_document(condensa, flags):
+    answer = condensa("check", *flags, "nosuch.yaml")
+
+    document = json.loads(answer.out)
+    assert (document["status"], document["exit_code"], answer.code) == ("error", 2, 2)
+    assert "nosuch.yaml" in document["reasons"][0]
+
+
+def test_json_is_ascii_whatever_a_recipe_says(condensa, good):
+    good.write_text(good.read_text().replace("top1", "t\u00f6p1"), encoding="utf-8")
+
+    answer = condensa("check", "--json", good)
+
+    assert answer.out.isascii()
+    assert "t\u00f6p1" in json.loads(answer.out)["reasons"][0]

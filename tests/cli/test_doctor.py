@@ -68,7 +68,7 @@ def test_a_missing_extra_is_no_error_and_says_how_to_install_it(condensa, instal
 
     answer = condensa("doctor")
 
-    assert "pip install 'condensa-cli[ray]'" in answer.out
+    assert "pip install '.[ray]'" in answer.out
 
 
 def test_the_extras_are_those_of_the_distribution():

@@ -45,6 +45,14 @@ def test_a_plan_shows_rules_knobs_and_cost(condensa, good):
     assert f"{document['families']} families" in shown.out
 
 
+def test_a_plan_tells_machines_the_warnings_of_the_recipe(condensa, good):
+    good.write_text(good.read_text() + "knobs:\n  unused: {range: [0.0, 0.5]}\n")
+
+    document = json.loads(condensa("plan", "--json", "--quiet", good).out)
+
+    assert [(p["code"], p["line"], p["severity"]) for p in document["problems"]] == [("W301", 11, "warning")]
+
+
 def test_a_recipe_that_does_not_fit_its_model_is_refused_at_its_line(condensa, good):
     good.write_text(good.read_text().replace("match: all", "match: nosuch"))
 

@@ -32,6 +32,19 @@ PLACE = Place("x.yaml", 3, 9, "model: {bultin: y}", 6)
         (["report", "missing"], "missing"),
         (["init", "digits-filter"], "did you mean 'digits-filters'?"),
         (["inspect", "small-cnn", "--input", "3xx3"], "3x32x32"),
+        (["inspect", "small-cnn", "--input", "9" * 5000], "is no shape"),
+        (["inspect", "small-cnn", "--input", "3x60000x60000"], "more than 67108864 values"),
+        (["inspect", "small-cnn", "--classes", "1000001"], "'--classes'"),
+        (["run", "--seed", str(2**63), "x.yaml"], "'--seed'"),
+        (["run", "--trials", "10001", "x.yaml"], "'--trials'"),
+        (["bench", "a.onnx", "--compare", "b.onnx", "--at-least", "0"], "--at-least"),
+        (["bench", "a.onnx", "--compare", "b.onnx", "--at-least", "nan"], "--at-least"),
+        (["bench", "a.onnx", "--compare", "b.onnx", "--at-least", "inf"], "--at-least"),
+        (["bench", "a.onnx", "--seconds", "nan"], "--seconds"),
+        (["bench", "a.onnx"], "a.onnx is no file"),
+        *(([command, "n" * 300], "n" * 300) for command in ("check", "plan", "run", "resume", "report", "bench")),
+        (["inspect", "n" * 300 + ".yaml"], "n" * 300),
+        (["inspect", "n" * 300], "n" * 300),
     ],
 )
 def test_a_mistake_on_the_command_line_exits_2_and_says_what(condensa, arguments, fact):
@@ -85,11 +98,9 @@ def test_the_caret_stands_under_the_word_after_wide_characters_and_tabs():
 
 
 def test_a_refusal_without_a_recipe_is_one_sentence_with_its_remedy():
-    error = MissingRuntime("onnxruntime is not installed", hint="pip install 'condensa-cli[cpu]'")
+    error = MissingRuntime("onnxruntime is not installed", hint="pip install '.[cpu]'")
 
-    assert drawn_error(error).plain == (
-        "error: onnxruntime is not installed\n      = help: pip install 'condensa-cli[cpu]'"
-    )
+    assert drawn_error(error).plain == ("error: onnxruntime is not installed\n      = help: pip install '.[cpu]'")
 
 
 def test_an_error_with_a_place_shows_its_line():
@@ -181,6 +192,34 @@ def test_a_bug_is_one_paragraph_and_a_file_with_the_traceback(condensa, good, tm
     assert str(saved) in answer.err
     assert "Traceback" not in answer.err
     assert "Traceback" in saved.read_text()
+
+
+@pytest.mark.parametrize("flags", [["--json"], ["--format", "json"]])
+def test_a_bug_with_json_is_one_document(condensa, good, tmp_path, monkeypatch, flags):
+    def bug(_path):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("condensa_core.recipe.check_recipe", bug)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    answer = condensa("check", *flags, good)
+
+    document = json.loads(answer.out)
+    assert (document["status"], document["exit_code"], answer.code) == ("bug", 70, 70)
+    assert "ZeroDivisionError" in document["reasons"][0]
+
+
+def test_an_interruption_with_json_is_one_document(condensa, good, monkeypatch):
+    def interrupt(_path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("condensa_core.recipe.check_recipe", interrupt)
+
+    answer = condensa("check", "--json", good)
+
+    document = json.loads(answer.out)
+    assert (document["status"], document["exit_code"], answer.code) == ("interrupted", 130, 130)
+    assert document["reasons"]
 
 
 def test_a_reader_that_leaves_early_is_no_error():

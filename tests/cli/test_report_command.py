@@ -6,6 +6,15 @@ import pytest
 
 from condensa_core.report import Artifact, BestResult, Figure, Outcome, RatioInterval, ReferenceResult, TrialResult
 
+JOURNAL = """\
+{"crc32":"0","record":{"format":1,"fingerprint":"x"}}
+{"crc32":"0","record":{"kind":"check","payload":{"folder":"."}}}
+{"crc32":"0","record":{"kind":"trial-ended","payload":{"number":0,"observation":{"point":{"sparsity":0.5},\
+"status":"ok","metric":0.9444,"sd":0.01,"objective":null,"details":{},"failure":""},"wall_s":1.0}}}
+{"crc32":"0","record":{"kind":"trial-ended","payload":{"number":1,"observation":{"point":{"sparsity":0.75},\
+"status":"failed","metric":null,"sd":null,"objective":null,"details":{},"failure":"loss is nan"},"wall_s":1.0}}}
+{"crc32":"0","rec"""
+
 
 @pytest.fixture
 def run_dir(tmp_path):
@@ -58,22 +67,37 @@ def test_tables_come_before_the_verdict(condensa, run_dir):
 
 
 def test_an_unfinished_run_says_how_to_continue(condensa, run_dir):
-    (run_dir / "trials.jsonl").write_text('{"fingerprint": "x"}\n{"number": 0, "status": "ok"}\n{"numb')
+    (run_dir / "trials.jsonl").write_text(JOURNAL)
 
     answer = condensa("report", run_dir)
 
     assert answer.code == 4
-    assert '{"number": 0, "status": "ok"}' in answer.out
-    assert f"condensa resume {run_dir}" in answer.out
+    assert answer.out.splitlines() == [
+        "trial 0: sparsity 0.5, metric 0.9444",
+        "trial 1: sparsity 0.75, failed: loss is nan",
+        f"unfinished: 2 trials finished; resume with: condensa resume {run_dir}",
+    ]
+
+
+def test_a_run_that_stopped_before_its_first_trial_says_how_to_continue(condensa, run_dir):
+    (run_dir / "manifest.json").write_text("{}")
+
+    answer = condensa("report", run_dir)
+
+    assert answer.code == 4
+    assert answer.out == f"unfinished: 0 trials finished; resume with: condensa resume {run_dir}\n"
 
 
 def test_an_unfinished_run_as_json(condensa, run_dir):
-    (run_dir / "trials.jsonl").write_text('{"fingerprint": "x"}\n{"number": 0}\n')
+    (run_dir / "trials.jsonl").write_text(JOURNAL)
 
     document = json.loads(condensa("report", "--json", run_dir).out)
 
     assert (document["status"], document["exit_code"]) == ("unfinished", 4)
-    assert document["journal"] == [{"number": 0}]
+    assert [(trial["number"], trial["knobs"], trial["metric"]) for trial in document["trials"]] == [
+        (0, {"sparsity": 0.5}, 0.9444),
+        (1, {"sparsity": 0.75}, None),
+    ]
     assert document["reasons"]
 
 
