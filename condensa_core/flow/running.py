@@ -22,7 +22,7 @@ from condensa_core.flow.workbench import Bound, Workbench, bound, trained
 from condensa_core.progress import Advanced, Event, Listener, Note, silent
 from condensa_core.recipe import KeyPlace, KnobSpec, Recipe, read_recipe_text, resolved_yaml
 from condensa_core.report import Outcome, read_outcome
-from condensa_core.run_directory import RunDirectory, manifest
+from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import (
     FixedPoint,
     Journal,
@@ -38,7 +38,6 @@ from condensa_core.workload import evaluate
 
 JOURNAL = "trials.jsonl"
 RECIPE = "recipe.yaml"
-MANIFEST = "manifest.json"
 
 
 def run(
@@ -57,11 +56,12 @@ def run(
     checked = _checked(recipe, allow_python, listener)
     root = out or Path(recipe.output.dir).expanduser()
     with RunDirectory.create(root, recipe.name, resolved_yaml(recipe)) as directory:
-        directory.write_text(RECIPE, _text_of(recipe))
-        directory.write_text("resolved.yaml", resolved_yaml(recipe))
-        head = manifest(command, seed=recipe.seed, hashes={"recipe": recipe_hash(recipe)})
-        head |= {"condensa": __version__, "recipe_directory": str(recipe.directory), "recipe_name": recipe.name}
-        directory.write_json(MANIFEST, head)
+        with directory.starting():
+            directory.write_text(RECIPE, _text_of(recipe))
+            directory.write_text("resolved.yaml", resolved_yaml(recipe))
+            head = manifest(command, seed=recipe.seed, hashes={"recipe": recipe_hash(recipe)})
+            head |= {"condensa": __version__, "recipe_directory": str(recipe.directory), "recipe_name": recipe.name}
+            directory.write_json(MANIFEST, head)
         return _work(checked, directory, listener, cache_dir)
 
 
@@ -76,12 +76,13 @@ def resume(
         try:
             head = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             text = (path / "resolved.yaml").read_text(encoding="utf-8")
-        except (OSError, ValueError) as err:
-            raise ResumeError(f"{path} was stopped before it began; start a new run") from err
+            origin = Path(head["recipe_directory"]) / f"{head['recipe_name']}.yaml"
+        except (OSError, ValueError, KeyError, TypeError) as err:
+            raise ResumeError(f"{path} was stopped before it began, or is damaged; start a new run") from err
         if (path / RESULT).is_file():
             listener(Note("this run is finished; its result stands"))
             return read_outcome(path / RESULT)
-        recipe = read_recipe_text(text, str(Path(head["recipe_directory"]) / f"{head['recipe_name']}.yaml"))
+        recipe = read_recipe_text(text, str(origin))
         return _work(_checked(recipe, allow_python, listener), directory, listener, cache_dir)
 
 

@@ -33,7 +33,7 @@ from condensa_core.learning import Checkpoint, Learned, compress, compress_direc
 from condensa_core.progress import Listener
 from condensa_core.search import Reading, Trial, point_key
 from condensa_core.whole_file import replacing
-from condensa_core.workload import Batches, Evaluation, Score, agreement, evaluate, task_loss
+from condensa_core.workload import Batches, Evaluation, Score, agreement, difference_stderr, evaluate, task_loss
 
 # Of measuring a candidate against the reference; the one that ships is measured longer.
 SECONDS = 4.0
@@ -76,7 +76,6 @@ class Evaluator:
         self._folder = folder
         self._listener = listener
         self._metric = bench.metrics[bench.recipe.constraint.metric]
-        self._targets = torch.cat([targets for _, targets in bench.splits.val])
 
     def __call__(self, trial: Trial) -> Reading:
         """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure. RunFailed where any of it fails."""
@@ -94,6 +93,7 @@ class Evaluator:
         gain, timing = self._measured(shipped, file)
         stored, counted = stored_bits(shipped, structure.masks, halves)
         score = judged.scores[self._metric.name]
+        noise = difference_stderr(judged, self._reference.val, self._metric.name)
         details: dict[str, Any] = {
             "attempt": trial.attempt,
             "val": scores_record(judged),
@@ -118,7 +118,7 @@ class Evaluator:
             "parity": asdict(parity),
             "seconds": time.monotonic() - begun,
         }
-        return Reading(score.value, self._noise(judged, score), gain.value, details)
+        return Reading(score.value, noise, gain.value, details)
 
     def _trained(self, trial: Trial, folder: Path) -> tuple[Learned, nn.Module, Structure]:
         """The cut and fine-tuned model of a trial, in float32, BatchNorm still in place."""
@@ -160,15 +160,6 @@ class Evaluator:
         if self._base is not None:
             gain = Gain(objective.scaled(self._base, gain.ratio.value), gain.ratio)
         return gain, timing_record(comparison, "candidate")
-
-    def _noise(self, judged: Evaluation, score: Score) -> float:
-        """Standard error of the difference to the reference: both saw the same samples, so what they share cancels."""
-        mine, base = judged.predictions, self._reference.val.predictions
-        if self._metric.name != "top1" or mine is None or base is None:
-            return score.stderr
-        difference = (mine == self._targets).double() - (base == self._targets).double()
-        # at least one sample's worth: agreement on every sample is no proof of equality
-        return max(float(difference.std(correction=0)), 1 / len(difference) ** 0.5) / len(difference) ** 0.5
 
 
 def trial_folder(root: Path, number: int) -> Path:

@@ -25,6 +25,7 @@ from condensa_core.workload import (
     SampleShape,
     Splits,
     build_model,
+    check_fit,
     example_inputs,
     known_shape,
     load_splits,
@@ -131,6 +132,7 @@ def _modelled(
         model = build_model(
             recipe.model, splits=shape, seed=seed, directory=recipe.directory, allow_python=allow_python
         )
+        check_fit(model, recipe.model, shape)
         example = example_inputs(recipe.model, shape)
         return Modelled(model, example, _graph_of(model, example, listener))
 

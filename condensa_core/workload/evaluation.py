@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,12 @@ from condensa_core.workload.metrics import Metric, Score
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores by metric name, and the class chosen for each sample, in order (n, int64, CPU)."""
+    """Scores by metric name, the class chosen for each sample, in order (n, int64, CPU), and each sample's own value of
+    each metric (n, CPU)."""
 
     scores: Mapping[str, Score]
     predictions: Tensor | None
+    values: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def evaluate(module: nn.Module, batches: Batches, metrics: Sequence[Metric]) -> Evaluation:
@@ -41,8 +43,9 @@ def evaluate(module: nn.Module, batches: Batches, metrics: Sequence[Metric]) -> 
             for metric in metrics:
                 values[metric.name].append(metric.values(outputs, targets).cpu())
             predictions.append(outputs.argmax(1).cpu())
-    scores = {metric.name: Score.of(torch.cat(values[metric.name]), metric.better) for metric in metrics}
-    return Evaluation(scores, torch.cat(predictions))
+    by_sample = {name: torch.cat(parts) for name, parts in values.items()}
+    scores = {metric.name: Score.of(by_sample[metric.name], metric.better) for metric in metrics}
+    return Evaluation(scores, torch.cat(predictions), by_sample)
 
 
 def agreement(a: Evaluation, b: Evaluation) -> Score:
@@ -50,6 +53,19 @@ def agreement(a: Evaluation, b: Evaluation) -> Score:
     if a.predictions is None or b.predictions is None or len(a.predictions) != len(b.predictions):
         raise WorkloadError("agreement needs two evaluations of the same samples")
     return Score.of((a.predictions == b.predictions).double(), "higher")
+
+
+def difference_stderr(a: Evaluation, b: Evaluation, metric: str) -> float:
+    """The standard error of a's metric minus b's on the same samples: what the samples share cancels.
+
+    At least 1 / n for values that are 0 or 1: agreement on every sample is no proof of equality.
+    """
+    mine, base = a.values[metric].double(), b.values[metric].double()
+    if len(mine) != len(base):
+        raise WorkloadError("a difference needs two evaluations of the same samples")
+    n = len(mine)
+    counted = bool(((mine == 0) | (mine == 1)).all())
+    return max(float((mine - base).std(correction=0)) / n**0.5, 1 / n if counted else 0.0)
 
 
 def device_of(module: nn.Module) -> torch.device:

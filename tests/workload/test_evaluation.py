@@ -22,6 +22,7 @@ from condensa_core.workload import (
     Score,
     TensorBatches,
     agreement,
+    difference_stderr,
     evaluate,
     metrics_named,
     task_loss,
@@ -161,3 +162,19 @@ def test_task_loss_is_the_mean_of_the_loss_metric():
     assert float(mean) == pytest.approx(judged(logits, targets).scores["loss"].value, rel=1e-6)
     with pytest.raises(WorkloadError, match="'regression' is not available in this version"):
         task_loss("regression")
+
+
+def test_the_error_of_a_difference_is_that_of_paired_samples():
+    generator = torch.Generator().manual_seed(0)
+    shared = torch.randn(2000, generator=generator, dtype=torch.float64)
+    noise = torch.randn(2000, generator=generator, dtype=torch.float64) * 0.1
+    a, b = (Evaluation({}, None, {"loss": values}) for values in (shared, shared + noise))
+
+    assert difference_stderr(a, b, "loss") == pytest.approx(0.1 / 2000**0.5, rel=0.1)
+
+
+def test_two_models_that_agree_on_every_sample_still_differ_by_up_to_one():
+    right = torch.tensor([1.0, 0.0, 1.0, 1.0])
+    a, b = (Evaluation({}, None, {"top1": right}) for _ in range(2))
+
+    assert difference_stderr(a, b, "top1") == 0.25
