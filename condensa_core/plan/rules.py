@@ -98,11 +98,15 @@ class Rules:
         if any(not names for names in by_selector.values()):
             match.layers = []  # reported: what else is empty follows from it
             return match
+        told = len(self.problems)
         self._excluded(match)
         self._filtered(match)
         self._unkept(match)
         if match.kind is None:
             self._choose_tensors(match)
+        if not match.layers and len(self.problems) == told:
+            message = f"nothing is left of this rule: 'except' and 'keep' take all {len(layers)} layers it matches"
+            self.report("E209", message, "layers", number, "match", advice=("narrow them, or drop the rule",))
         self._expected(match)
         return match
 
@@ -112,6 +116,16 @@ class Rules:
             return
         for position, selector in enumerate(spec.match or ()):
             self._reached(selector, "layers", match.number, "except", "match", position)
+        for key, wanted in (("type", spec.type), ("role", spec.role)):
+            have = {n: _traits(self.names.layers[n], key) for n in match.layers}
+            for word in wanted or ():
+                if match.layers and not any(word in traits for traits in have.values()):
+                    known = sorted(set().union(*have.values()))
+                    near = difflib.get_close_matches(word.lower(), [k.lower() for k in known], n=1)
+                    right = next((k for k in known if near and k.lower() == near[0]), None)
+                    message = f"'except' names {key} '{word}', but no layer of this rule has it"
+                    advice = (f"did you mean '{right}'?",) if right else (f"they have: {', '.join(known)}",)
+                    self.report("E204", message, "layers", match.number, "except", key, advice=advice)
         match.layers = [name for name in match.layers if not _fits(spec, name, self.names.layers[name])]
 
     def _filtered(self, match: Match) -> None:
@@ -120,10 +134,7 @@ class Rules:
         for key, wanted in (("type", rule.type), ("role", rule.role)):
             if wanted is None or not match.layers:
                 continue
-            have = {
-                name: {self.names.layers[name].type} if key == "type" else set(self.names.layers[name].roles)
-                for name in match.layers
-            }
+            have = {name: _traits(self.names.layers[name], key) for name in match.layers}
             left = [name for name in match.layers if have[name] & set(wanted)]
             if not left:
                 known = sorted(set().union(*have.values()))
@@ -238,6 +249,10 @@ class Rules:
                         advice = (f"keep one rule; {_rule_text(other)} has it already",)
                         self.report("E213", message, "layers", match.number, "match", advice=advice)
                 match.tensors[name] = once
+
+
+def _traits(layer: Layer, key: str) -> set[str]:
+    return {layer.type} if key == "type" else set(layer.roles)
 
 
 def _fits(spec: ExceptSpec, name: str, layer: Layer) -> bool:

@@ -236,7 +236,10 @@ _SELECTOR_SCHEMA = {"type": "string", "minLength": 1}
 
 
 class KeepSpec(Record):
-    """Layers that nothing touches, and why."""
+    """Layers that keep all their outputs and weights as learned, and why.
+
+    Their inputs still shrink with the layers before them.
+    """
 
     match: Selector
     why: str | None = None

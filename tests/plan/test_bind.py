@@ -453,3 +453,17 @@ def test_a_real_residual_network_is_planned_whole():
     assert bound.problems == ()
     assert set(task.names) <= {name for name, _ in model.named_parameters()}
     assert not any(name.startswith("fc.") for name in task.names)
+
+
+def test_a_rule_whose_layers_are_all_kept_is_refused():
+    rule = "  - {match: all, scheme: {prune: {sparsity: 0.5}}}\n"
+
+    (problem,) = refused(rule, keep="[all]")
+
+    assert problem.startswith("9:13 E209 nothing is left of this rule: 'except' and 'keep' take all")
+
+
+def test_an_exception_that_no_layer_fits_is_refused():
+    assert refused("  - {match: all, except: {type: linear}, scheme: {prune: {sparsity: 0.5}}}\n") == [
+        "8:33 E204 'except' names type 'linear', but no layer of this rule has it = did you mean 'Linear'?"
+    ]
