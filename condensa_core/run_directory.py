@@ -112,13 +112,6 @@ class RunDirectory:
         except RunFailed as err:
             raise MachineError(err.message, hint=_ELSEWHERE) from err
 
-    def trial(self, number: int) -> Path:
-        """The folder of trial `number`, made if need be: trials/003."""
-        folder = self.path / "trials" / f"{number:03d}"
-        with self._failing_run(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
     @contextmanager
     def replacing(self, name: str | PurePath) -> Iterator[Path]:
         """A temporary path to write a file at; when the block ends well it is on the disk under its final name.

@@ -50,7 +50,7 @@ def bench(
         for name in others:
             verdicts = judge(comparison, name, base, min_speedup=at_least)
             reasons += [verdict.line for verdict in verdicts if not verdict.passed]
-    head = {"schema": result.pop("schema"), "status": "failed" if reasons else "ok", "exit_code": 1 if reasons else 0}
+    head = {"schema": result.pop("schema"), "status": "not-met" if reasons else "ok", "exit_code": 1 if reasons else 0}
     return {**head, "reasons": reasons, **result}
 
 

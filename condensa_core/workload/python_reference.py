@@ -53,9 +53,16 @@ def call_object(reference: str, called: Any, args: Mapping[str, Any], directory:
 
 
 def source_digest(reference: str, directory: Path) -> str:
-    """SHA-256 of the file behind `file.py:object`; of the reference's own text where it names an installed module."""
+    """SHA-256 of the file behind `file.py:object` or `package.module:object`.
+
+    Of the reference's own text where a module has no file (a built-in one).
+    """
     source = reference.rpartition(":")[0]
-    content = _file_path(source, directory).read_bytes() if source.endswith(".py") else reference.encode()
+    if source.endswith(".py"):
+        return hashlib.sha256(_file_path(source, directory).read_bytes()).hexdigest()
+    found = importlib.util.find_spec(source)
+    file = Path(found.origin) if found is not None and found.origin else None
+    content = file.read_bytes() if file is not None and file.is_file() else reference.encode()
     return hashlib.sha256(content).hexdigest()
 
 

@@ -108,3 +108,14 @@ def test_digest_follows_the_content_of_the_file(tmp_path):
     write(tmp_path, "models.py", "x = 2\n")
 
     assert source_digest("models.py:x", tmp_path) != first
+
+
+def test_a_module_is_known_by_its_source_too(tmp_path, monkeypatch):
+    (tmp_path / "own_module.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    first = source_digest("own_module:x", tmp_path)
+    (tmp_path / "own_module.py").write_text("x = 2\n")
+
+    assert source_digest("own_module:x", tmp_path) != first
+    assert source_digest("sys:path", tmp_path) != source_digest("sys:argv", tmp_path)  # a module without a file
