@@ -37,14 +37,16 @@ def bench(
     if at_least is not None and compare is None:
         raise UsageError("--at-least needs --compare: a ratio to what?")
     named = _names([compare, *paths] if compare else list(paths))
+    base, *others = named
+    # before anything is timed: files that cannot be compared are refused in the first second
+    parity = {name: asdict(compare_outputs(named[base], named[name])) for name in others} if compare else {}
     target = BenchTarget(device=device, batch=batch, threads=threads)
     comparison = measuring.compare(
         named, target, seconds=seconds * len(named), rounds=rounds, seed=Seed(seed), listener=listener
     )
     result = comparison.to_json()
-    base, *others = named
     if compare:
-        result["parity"] = {name: asdict(compare_outputs(named[base], named[name])) for name in others}
+        result["parity"] = parity
     reasons: list[str] = []
     if at_least is not None:
         for name in others:
