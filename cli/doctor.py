@@ -28,6 +28,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
     "tensorrt": ("tensorrt-rtx-cu12", "TensorRT for RTX"),
     "openvino": ("openvino", "OpenVINO"),
     "ray": ("ray", "parallel trials"),
+    "images": ("pillow", "image-folder data"),
 }
 PACKAGES = ("torch", "onnx", "onnxscript", "botorch", "gpytorch", "scikit-learn", "numpy", "pydantic")
 # instruction sets that decide how fast a compressed model is: vectors, int8 dot products, half precision

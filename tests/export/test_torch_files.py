@@ -129,7 +129,7 @@ def test_interrupted_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("condensa_core.export.publish.os.fsync", full)
+    monkeypatch.setattr("condensa_core.whole_file.os.fsync", full)
     with pytest.raises(MachineError, match="No space left on device"):
         publish(path, b"new")
 
