@@ -76,13 +76,13 @@ def resume(
         try:
             head = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             text = (path / "resolved.yaml").read_text(encoding="utf-8")
-            origin = Path(head["recipe_directory"]) / f"{head['recipe_name']}.yaml"
+            origin = Path(head["recipe_directory"])
         except (OSError, ValueError, KeyError, TypeError) as err:
             raise ResumeError(f"{path} was stopped before it began, or is damaged; start a new run") from err
         if (path / RESULT).is_file():
             listener(Note("this run is finished; its result stands"))
             return read_outcome(path / RESULT)
-        recipe = read_recipe_text(text, str(origin))
+        recipe = read_recipe_text(text, str(path / "resolved.yaml"), origin)
         return _work(_checked(recipe, allow_python, listener), directory, listener, cache_dir)
 
 

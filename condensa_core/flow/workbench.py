@@ -29,6 +29,7 @@ from condensa_core.workload import (
     example_inputs,
     known_shape,
     load_splits,
+    load_weights,
     metrics_named,
     reference,
 )
@@ -94,6 +95,9 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
     with _placed(recipe, "data"):
         splits = load_splits(recipe.data, seed=seed, directory=recipe.directory, allow_python=allow_python)
     found = _modelled(recipe, splits, seed, allow_python, listener)
+    if recipe.model.weights is not None:
+        with _placed(recipe, "model"):
+            load_weights(found.model, recipe.model, recipe.directory)
     with _placed(recipe, "metrics"):
         metrics = metrics_named(recipe)
     return Bound(

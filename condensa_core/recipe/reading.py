@@ -33,9 +33,12 @@ def read_recipe(path: str | Path) -> Recipe:
     return _recipe(_document_at(path), Path(path).stem, Path(path).resolve().parent)
 
 
-def read_recipe_text(text: str, file: str = "recipe.yaml") -> Recipe:
-    """The recipe in a text; `file` stands in places, names a recipe without a name, and its folder is the recipe's."""
-    return _recipe(parse(text, file), Path(file).stem, Path(file).resolve().parent)
+def read_recipe_text(text: str, file: str = "recipe.yaml", directory: Path | None = None) -> Recipe:
+    """The recipe in a text; `file` stands in places and names a recipe without a name.
+
+    Relative paths in it start from `directory`, the folder of `file` by default.
+    """
+    return _recipe(parse(text, file), Path(file).stem, directory or Path(file).resolve().parent)
 
 
 def recipe_from(mapping: Mapping[str, Any]) -> Recipe:
