@@ -14,7 +14,7 @@ import argparse
 import json
 import platform
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import mean
@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 from condensa_core.bench import describe_machine
 from condensa_core.learning import Settings, compress, compress_directly, finetune
 from condensa_core.randomness import Seed
-from condensa_core.schemes import Prune
+from condensa_core.schemes import Part, Prune
 from condensa_core.workload import TOP1, Score, TensorBatches, evaluate, read_state
 from condensa_core.workload.datasets.fashion_mnist import DEBIAN_FOLDER
 from condensa_core.workload.datasets.idx import read_idx
@@ -35,13 +35,6 @@ EPOCHS = 63
 STEPS = 18  # (18 + 1 for the first, which is twice as long) x 3 epochs = 57, and 6 of fine-tuning
 BATCH = 256
 SPARSITY = 0.95
-
-
-@dataclass(frozen=True)
-class Part:
-    names: tuple[str, ...]
-    scheme: Prune
-    families: tuple = ()
 
 
 def lenet300(path: Path) -> nn.Module:
@@ -115,19 +108,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", type=Path, required=True, help="state_dict of the trained LeNet-300")
     parser.add_argument("--data", type=Path, default=DEBIAN_FOLDER, help="folder of the Fashion-MNIST IDX files")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     reference, data = lenet300(options.reference), fashion_mnist(options.data)
     rows = []
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         rows.append(one_seed(reference, data, seed))
         print(json.dumps(rows[-1]), flush=True)
     figures = ("direct_error", "lc_error", "lc_finetuned_error", "prune_then_retrain_error")
     result = {
         "benchmark": "LeNet-300, Fashion-MNIST, l0 5 % of 266,200 weights, 63 epochs; test error in percent",
-        "command": "python benchmarks/lenet300_prune.py --reference REFERENCE.pt",
+        "command": f"python benchmarks/lenet300_prune.py --reference REFERENCE.pt --first-seed {options.first_seed}",
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "machine": describe_machine().to_json(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},

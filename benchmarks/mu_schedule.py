@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import mean
@@ -25,20 +25,13 @@ from condensa_core.errors import Diverged
 from condensa_core.learning import Settings, compress, finetune, schedule
 from condensa_core.randomness import Seed
 from condensa_core.recipe import DataSpec
-from condensa_core.schemes import Prune
+from condensa_core.schemes import Part, Prune
 from condensa_core.workload import TOP1, Score, evaluate, load_splits, task_loss, train_reference, zoo_model
 
 DENSITY = 0.05
 ITERATIONS = (8, 17, 51)
 BY_HAND = [(start, growth) for start in (1e-3, 1e-2, 1e-1, 1.0) for growth in (1.1, 1.3, 1.5)]
 PULLS = [(0.3, 8.0), (0.5, 3.0), (1.0, 2.0), (1.0, 3.0), (2.0, 4.0), (4.0, 20.0)]
-
-
-@dataclass(frozen=True)
-class Part:
-    names: tuple[str, ...]
-    scheme: Prune
-    families: tuple = ()
 
 
 class Case:

@@ -49,9 +49,7 @@ class OnnxRuntimeRunner:
         generator = seed.numpy_generator("inputs")
         for value in self._session.get_inputs():
             array = random_input(value.name, value.type, value.shape, target.batch, generator)
-            self._binding.bind_ortvalue_input(
-                value.name, runtime.OrtValue.ortvalue_from_numpy(array, target.device, 0)
-            )
+            self._binding.bind_ortvalue_input(value.name, runtime.OrtValue.ortvalue_from_numpy(array, target.device, 0))
         for value in self._session.get_outputs():
             self._binding.bind_output(value.name, target.device)
 

@@ -1,6 +1,6 @@
 """How compression is learned: the L-C loop, its schedule, direct compression, and fine-tuning at fixed structure."""
 
-from condensa_core.learning.alternate import Iterate, Part, alternate, c_step
+from condensa_core.learning.alternate import Iterate, alternate, c_step
 from condensa_core.learning.batchnorm import recalibrate_batchnorm
 from condensa_core.learning.checkpoint import Checkpoint
 from condensa_core.learning.direct import compress_directly
@@ -13,7 +13,6 @@ __all__ = [
     "Checkpoint",
     "Iterate",
     "Learned",
-    "Part",
     "Penalty",
     "Settings",
     "alternate",

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from condensa_core.graph.channels import Family
-from condensa_core.schemes import Code, Scheme, Target, Tensors
-
-
-class Part(Protocol):
-    """Some weights and the scheme that compresses them jointly (`plan.Task` is one)."""
-
-    @property
-    def names(self) -> tuple[str, ...]: ...
-    @property
-    def families(self) -> tuple[Family, ...]: ...
-    @property
-    def scheme(self) -> Scheme: ...
+from condensa_core.schemes import Code, Part, Target, Tensors
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from condensa_core.learning.alternate import Part, c_step
+from condensa_core.learning.alternate import c_step
 from condensa_core.learning.batchnorm import recalibrate_batchnorm
 from condensa_core.learning.lc import Learned, put_in_place
+from condensa_core.schemes import Part
 from condensa_core.workload import Batches, Score
 
 

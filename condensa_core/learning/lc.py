@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from condensa_core.learning.alternate import Iterate, Part, alternate, c_step
+from condensa_core.learning.alternate import Iterate, alternate, c_step
 from condensa_core.learning.batchnorm import recalibrate_batchnorm
 from condensa_core.learning.checkpoint import Checkpoint, Progress
 from condensa_core.learning.descent import Loss, descend, optimizer_named, stream
@@ -19,7 +19,7 @@ from condensa_core.learning.schedule import StepSize, default_ladder, explicit_l
 from condensa_core.learning.settings import Settings
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
-from condensa_core.schemes import Code, Tensors, zero_units
+from condensa_core.schemes import Code, Part, Tensors, zero_units
 from condensa_core.workload import Batches, Score
 
 

@@ -10,19 +10,16 @@ from condensa_core.errors import Place, PlanError, Problem, SchemeError
 from condensa_core.graph.channels import Family
 from condensa_core.plan.knobs import KnobSpace, Value
 from condensa_core.recipe import Expression, Ref, SchemeSpec
-from condensa_core.schemes import Compose, scheme_named
+from condensa_core.schemes import Compose, Part, scheme_named
 from condensa_core.schemes.contract import Scheme
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """One joint projection: these tensors (and the channel families they carry) under one scheme."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Task(Part):
+    """A part and the rule it comes from."""
 
     rule: int  # the first rule it comes from
     label: str
-    names: tuple[str, ...]  # parameters, as in `named_parameters`
-    families: tuple[Family, ...]
-    scheme: Scheme
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +41,7 @@ class Assignment:
         except SchemeError as error:
             advice = (error.hint,) if error.hint else ()
             raise PlanError([Problem("E222", error.message, self.place, advice)]) from error
-        return Task(self.rule, self.label, self.names, self.families, scheme)
+        return Task(names=self.names, scheme=scheme, families=self.families, rule=self.rule, label=self.label)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from condensa_core.schemes.catalogue import SCHEMES, scheme_named
 from condensa_core.schemes.channels import Filter, Neuron, Structure, zero_units
 from condensa_core.schemes.compose import Compose
 from condensa_core.schemes.contents import masks_of, value_bits_of
-from condensa_core.schemes.contract import Code, Facts, Scheme, Target, Tensors
+from condensa_core.schemes.contract import Code, Facts, Part, Scheme, Target, Tensors
 from condensa_core.schemes.prune import Prune
 from condensa_core.schemes.quantize import Quantize
 
@@ -15,6 +15,7 @@ __all__ = [
     "Facts",
     "Filter",
     "Neuron",
+    "Part",
     "Prune",
     "Quantize",
     "Scheme",

@@ -59,9 +59,7 @@ class ChannelsCode:
         )
 
 
-def zero_units(
-    tensors: Tensors, families: tuple[Family, ...], keep: dict[str, np.ndarray], *, consumers: bool
-) -> None:
+def zero_units(tensors: Tensors, families: tuple[Family, ...], keep: dict[str, np.ndarray], *, consumers: bool) -> None:
     """Set the slices of removed units to zero, in place: rows and followers, or with `consumers` the columns that read
     them. Tensors that are not among `tensors` are left out."""
     for family in families:
@@ -75,9 +73,7 @@ def zero_units(
                 tensor.index_fill_(member.dim, positions, 0)
 
 
-def _removed_positions(
-    name: str, dim: int, families: tuple[Family, ...], keep: dict[str, np.ndarray]
-) -> np.ndarray:
+def _removed_positions(name: str, dim: int, families: tuple[Family, ...], keep: dict[str, np.ndarray]) -> np.ndarray:
     gone = [
         member.index[~keep[family.name]].ravel()
         for family in families

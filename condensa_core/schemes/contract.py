@@ -79,3 +79,12 @@ class Scheme(Protocol):
 
     def project(self, target: Target) -> Code:
         """The C step. Deterministic: ties go to the earlier position."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some parameters of a model (as in `named_parameters`) and the scheme that compresses them jointly."""
+
+    names: tuple[str, ...]
+    scheme: Scheme
+    families: tuple[Family, ...] = ()

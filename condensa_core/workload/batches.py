@@ -77,8 +77,22 @@ class Standardise:
         return (images.to(torch.float32) - self.mean).div_(self.deviation)  # not sub_: float images are the stored ones
 
 
+class _Indexed(Batches):
+    """Samples that can be had one by one: batches of any size."""
+
+    seed: Seed
+    training: bool
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch)
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.count // self.batch) if self.training else len(self)
+
+
 @dataclass(frozen=True, eq=False)
-class TensorBatches(Batches):
+class TensorBatches(_Indexed):
     """Samples held in memory as they were read; each batch is augmented, then prepared, when it is asked for."""
 
     inputs: Tensor
@@ -100,13 +114,6 @@ class TensorBatches(Batches):
     @property
     def count(self) -> int:  # type: ignore[override]  # read-only here: it follows from the tensors
         return len(self.targets)
-
-    def __len__(self) -> int:
-        return -(-self.count // self.batch)
-
-    @property
-    def steps(self) -> int:
-        return max(1, self.count // self.batch) if self.training else len(self)
 
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, self.count, self.batch):
@@ -134,7 +141,7 @@ class TensorBatches(Batches):
 
 
 @dataclass(frozen=True, eq=False)
-class DatasetBatches(Batches):
+class DatasetBatches(_Indexed):
     """Samples that a map-style `torch.utils.data.Dataset` makes one by one, as its `__getitem__` decides."""
 
     dataset: Any
@@ -143,13 +150,6 @@ class DatasetBatches(Batches):
     batch: int
     seed: Seed = field(default_factory=Seed)
     training: bool = False
-
-    def __len__(self) -> int:
-        return -(-self.count // self.batch)
-
-    @property
-    def steps(self) -> int:
-        return max(1, self.count // self.batch) if self.training else len(self)
 
     def __iter__(self) -> Iterator[Batch]:
         return self._batches(torch.arange(self.count), len(self), self.seed.child("fixed"))

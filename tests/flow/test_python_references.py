@@ -7,7 +7,7 @@ from condensa_core import flow
 from condensa_core.errors import CondensaError, WorkloadError
 from condensa_core.recipe import read_recipe_text, recipe_from, resolved_yaml
 
-OWN = '''
+OWN = """
 import torch
 from torch import nn
 
@@ -28,7 +28,7 @@ def data(part):
 
 def broken():
     raise ValueError("no such luck")
-'''
+"""
 
 
 def recipe_in(folder, **changes):

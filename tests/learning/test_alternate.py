@@ -1,21 +1,12 @@
 """The L-C loop against a problem solved by hand: every L step in closed form."""
 
 import math
-from dataclasses import dataclass
 
 import pytest
 import torch
 
 from condensa_core.learning import alternate
-from condensa_core.schemes import Prune
-
-
-@dataclass(frozen=True)
-class Part:
-    names: tuple[str, ...]
-    scheme: object
-    families: tuple = ()
-
+from condensa_core.schemes import Part, Prune
 
 A = torch.tensor([2.0, -1.0, 0.6, 0.5], dtype=torch.float64)
 

@@ -1,6 +1,6 @@
 """Nobody tunes mu: the default schedule must stand against the best of a grid of hand-made ones."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,18 +10,11 @@ from toy_task import judge_on, toy_batches, trained_toy
 from condensa_core.errors import Diverged
 from condensa_core.learning import Settings, compress
 from condensa_core.randomness import Seed
-from condensa_core.schemes import Prune
+from condensa_core.schemes import Part, Prune
 
 WEIGHTS = ("conv1.weight", "conv2.weight", "fc.weight")
 DENSITY = 0.05
 GRID = [(start, growth, None) for start in (1e-3, 1e-2, 1e-1, 1.0) for growth in (1.1, 1.5)]
-
-
-@dataclass(frozen=True)
-class Part:
-    names: tuple[str, ...]
-    scheme: object
-    families: tuple = ()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,17 +10,10 @@ from condensa_core.errors import Diverged, Interrupted
 from condensa_core.learning import Checkpoint, Settings, compress, compress_directly, finetune
 from condensa_core.progress import Advanced
 from condensa_core.randomness import Seed
-from condensa_core.schemes import Prune
+from condensa_core.schemes import Part, Prune
 
 WEIGHTS = ("conv1.weight", "conv2.weight", "fc.weight")
 SHORT = Settings(steps=8, iterations=16, finetune_iterations=32, patience=99)
-
-
-@dataclass(frozen=True)
-class Part:
-    names: tuple[str, ...]
-    scheme: object
-    families: tuple = ()
 
 
 @pytest.fixture(scope="module")

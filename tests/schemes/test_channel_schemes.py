@@ -51,9 +51,11 @@ def test_aligned_counts_are_multiples_within_the_budget(sizes, align, sparsity, 
         count = int(mask.sum())
         assert count == mask.size or count % align == 0
         assert count >= least[name]
-        assert scores[name][torch.as_tensor(mask)].min() >= scores[name][torch.as_tensor(~mask)].max() if (
-            ~mask
-        ).any() else True
+        assert (
+            scores[name][torch.as_tensor(mask)].min() >= scores[name][torch.as_tensor(~mask)].max()
+            if (~mask).any()
+            else True
+        )
     total = sum(int(m.sum()) for m in keep.values())
     budget = max(kept_of(sum(sizes), sparsity), sum(least.values()))
     assert total <= budget
