@@ -2,7 +2,7 @@
 
 from condensa_core.graph.analysis import analyse
 from condensa_core.graph.channels import Family, Frozen, Keep, Layer, Member, ModelGraph, Side
-from condensa_core.graph.contractions import removes_whole_groups
+from condensa_core.graph.contractions import surviving_groups
 from condensa_core.graph.macs import count_macs
 
 __all__ = [
@@ -15,5 +15,5 @@ __all__ = [
     "Side",
     "analyse",
     "count_macs",
-    "removes_whole_groups",
+    "surviving_groups",
 ]

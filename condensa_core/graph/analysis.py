@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from torch import Tensor, nn
+from torch.fx import Node
 
 from condensa_core.graph.capture import capture
-from condensa_core.graph.channels import ModelGraph
+from condensa_core.graph.channels import Anatomy, ModelGraph
 from condensa_core.graph.families import families_of
 from condensa_core.graph.layers import layers_of
 from condensa_core.graph.macs import macs_by_module
 from condensa_core.graph.operators import rule_for
-from condensa_core.graph.propagation import Propagation
+from condensa_core.graph.propagation import Carried, Propagation
 
 
-def analyse(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> ModelGraph:
+def analyse(model: nn.Module, example_inputs: tuple[Tensor, ...], *, strict: bool = False) -> ModelGraph:
     """What one export of the model teaches about its channels; the model is left as it was.
 
-    `example_inputs` have a batch of at least 2 along dimension 0. WorkloadError if the model does not run on them or
-    cannot be exported. Operators that the table does not know freeze the channels through them and are listed.
+    `example_inputs` have a batch of at least 2 along dimension 0. With `strict`, channels that a norm averages over are
+    frozen, so that every smaller model is exactly the masked one. WorkloadError if the model does not run on the inputs
+    or cannot be exported. Operators that the table does not know freeze the channels through them and are listed.
     Source: the coupling of pruned channels as connected components, here over (value, dimension, index); Fang et al.,
     "DepGraph: Towards any structural pruning", CVPR 2023, state the problem.
     """
     macs = macs_by_module(model, example_inputs)
     captured = capture(model, example_inputs)
-    walk = Propagation(captured, rule_for)
-    families, frozen = families_of(walk)
+    walk = Propagation(captured, rule_for, strict=strict)
+    families, frozen, classes = families_of(walk)
+    averaging: dict[Node, tuple[int, ...]] = {}
+    for statistic in walk.statistics:
+        averaging[statistic.node] = (*averaging.get(statistic.node, ()), statistic.dim)
     return ModelGraph(
         layers=layers_of(captured, macs),
         families=families,
@@ -35,4 +43,11 @@ def analyse(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> ModelGraph:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         shapes=captured.shapes,
         aliases=captured.aliases,
+        anatomy=Anatomy(captured, {node: _classes(c, classes.root) for node, c in walk.carried.items()}, averaging),
     )
+
+
+def _classes(carried: Carried, root: np.ndarray) -> Any:
+    if isinstance(carried, list):
+        return [_classes(dims, root) for dims in carried]
+    return tuple(None if dim is None else root[dim.labels] for dim in carried)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -18,42 +22,77 @@ from condensa_core.errors import WorkloadError
 class Capture:
     """A model's ATen graph (training IR: `linear`, `batch_norm` and in-place operators are kept whole).
 
-    `tensors` names the parameter or buffer behind a placeholder, by the first of its names in the model; `aliases` maps
-    the other names of tied tensors to that first one; `shapes` has every parameter and buffer by first name.
+    `tensors` names the parameter or buffer behind a placeholder, by the first of its names in the model; `constants` are
+    the tensors behind the placeholders of what the forward holds without owning it. `aliases` maps the other names of
+    tied tensors to their first one; `shapes` has every parameter and buffer by first name.
     """
 
-    graph: Graph
+    program: torch.export.ExportedProgram
     tensors: Mapping[Node, str]
+    constants: Mapping[Node, Tensor]
     aliases: Mapping[str, str]
     shapes: Mapping[str, tuple[int, ...]]
     modules: Mapping[str, nn.Module]
 
+    @property
+    def graph(self) -> Graph:
+        """The graph of ATen calls, parameters and constants as placeholders."""
+        return self.program.graph
+
 
 def capture(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Capture:
-    """The model's graph in evaluation mode. WorkloadError, with the reason, where it cannot be exported."""
-    with evaluating(model), warnings.catch_warnings():
+    """The model's graph in evaluation mode, for any batch size where the model lets it.
+
+    WorkloadError, with the reason, where it cannot be exported.
+    """
+    program = _export(model, example_inputs)
+    first, aliases = _names(model)
+    signature = program.graph_signature
+    behind = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    constants = signature.inputs_to_lifted_tensor_constants
+    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
+    return Capture(
+        program=program,
+        tensors={
+            node: aliases.get(behind[node.name], behind[node.name]) for node in placeholders if node.name in behind
+        },
+        constants={
+            node: program.constants[constants[node.name]] for node in placeholders if node.name in constants
+        },
+        aliases=aliases,
+        shapes={name: tuple(tensor.shape) for name, tensor in first.items()},
+        modules=dict(model.named_modules(remove_duplicate=False)),
+    )
+
+
+def _export(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
+    any_batch = tuple({0: torch.export.Dim.AUTO} if x.ndim else {} for x in example_inputs)
+    with evaluating(model), warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")  # torch.export warns about its own internals; failures are exceptions
         try:
-            program = torch.export.export(model, example_inputs, strict=False)
+            return torch.export.export(model, example_inputs, dynamic_shapes=any_batch, strict=False)
+        except Exception:  # its own batch size, or nothing at all: the second try tells
+            pass
+        try:
+            return torch.export.export(model, example_inputs, strict=False)
         except Exception as error:  # torch.export has no common exception class, and the forward is the user's
             raise WorkloadError(
                 f"torch.export cannot capture {type(model).__name__}: {first_line(error)}",
                 hint="the forward must run on the example input and may not branch on tensor values; compute such "
                 "branches with torch.where, or move them out of the model",
             ) from error
-    first, aliases = _names(model)
-    signature = program.graph_signature
-    behind = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
-    return Capture(
-        graph=program.graph,
-        tensors={
-            node: aliases.get(behind[node.name], behind[node.name]) for node in placeholders if node.name in behind
-        },
-        aliases=aliases,
-        shapes={name: tuple(tensor.shape) for name, tensor in first.items()},
-        modules=dict(model.named_modules(remove_duplicate=False)),
-    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch.export's log lines: what it prints before a failure is in the exception as well."""
+    logger = logging.getLogger("torch")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager
@@ -82,7 +121,28 @@ def operator_name(node: Node) -> str:
 def shape_of(node: Node) -> tuple[int, ...] | None:
     """The shape of a node's tensor; None if its value is no single tensor."""
     value = node.meta.get("val")
-    return tuple(value.shape) if isinstance(value, Tensor) else None
+    return sizes_of(value) if isinstance(value, Tensor) else None
+
+
+def sizes_of(value: Tensor) -> tuple[int, ...]:
+    """A shape in numbers: an open batch size is that of the example."""
+    return tuple(example_size(size) for size in value.shape)
+
+
+def example_size(size: int | torch.SymInt) -> int:
+    """A size as a number: an open one is that of the example."""
+    return int(size.node.hint) if isinstance(size, torch.SymInt) else size
+
+
+def line_of(node: Node) -> str:
+    """`file:line` of the innermost line of user code that made this call; empty if it is not known."""
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    own = [(file, line) for file, line in frames if not file.startswith(_TORCH)]
+    return f"{Path(own[-1][0]).name}:{own[-1][1]}" if own else ""
+
+
+_TORCH: Final = str(Path(torch.__file__).parent)
+_FRAME: Final = re.compile(r'File "([^"]+)", line (\d+)')
 
 
 def first_line(error: Exception) -> str:

@@ -10,14 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:  # torch is heavy, and whoever only reads the records of a plan need not wait for it
+    from torch.fx import Node
+
+    from condensa_core.graph.capture import Capture
 
 # produces: rows of a layer that computes the channel (convolution filter, linear neuron, embedding column)
 # follows:  elements that travel with the channel (its bias, BatchNorm weight/bias/running statistics, depthwise filter)
 # consumes: input columns of a layer that reads the channel
 Side = Literal["produces", "follows", "consumes"]
+
+# What users call a unit: one channel, several that only go together, an attention head (with all that share its keys).
+Unit = Literal["channel", "group", "head"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +54,10 @@ class Family:
     size: int  # units
     members: tuple[Member, ...]
     layers: tuple[str, ...]
+    unit: Unit = "channel"
+    # Operators that average over these channels: once some are gone, over the survivors. Empty: every cut is exact.
+    averaged: tuple[str, ...] = ()
+    roots: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # the class of each unit, in `Anatomy`
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,7 @@ class Frozen:
     layer: str
     reason: str
     operator: str | None = None
+    line: str = ""  # of the user's code, as file:line
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,20 @@ Keep = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
+class Anatomy:
+    """What every value of the captured program carries, so that the program itself can be cut.
+
+    `carried` gives the classes along each dimension of a node's value (-1 everywhere along a dimension that carries
+    nothing is written None), a list of such for a node with several values. `averaging` has the nodes that take a
+    statistic over channels, with the position of these in their first input.
+    """
+
+    capture: Capture
+    carried: Mapping[Node, Any]
+    averaging: Mapping[Node, tuple[int, ...]]
+
+
+@dataclass(frozen=True, eq=False)
 class ModelGraph:
     """What one `torch.export` of the model taught: layers, coupled families, what is frozen, operators met."""
 
@@ -87,6 +114,7 @@ class ModelGraph:
     parameters: int
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # every parameter and buffer, by first name
     aliases: Mapping[str, str] = field(default_factory=dict)  # other names of tied tensors -> first name
+    anatomy: Anatomy | None = field(default=None, repr=False)  # None for graphs made by hand
 
     def family(self, name: str) -> Family:
         """The family of that name (KeyError if there is none)."""

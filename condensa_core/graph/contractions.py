@@ -1,58 +1,121 @@
 """Operators that read all channels of one dimension and produce channels of another: the layers with weights.
 
-A consumed channel can go because its weights are zero in the masked model. That holds for parameters, moved or cast,
-but not for weights that are computed (exp(0) is not 0), nor for a product of two activations: there both sides stay.
+A channel that is summed over can go if its term is zero in the masked model. That holds for weights, moved or cast or
+rescaled, and for activations that are zero where channels are removed; otherwise (exp(0) is not 0) the channel stays.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from torch import nn
 from torch.fx import Node
 
 from condensa_core.graph.capture import module_of
-from condensa_core.graph.labels import Dim
+from condensa_core.graph.labels import Channels, Dim
 from condensa_core.graph.propagation import Carried, Propagation, argument
+
+Names = Sequence[str]
 
 
 def linear(walk: Propagation, node: Node) -> Carried:
     """y = x W^T + b with W of shape out x in."""
     source, weight = node.args[:2]
     assert isinstance(source, Node) and isinstance(weight, Node)
-    *kept, channels = walk.dims(source)
-    produced, consumed = walk.dims(weight)
-    _consume(walk, node, channels, consumed, weight)
-    return *kept, _produce(walk, node, produced, argument(node, 2, "bias"))
+    rows = [f"row{i}" for i in range(len(walk.shape(source)) - 1)]
+    dims = contracted(walk, node, [(source, [*rows, "in"]), (weight, ["out", "in"])], [*rows, "out"])
+    return _with_bias(walk, node, dims, argument(node, 2, "bias"))
 
 
 def matmul(walk: Propagation, node: Node) -> Carried:
-    """y = a b over the last two dimensions, with broadcasting over the others; one factor must be a parameter."""
+    """y = a b over the last two dimensions, with broadcasting over the others; a vector has one dimension only."""
     a, b = node.args[:2]
     assert isinstance(a, Node) and isinstance(b, Node)
-    if len(walk.shape(a)) < 2 or len(walk.shape(b)) < 2:
-        return walk.unknown(node)
-    *batch_a, rows, inner_a = walk.dims(a)
-    *batch_b, inner_b, columns = walk.dims(b)
-    for dim in (*batch_a, *batch_b):
-        walk.freeze(node, dim, "is a batch dimension of a matrix product")
-    _consume(walk, node, inner_a, inner_b, a if walk.is_weight(a) else b)
-    for factor, dim in ((a, rows), (b, columns)):
-        if walk.is_weight(factor):
-            walk.mark(dim, "produces")
-    batch: list[Dim] = [None] * (len(node.meta["val"].shape) - 2)
-    return *batch, rows, columns
+    return contracted(walk, node, *_product_names(walk, a, b))
 
 
 def matmul_added(walk: Propagation, node: Node) -> Carried:
-    """y = b + x W."""
-    bias, source, weight = node.args[:3]
-    assert isinstance(bias, Node) and isinstance(source, Node) and isinstance(weight, Node)
-    rows, channels = walk.dims(source)
-    consumed, produced = walk.dims(weight)
-    _consume(walk, node, channels, consumed, weight)
-    if len(walk.shape(bias)) > 1:
+    """addmm, baddbmm: y = c + a b."""
+    added, a, b = node.args[:3]
+    assert isinstance(added, Node) and isinstance(a, Node) and isinstance(b, Node)
+    return _with_bias(walk, node, contracted(walk, node, *_product_names(walk, a, b)), added)
+
+
+def einsum(walk: Propagation, node: Node) -> Carried:
+    """A product of tensors by the names of their dimensions."""
+    equation, tensors = node.args[:2]
+    assert isinstance(equation, str)
+    into, arrow, out = equation.replace(" ", "").partition("->")
+    names = into.split(",")
+    repeated = any(len(set(name)) < len(name) for name in names)
+    if "." in equation or not arrow or repeated or len(names) != len(tensors):  # type: ignore[arg-type]
         return walk.unknown(node)
-    return rows, _produce(walk, node, produced, bias)
+    return contracted(walk, node, list(zip(tensors, names, strict=True)), out)  # type: ignore[arg-type]
+
+
+def contracted(walk: Propagation, node: Node, operands: Sequence[tuple[Node, Names]], out: Names) -> tuple[Dim, ...]:
+    """What a product carries whose operands' dimensions have these names; those not in `out` are summed over.
+
+    Two activations that share channels along a batch dimension are an attention: heads go as a whole, and what is
+    summed over within a head stays.
+    """
+    weights = {tensor for tensor, _ in operands if walk.is_weight(tensor)}
+    meeting: dict[str, list[tuple[Node, Dim]]] = {}
+    full: dict[str, int] = {}
+    for tensor, names in operands:
+        for name, size in zip(names, walk.shape(tensor), strict=True):
+            full[name] = max(full.get(name, 1), size)
+    for tensor, names in operands:
+        for name, size, dim in zip(names, walk.shape(tensor), walk.dims(tensor), strict=True):
+            if size == full[name] > 1:  # a size of 1 broadcasts
+                meeting.setdefault(name, []).append((tensor, dim))
+    shared = {name for name, sides in meeting.items() if len(sides) > 1 and name in out}
+    heads = [name for name in shared if all(dim is not None for _, dim in meeting[name])] if not weights else []
+    carried: dict[str, Dim] = {}
+    for name, sides in meeting.items():
+        dim = sides[0][1]
+        zero = any(other is not None and other.zero for _, other in sides)
+        for _, other in sides[1:]:
+            dim = walk.tie(node, dim, other)
+        if name in heads:
+            walk.call(dim, "head")
+        for tensor, other in sides:
+            if tensor in weights:
+                walk.mark(other, "produces" if name in out else "consumes")
+        if name in out:
+            carried[name] = None if dim is None else Channels(dim.labels, zero)
+        elif heads:
+            walk.freeze(node, dim, "is summed over within each head")
+        elif not zero:
+            walk.freeze(node, dim, "is summed over without being zero")
+    return tuple(carried.get(name) for name in out)
+
+
+def _product_names(walk: Propagation, a: Node, b: Node) -> tuple[list[tuple[Node, Names]], Names]:
+    rank_a, rank_b = len(walk.shape(a)), len(walk.shape(b))
+    batch = [f"batch{i}" for i in range(max(rank_a, rank_b, 2) - 2)]
+    of_a = [*batch[len(batch) - max(rank_a - 2, 0) :], "row", "sum"][-rank_a:] if rank_a > 1 else ["sum"]
+    of_b = [*batch[len(batch) - max(rank_b - 2, 0) :], "sum", "column"][-rank_b:] if rank_b > 1 else ["sum"]
+    out = [*batch, *(["row"] if rank_a > 1 else []), *(["column"] if rank_b > 1 else [])]
+    return [(a, of_a), (b, of_b)], out
+
+
+def _with_bias(walk: Propagation, node: Node, dims: tuple[Dim, ...], bias: object) -> Carried:
+    """A sum with a tensor that is broadcast over the first dimensions: what it does not follow is no longer zero."""
+    if not isinstance(bias, Node):
+        return dims
+    missing = len(dims) - len(walk.shape(bias))
+    summed: list[Dim] = []
+    for position, dim in enumerate(dims):
+        own = position - missing
+        if own >= 0 and walk.shape(bias)[own] == walk.shape(node)[position]:
+            of_bias = walk.dims(bias)[own]
+            walk.mark(of_bias, "follows")
+            summed.append(walk.tie(node, dim, of_bias))
+        else:
+            summed.append(None if dim is None else Channels(dim.labels))
+    return tuple(summed)
 
 
 def embedding(walk: Propagation, node: Node) -> Carried:
@@ -75,15 +138,6 @@ def conv_transpose(walk: Propagation, node: Node) -> Carried:
     return _convolution(walk, node, transposed=True)
 
 
-def removes_whole_groups(groups: int, in_channels: int, out_channels: int) -> bool:
-    """How a grouped convolution shrinks: by whole groups, or by the same positions within every group.
-
-    Both are exact; the choice gives the finer units: `groups` of them, or `channels / groups` on either side.
-    Depthwise convolutions (one input per group) lose whole groups.
-    """
-    return groups > min(in_channels, out_channels) // groups
-
-
 def _convolution(walk: Propagation, node: Node, *, transposed: bool) -> Carried:
     source, weight = node.args[:2]
     assert isinstance(source, Node) and isinstance(weight, Node)
@@ -97,70 +151,59 @@ def _convolution(walk: Propagation, node: Node, *, transposed: bool) -> Carried:
     channels, bias = dims[at], argument(node, 2, "bias")
     inner, outer = (of_weight[0], of_weight[1]) if transposed else (of_weight[1], of_weight[0])
     if groups == 1:
-        _consume(walk, node, channels, inner, weight)
-        out = _produce(walk, node, outer, bias)
+        walk.mark(inner, "consumes")
+        walk.mark(outer, "produces")
+        joined = walk.tie(node, channels, inner)
+        if joined is not None and not (channels.zero or inner.zero):  # type: ignore[union-attr]
+            walk.freeze(node, joined, "is summed over without being zero")
+        out = outer
     else:
         out = _grouped(walk, node, channels, weight, groups, transposed)
-        if isinstance(bias, Node):
-            walk.mark(walk.dims(bias)[0], "follows")
-            out = walk.tie(node, out, walk.dims(bias)[0])
+    if isinstance(bias, Node):
+        of_bias = walk.dims(bias)[0]
+        walk.mark(of_bias, "follows")
+        out = walk.tie(node, out, of_bias)
     space: list[Dim] = [None] * (len(of_weight) - 2)
     return *dims[:at], out, *space
 
 
 def _grouped(walk: Propagation, node: Node, channels: Dim, weight: Node, groups: int, transposed: bool) -> Dim:
-    """Ties of a grouped convolution; gives the labels of its output channels."""
+    """A convolution in groups: either whole groups go, or the same inputs and the same outputs in every group."""
     first, second = walk.dims(weight)[:2]
     into, out_of = walk.shape(weight)[:2]
-    if transposed:
-        in_channels, out_channels = into, out_of * groups
-    else:
-        in_channels, out_channels = out_of * groups, into
+    in_width, out_width = (into // groups, out_of) if transposed else (out_of, into // groups)
     assert first is not None  # groups > 1 divides its size
-    whole = removes_whole_groups(groups, in_channels, out_channels)
-    if whole and not _owned_by_convolution(walk, node):
-        # Its number of groups stands in the user's code, where it cannot shrink.
-        walk.freeze(node, first, "has a written-out number of groups")
-        walk.freeze(node, channels, "has a written-out number of groups")
-        walk.freeze(node, second, "has a written-out number of groups")
-        return None
-    rows = first.reshape(groups, -1)
-    if whole:
-        walk.freeze(node, second, "is part of whole groups")
-        walk.mark(first, "follows" if in_channels == groups or transposed else "produces")
-        walk.labels.tie(rows, np.broadcast_to(rows[:, :1], rows.shape))
-        per_group = np.repeat(rows[:, 0], in_channels // groups)
-        walk.tie(node, channels, per_group)
-        return np.repeat(rows[:, 0], out_channels // groups)
-    walk.labels.tie(rows, np.broadcast_to(rows[:1], rows.shape))
-    in_labels, out_labels = (first, second) if transposed else (second, first)
-    walk.mark(out_labels, "produces")
-    walk.mark(in_labels, "consumes")
+    of_group = walk.labels.fresh(groups)
+    if in_width > 1 or out_width > 1:
+        walk.call(Channels(of_group), "group")
+    in_side, out_side = second, None
     if transposed:
-        _consume(walk, node, channels, in_labels, weight)
-        return None if out_labels is None else np.tile(out_labels, groups)
-    _consume(walk, node, channels, None if in_labels is None else np.tile(in_labels, groups), weight)
-    return out_labels
+        walk.mark(first, "follows" if into == groups else "consumes")
+        walk.mark(second, "produces")
+        in_side, out_side = None, second
+    else:
+        walk.mark(first, "follows" if in_width == out_width == 1 else "produces")
+        walk.mark(second, "consumes")
+    in_channels = _in_groups(walk, node, of_group, in_width, in_side)
+    out_channels = _in_groups(walk, node, of_group, out_width, out_side)
+    walk.tie(node, channels, Channels(in_channels))
+    if in_side is not None and not in_side.zero and not (channels is not None and channels.zero):
+        walk.freeze(node, in_side, "is summed over without being zero")
+    walk.labels.tie(first.labels, in_channels if transposed else out_channels)
+    return Channels(out_channels, first.zero)
 
 
-def _owned_by_convolution(walk: Propagation, node: Node) -> bool:
-    return isinstance(walk.captured.modules.get(module_of(node)), nn.modules.conv._ConvNd)
+def _in_groups(walk: Propagation, node: Node, of_group: np.ndarray, width: int, side: Dim) -> np.ndarray:
+    """Labels of groups x width channels that go by groups or by places within groups (`side`, if a tensor has it)."""
+    if width == 1:
+        return of_group
+    in_group = walk.labels.fresh(width) if side is None else side.labels
+    flat = walk.labels.fresh(len(of_group) * width)
+    numbers = np.arange(len(flat))
+    walk.grid(node, flat, (of_group, in_group), (numbers // width, numbers % width))
+    return flat
 
 
-def _consume(walk: Propagation, node: Node, channels: Dim, consumed: Dim, weight: Node) -> None:
-    """`weight` reads the input's channels through its dimension `consumed`."""
-    if not walk.is_weight(weight):
-        walk.freeze(node, channels, "is contracted with a computed weight")
-        walk.freeze(node, consumed, "is contracted with an activation")
-        return
-    walk.mark(consumed, "consumes")
-    walk.tie(node, channels, consumed)
-
-
-def _produce(walk: Propagation, node: Node, produced: Dim, bias: object) -> Dim:
-    """The output's channels: a dimension of the weight, with the bias along it."""
-    walk.mark(produced, "produces")
-    if isinstance(bias, Node) and walk.shape(bias):
-        walk.mark(walk.dims(bias)[-1], "follows")
-        return walk.tie(node, produced, walk.dims(bias)[-1])
-    return produced
+def surviving_groups(kept: np.ndarray, channels: int, groups: int) -> int:
+    """How many groups of a convolution are left when these of its weight's first `channels` rows survive."""
+    return len(np.unique(kept // (channels // groups)))

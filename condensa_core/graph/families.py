@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from condensa_core.graph.channels import Family, Frozen, Member, Side
-from condensa_core.graph.labels import Classes
-from condensa_core.graph.propagation import Propagation
+from condensa_core.graph.channels import Family, Frozen, Member, Side, Unit
+from condensa_core.graph.labels import Channels, Classes
+from condensa_core.graph.propagation import Propagation, base_name
+from condensa_core.graph.sides import Slot, settle_grids, signatures
 
-_SIDES: tuple[Side, ...] = ("produces", "follows", "consumes")
+_SIDES: Final[tuple[Side, ...]] = ("produces", "follows", "consumes")
+_UNITS: Final[tuple[Unit, ...]] = ("channel", "group", "head")
 
 
 def layer_of(tensor: str) -> str:
@@ -18,76 +22,138 @@ def layer_of(tensor: str) -> str:
     return tensor.rpartition(".")[0] or tensor
 
 
-def families_of(walk: Propagation) -> tuple[tuple[Family, ...], tuple[Frozen, ...]]:
-    """All families in order of their first producing layer, and what is frozen, in order of the layers."""
-    slots = [
-        (name, dim, labels)
-        for name in walk.captured.shapes  # in the model's order, not in that of the export
-        for dim, labels in enumerate(walk.parameters.get(name, ()))
-        if labels is not None
-    ]
-    classes = walk.labels.classes()
-    sides = [walk.sides.get(int(labels[0]), "follows") for _, _, labels in slots]
-    units: dict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)  # root -> (slot, positions), by slot
-    for slot, (_, _, labels) in enumerate(slots):
-        root = classes.root[labels]
-        order = np.argsort(root, kind="stable")
-        starts = np.flatnonzero(np.diff(root[order], prepend=-1))
-        for positions in np.split(order, starts[1:]):
-            if classes.stop[labels[positions[0]]] < 0:
-                units[int(root[positions[0]])].append((slot, positions))
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """One dimension of a parameter or buffer."""
 
-    alike: dict[tuple[tuple[int, int], ...], list[list[np.ndarray]]] = defaultdict(list)
-    for parts in units.values():
-        signature = tuple((slot, len(positions)) for slot, positions in parts)
-        if any(sides[slot] == "produces" for slot, _ in signature):
-            alike[signature].append([positions for _, positions in parts])
+    name: str
+    dim: int
+    labels: np.ndarray
+    worth: float
+    side: Side
+
+
+def families_of(walk: Propagation) -> tuple[tuple[Family, ...], tuple[Frozen, ...], Classes]:
+    """All families in order of their first producing layer, what is frozen in order of the layers, and the classes."""
+    side_of = _first_words(walk.labels.count, [(labels, _SIDES.index(side)) for labels, side in walk.marks])
+    places = [
+        _Place(name, dim, carried.labels, _worth(walk.captured.shapes[name], dim), _side(side_of, carried))
+        for name in walk.captured.shapes  # in the model's order, not in that of the export
+        for dim, carried in enumerate(walk.parameters.get(name, ()))
+        if carried is not None
+    ]
+    slots = [Slot(place.labels, place.worth) for place in places]
+    settle_grids(walk.labels, slots)
+    classes = walk.labels.classes()
+    families = _families(walk, places, slots, classes)
+    return families, _frozen(walk, places, side_of, classes, families), classes
+
+
+def _families(
+    walk: Propagation, places: list[_Place], slots: list[Slot], classes: Classes
+) -> tuple[Family, ...]:
+    unit_of = _first_words(
+        walk.labels.count, [(classes.root[labels], _UNITS.index(unit)) for labels, unit in walk.units]
+    )
+    averaged = [(np.unique(classes.root[s.labels]), base_name(s.node)) for s in walk.statistics]
+    found: list[tuple[tuple[int, int], list[int], np.ndarray]] = []
+    signature = signatures(slots, classes.root)
+    produced = [classes.root[place.labels] for place in places if place.side == "produces"]
+    roots = np.unique(np.concatenate(produced)) if produced else np.empty(0, np.int64)
+    roots = roots[classes.stop[roots] < 0]
+    _, group = np.unique(signature[roots], return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    alike = np.split(roots[order], np.flatnonzero(np.diff(group[order])) + 1) if len(roots) else []
+    alike = [units for units in alike if len(units) > 1]  # an only unit cannot be removed
+    sorted_places = [_by_root(classes.root[place.labels]) for place in places]
+    of_first: dict[int, list[int]] = {int(units[0]): [] for units in alike}
+    for slot, (_, sorted_roots) in enumerate(sorted_places):
+        for root in np.intersect1d(sorted_roots, np.fromiter(of_first, np.int64, len(of_first))).tolist():
+            of_first[root].append(slot)
+    for units in alike:
+        of_units = of_first[int(units[0])]
+        producing = next(slot for slot in of_units if places[slot].side == "produces")
+        first = _positions(sorted_places[producing], units)[:, 0]
+        ranked = np.argsort(first, kind="stable")
+        found.append(((producing, int(first[ranked[0]])), of_units, units[ranked]))
 
     families: list[Family] = []
     taken: dict[str, int] = defaultdict(int)
-    for signature, members in alike.items():
-        if len(members) < 2:
-            continue  # its only unit cannot be removed
-        part_of = [slot for slot, _ in signature]
-        producing = next(i for i, slot in enumerate(part_of) if sides[slot] == "produces")
-        members.sort(key=lambda positions: int(positions[producing][0]))
-        layers = dict.fromkeys(layer_of(slots[slot][0]) for slot in part_of if sides[slot] == "produces")
-        first = next(iter(layers))
-        taken[first] += 1
+    for _, of_units, units in sorted(found, key=lambda item: item[0]):
+        members = tuple(
+            Member(places[slot].name, places[slot].dim, _positions(sorted_places[slot], units), places[slot].side)
+            for slot in of_units
+        )
+        layers = tuple(dict.fromkeys(layer_of(member.name) for member in members if member.side == "produces"))
+        taken[layers[0]] += 1
+        several = next(m for m in members if m.side == "produces").index.shape[1] > 1
+        word = int(unit_of[units[0]])
         families.append(
             Family(
-                name=first if taken[first] == 1 else f"{first}#{taken[first]}",
-                size=len(members),
-                members=tuple(
-                    Member(slots[slot][0], slots[slot][1], np.stack([unit[i] for unit in members]), sides[slot])
-                    for i, slot in enumerate(part_of)
-                ),
-                layers=tuple(layers),
+                name=layers[0] if taken[layers[0]] == 1 else f"{layers[0]}#{taken[layers[0]]}",
+                size=len(units),
+                members=members,
+                layers=layers,
+                unit=_UNITS[word] if word < len(_UNITS) else "group" if several else "channel",
+                averaged=tuple(dict.fromkeys(name for labels, name in averaged if np.isin(units, labels).any())),
+                roots=units,
             )
         )
-    return tuple(families), _frozen(walk, classes, families)
+    return tuple(families)
 
 
-def _frozen(walk: Propagation, classes: Classes, families: list[Family]) -> tuple[Frozen, ...]:
+def _by_root(roots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(roots, kind="stable")
+    return order, roots[order]
+
+
+def _positions(place: tuple[np.ndarray, np.ndarray], units: np.ndarray) -> np.ndarray:
+    """units x k: the positions of each unit in one dimension, where all have k."""
+    order, roots = place
+    start, end = np.searchsorted(roots, units, "left"), np.searchsorted(roots, units, "right")
+    return order[start[:, None] + np.arange(end[0] - start[0])]
+
+
+def _first_words(count: int, said: list[tuple[np.ndarray, int]]) -> np.ndarray:
+    """What was said first of every label; a number too large for a word where nothing was."""
+    words = np.full(count, 99, np.int8)
+    for labels, word in reversed(said):
+        words[labels] = word
+    return words
+
+
+def _side(side_of: np.ndarray, carried: Channels) -> Side:
+    word = int(side_of[carried.labels[0]])
+    return _SIDES[word] if word < len(_SIDES) else "follows"
+
+
+def _worth(shape: tuple[int, ...], dim: int) -> float:
+    """Weights that go with one position."""
+    return float(np.prod(shape)) / shape[dim]
+
+
+def _frozen(
+    walk: Propagation, places: list[_Place], side_of: np.ndarray, classes: Classes, families: tuple[Family, ...]
+) -> tuple[Frozen, ...]:
     removable: dict[tuple[str, int], int] = defaultdict(int)
     for family in families:
         for member in family.members:
             removable[member.name, member.dim] += member.index.size
+    read = {place.name for place in places if side_of[place.labels[0]] < len(_SIDES)}
     frozen: dict[str, Frozen] = {}
-    for name in walk.captured.shapes:
-        dims = walk.parameters.get(name, ())
-        sides = [None if labels is None else walk.sides.get(int(labels[0])) for labels in dims]
+    for place in places:
         # A matrix that only an unknown operator reads was never said to do anything: it is listed as well.
-        unread = len(dims) > 1 and not any(sides)
-        for axis, labels in enumerate(dims):
-            if labels is None or not (unread or sides[axis] == "produces"):
-                continue
-            kept = len(labels) - removable[name, axis]
-            if kept == 0:
-                continue
-            touched = classes.stop[labels]
-            stop = classes.stops[touched[touched >= 0].min()] if (touched >= 0).any() else None
-            share = "" if kept == len(labels) else f"{kept} of {len(labels)} channels: "
-            reason = stop.reason if stop else "is a single unit, which cannot be removed"
-            frozen.setdefault(layer_of(name), Frozen(layer_of(name), share + reason, stop.operator if stop else None))
+        unread = place.name not in read and len(walk.captured.shapes[place.name]) > 1
+        kept = len(place.labels) - removable[place.name, place.dim]
+        if kept == 0 or not (unread or place.side == "produces"):
+            continue
+        touched = classes.stop[place.labels]
+        stop = classes.stops[touched[touched >= 0].min()] if (touched >= 0).any() else None
+        share = "" if kept == len(place.labels) else f"{kept} of {len(place.labels)} channels: "
+        reason = stop.reason if stop else "is a single unit, which cannot be removed"
+        layer = layer_of(place.name)
+        frozen.setdefault(
+            layer,
+            Frozen(layer, share + reason, stop.operator if stop else None, stop.line if stop else ""),
+        )
     return tuple(frozen.values())

@@ -5,20 +5,56 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_matrix, csgraph
 
-# The identities along one dimension of a value; None where it carries none: batch, space, constants, and always where
-# the size is 1, since that only channel cannot be removed, and it broadcasts.
-Dim = np.ndarray | None
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """The identities along one dimension of a value.
+
+    `labels` has one number for each position. `zero`: wherever a channel is removed, the value is exactly zero there in
+    the masked model (weights that produce it and their biases are zero, and nothing since has made something of zero).
+    """
+
+    labels: np.ndarray
+    zero: bool = False
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, positions: np.ndarray | slice) -> Channels:
+        return Channels(self.labels[positions], self.zero)
+
+
+# What one dimension of a value carries; None where it carries nothing: batch, space, constants, and always where the
+# size is 1, since that only channel cannot be removed, and it broadcasts.
+Dim = Channels | None
 Dims = tuple[Dim, ...]
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Why channels cannot be removed: `operator` is the ATen name, `module` where it was met."""
+    """Why channels cannot be removed: `operator` is the ATen name, `module` where it was met, `line` of the forward."""
 
     reason: str
     operator: str | None = None
     module: str = ""
+    line: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Channels that stand in a grid: a dimension that a view splits (heads x width), or that two dimensions merge into.
+
+    `flat` are the labels of the n channels, `axes` those of the grid's sides, and channel i stands at `places[a][i]` of
+    side a. A grid must stay a grid, so its channels go along one side only: either `flat[i]` is one with
+    `axes[a][places[a][i]]` for the chosen side a and all other sides stay, or for another side.
+    """
+
+    flat: np.ndarray
+    axes: tuple[np.ndarray, ...]
+    places: tuple[np.ndarray, ...]
+    stop: Stop
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +67,14 @@ class Classes:
 
 
 class Labels:
-    """A growing set of labels with ties between them; `classes` solves all ties at once.
+    """A growing set of labels with ties between them; `solve` settles all of them at once.
 
     Ties are only recorded while a graph is walked: a walk costs a few numpy calls per operator, whatever the widths.
     """
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
+        self.grids: list[Grid] = []
         self._left: list[np.ndarray] = []
         self._right: list[np.ndarray] = []
         self._stopped: list[np.ndarray] = []
@@ -45,8 +82,8 @@ class Labels:
 
     def fresh(self, count: int) -> np.ndarray:
         """`count` labels that nothing else carries yet."""
-        self._count += count
-        return np.arange(self._count - count, self._count)
+        self.count += count
+        return np.arange(self.count - count, self.count)
 
     def tie(self, a: np.ndarray, b: np.ndarray) -> None:
         """Position by position, a and b are the same channel."""
@@ -59,14 +96,23 @@ class Labels:
         self._stopped.append(labels.ravel())
         self._stops.append(stop)
 
+    def stand_in_grid(self, grid: Grid) -> None:
+        """The channels of the grid go along one of its sides, chosen by `choose_sides`."""
+        self.grids.append(grid)
+
+    def tie_to_side(self, grid: Grid, side: int) -> None:
+        """Settles a grid: its channels are those of this side, and the others stay."""
+        self.tie(grid.flat, grid.axes[side][grid.places[side]])
+        for other, axis in enumerate(grid.axes):
+            if other != side:
+                self.freeze(axis, grid.stop)
+
     def classes(self) -> Classes:
-        """The connected components of all ties."""
+        """The connected components of all ties recorded so far."""
         none = [np.empty(0, np.int64)]
-        root = connected_components(
-            self._count, np.concatenate(self._left or none), np.concatenate(self._right or none)
-        )
+        root = connected_components(self.count, np.concatenate(self._left or none), np.concatenate(self._right or none))
         late = len(self._stops)
-        stop = np.full(self._count, late)
+        stop = np.full(self.count, late)
         if self._stopped:
             numbers = np.repeat(np.arange(late), [len(labels) for labels in self._stopped])
             np.minimum.at(stop, root[np.concatenate(self._stopped)], numbers)
@@ -75,17 +121,9 @@ class Labels:
 
 
 def connected_components(count: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The smallest node of every node's component, in the graph of `count` nodes with edges left[i]-right[i].
-
-    Hooking and pointer jumping, a whole round per numpy call: roots only ever point to smaller nodes, so it ends.
-    Source: Shiloach and Vishkin, "An O(log n) parallel connectivity algorithm", J. Algorithms 3 (1982).
-    """
-    root = np.arange(count)
-    while len(left):
-        a, b = root[left], root[right]
-        open_ = a != b
-        left, right, a, b = left[open_], right[open_], a[open_], b[open_]
-        np.minimum.at(root, np.maximum(a, b), np.minimum(a, b))
-        while not np.array_equal(root, root[root]):
-            root = root[root]
-    return root
+    """The smallest node of every node's component, in the graph of `count` nodes with edges left[i]-right[i]."""
+    edges = coo_matrix((np.ones(len(left), np.int8), (left, right)), shape=(count, count))
+    components, member_of = csgraph.connected_components(edges, directed=False)
+    first = np.full(components, count)
+    np.minimum.at(first, member_of, np.arange(count))
+    return first[member_of]

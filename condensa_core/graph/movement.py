@@ -1,13 +1,16 @@
-"""Operators that only move elements: views, permutations, concatenations, slices.
+"""Operators that only move elements: views, permutations, concatenations, slices, repetitions.
 
-No formula per operator: the real operator is run on a tensor whose elements are their own coordinate along one
-dimension, and where the coordinates land says where the channels went.
+Where the positions along one input dimension arrive is described by *sides*: along some output dimension, position j
+holds those channels whose place on that side is `of_position[j]`. One side with a place of its own for each channel is
+the plain case; a dimension that a view splits has several. Views and permutations are solved from their shapes; every
+other operator is run on a tensor whose elements are their own coordinate, and where they land says where channels went.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +19,22 @@ from torch import Tensor
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from condensa_core.graph.capture import shape_of
-from condensa_core.graph.labels import Dim
+from condensa_core.graph.capture import example_size, shape_of, sizes_of
+from condensa_core.graph.labels import Channels, Dim, Dims
 from condensa_core.graph.propagation import Carried, Propagation, argument, base_name, nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Along output dimension `dim`, position j holds the channels with place `of_position[j]`; -1 in either: none."""
+
+    dim: int
+    place: np.ndarray  # of every input channel
+    of_position: np.ndarray  # of every output position
+
+
+class Scattered(Exception):
+    """The channels of the dimension cannot be found again in the output."""
 
 
 def concatenation(walk: Propagation, node: Node) -> Carried:
@@ -38,85 +54,163 @@ def concatenation(walk: Propagation, node: Node) -> Carried:
             joined = None
         else:
             parts = [
-                _fixed(walk, node, walk.shape(source)[axis]) if dim is None else dim
+                Channels(_fixed(walk, node, walk.shape(source)[axis])) if dim is None else dim
                 for source, dim in zip(sources, dims, strict=True)
             ]
-            joined = np.concatenate(parts)
+            joined = Channels(
+                np.concatenate([part.labels for part in parts]),
+                all(dim.zero for dim in dims if dim is not None),
+            )
         out.append(joined)
     return tuple(out)
 
 
 def chunk(walk: Propagation, node: Node) -> Carried:
     """Equal parts of a dimension: the number of parts is fixed, so position i goes in all parts or in none."""
-    source, size_or_count = node.args[:2]
+    source = node.args[0]
     assert isinstance(source, Node)
     dims = walk.dims(source)
     axis = int(argument(node, 2, "dim", 0)) % len(dims)  # type: ignore[call-overload]
     dim = dims[axis]
-    sizes = [value.shape[axis] for value in node.meta["val"]]
-    if dim is None or len(set(sizes)) > 1 or not isinstance(size_or_count, int):
+    sizes = [sizes_of(value)[axis] for value in node.meta["val"]]
+    if dim is None or len(set(sizes)) > 1:
         return section(walk, node)
     if sizes[0] == 1:
         walk.freeze(node, dim, "is split into single channels")
         part: Dim = None
     else:
-        parts = dim.reshape(len(sizes), -1)
+        parts = dim.labels.reshape(len(sizes), -1)
         walk.labels.tie(parts, np.broadcast_to(parts[0], parts.shape))
-        part = parts[0]
+        part = Channels(parts[0], dim.zero)
     return [(*dims[:axis], part, *dims[axis + 1 :]) for _ in sizes]
 
 
+def reshaped(walk: Propagation, node: Node) -> Carried:
+    """A view of the same elements in the same order."""
+    (source,) = walk.tensor_inputs(node)[:1]
+    before, after = walk.shape(source), walk.shape(node)
+    if math.prod(before) != math.prod(after):
+        return walk.unknown(node)  # a view of the same bytes as another type
+    arrivals = []
+    for axis, dim in enumerate(walk.dims(source)):
+        if dim is None:
+            continue
+        try:
+            arrivals.append((axis, dim, _sides_of_view(before, after, axis)))
+        except Scattered:
+            walk.freeze(node, dim, "is reinterpreted")
+    return _landed(walk, node, [arrivals], after)
+
+
+def permuted(walk: Propagation, node: Node) -> Carried:
+    """Dimensions in another order, or with new ones of size 1."""
+    (source,) = walk.tensor_inputs(node)[:1]
+    shape = walk.shape(source)
+    strides = [math.prod([size + 1 for size in shape[axis + 1 :]]) for axis in range(len(shape))]  # all different
+    moved = _run(node, {source: torch.empty_strided(shape, strides, device="meta")})[0]
+    old = dict(zip(strides, walk.dims(source), strict=True))
+    sizes = dict(zip(strides, shape, strict=True))
+    return tuple(
+        old[stride] if size > 1 and sizes.get(stride) == size else None
+        for size, stride in zip(moved.shape, moved.stride(), strict=True)
+    )
+
+
+def moving(walk: Propagation, node: Node) -> Carried:
+    """Moves that follow the sizes: repetitions, shuffles, stacks, mirror images."""
+    return _moved(walk, node, in_order=False)
+
+
 def section(walk: Propagation, node: Node) -> Carried:
-    """Moves by written-out positions (slice, pad, roll): a dimension whose channels change place must stay whole."""
-    return _moved(walk, node, written_out=True)
+    """Moves by written-out positions (slice, pad, roll): what remains of a dimension must keep its order."""
+    return _moved(walk, node, in_order=True)
 
 
-def movement(walk: Propagation, node: Node) -> Carried:
-    """Moves that follow the sizes: views, permutations, repetitions."""
-    return _moved(walk, node, written_out=False)
+def picked(walk: Propagation, node: Node) -> Carried:
+    """Elements at written-out numbers (select, index): the dimensions that are picked from must stay."""
+    for source in walk.tensor_inputs(node)[1:]:
+        walk.freeze_all(node, source, "is used as a number of a position")
+    return _moved(walk, node, in_order=True, only_first=True)
 
 
-@dataclass(eq=False)
-class _Landing:
-    """The labels that have landed along one output dimension (-1: none), and from which input dimensions."""
-
-    labels: np.ndarray
-    origins: list[tuple[Node, int]] = field(default_factory=list)
-
-
-def _moved(walk: Propagation, node: Node, *, written_out: bool) -> Carried:
+def _moved(walk: Propagation, node: Node, *, in_order: bool, only_first: bool = False) -> Carried:
     values = node.meta["val"]
     several = isinstance(values, (list, tuple))
-    shapes = [tuple(value.shape) for value in values] if several else [walk.shape(node)]
-    landings = [[_Landing(np.full(size, -1)) for size in shape] for shape in shapes]
-    for source in walk.tensor_inputs(node):
+    shapes = [sizes_of(value) for value in values] if several else [walk.shape(node)]
+    sources = walk.tensor_inputs(node)[: 1 if only_first else None]
+    arrivals: list[list[list[tuple[int, Channels, list[Side]]]]] = [[[] for _ in sources] for _ in shapes]
+    for number, source in enumerate(sources):
         for axis, dim in enumerate(walk.dims(source)):
             if dim is None:
                 continue
             try:
-                outputs = _on_coordinates(node, source, axis)
+                outputs = _on_coordinates(walk, node, source, axis)
             except (RuntimeError, NotImplementedError, TypeError):
                 return walk.unknown(node)
-            for landing, coordinates in zip(landings, outputs, strict=True):
-                _land(walk, node, source, axis, coordinates, landing, written_out)
-    carried = [tuple(_settled(walk, node, landing) for landing in output) for output in landings]
+            for output, coordinates in enumerate(outputs):
+                try:
+                    sides = _sides_of(coordinates, len(dim))
+                except Scattered:
+                    walk.freeze(node, dim, "is picked from or scattered")
+                    continue
+                if in_order and not all(_keeps_order(side) for side in sides):
+                    walk.freeze(node, dim, "changes its order in a written-out way")
+                if sides:
+                    arrivals[output][number].append((axis, dim, sides))
+    carried = [_landed(walk, node, arrival, shape) for arrival, shape in zip(arrivals, shapes, strict=True)]
     if not any(dim is not None for output in carried for dim in output):
         return nothing(node)
     return carried if several else carried[0]
 
 
-def _on_coordinates(node: Node, source: Node, axis: int) -> list[np.ndarray]:
+def _keeps_order(side: Side) -> bool:
+    """Whether a contiguous part of the channels arrives, in its order and next to each other."""
+    arrived = np.flatnonzero(side.place >= 0)
+    there = side.of_position[side.of_position >= 0]
+    return arrived[-1] - arrived[0] + 1 == len(arrived) and bool((np.diff(there) == 1).all())
+
+
+def _sides_of_view(before: tuple[int, ...], after: tuple[int, ...], axis: int) -> list[Side]:
+    """The sides of dimension `axis` in a view: its digits, in the mixed-radix number that both shapes spell.
+
+    Scattered if the shapes cut the number at places that do not nest.
+    """
+    below = math.prod(before[axis + 1 :])
+    above = below * before[axis]
+    sides = []
+    for dim, size in enumerate(after):
+        under = math.prod(after[dim + 1 :])
+        low, high = max(below, under), min(above, under * size)
+        if low >= high:
+            continue
+        if low % below or low % under or high % low or above % high or (under * size) % high:
+            raise Scattered
+        length = high // low
+        place = np.arange(before[axis]) * below // low % length
+        sides.append(Side(dim, place, np.arange(size) * under // low % length))
+    return sides
+
+
+def _on_coordinates(walk: Propagation, node: Node, source: Node, axis: int) -> list[np.ndarray]:
     """The operator's outputs when `source` holds 1 + its coordinate along `axis`, and every other tensor zeros."""
+    shape = walk.shape(source)
+    # float32 is exact to 2^24 and known to every operator, which integers are not
+    ramp = torch.arange(1.0, shape[axis] + 1)
+    ramp = ramp.view([-1 if d == axis else 1 for d in range(len(shape))]).expand(shape).contiguous()
+    return [output.numpy().astype(np.int64) for output in _run(node, {source: ramp})]
+
+
+def _run(node: Node, values: dict[Node, Tensor]) -> list[Tensor]:
+    """The operator's outputs on these tensors; other tensors are zeros, whole-number ones in particular."""
 
     def stand_in(argument: Node) -> Any:
+        if argument in values:
+            return values[argument]
         shape = shape_of(argument)
         if shape is None:
-            return argument.meta.get("val")
-        if argument is not source:
-            return torch.zeros(shape)
-        # float32 is exact to 2^24 and known to every operator, which integers are not
-        ramp = torch.arange(1.0, shape[axis] + 1)
-        return ramp.view([-1 if d == axis else 1 for d in range(len(shape))]).expand(shape).contiguous()
+            return _number(argument.meta.get("val"))
+        kept = argument.meta["val"].dtype
+        return torch.zeros(shape, dtype=None if kept.is_floating_point else kept)
 
     args, kwargs = map_arg((node.args, dict(node.kwargs)), stand_in)
     if base_name(node) in ("constant_pad_nd", "pad"):  # pad with zeros: the value would read as a coordinate
@@ -124,116 +218,138 @@ def _on_coordinates(node: Node, source: Node, axis: int) -> list[np.ndarray]:
         kwargs = {name: value for name, value in kwargs.items() if name != "value"}
     with torch.no_grad():
         outputs = node.target(*args, **kwargs)  # type: ignore[operator]
-    outputs = [outputs] if isinstance(outputs, Tensor) else outputs
-    return [output.numpy().astype(np.int64) for output in outputs]
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
 
-def _land(
-    walk: Propagation,
-    node: Node,
-    source: Node,
-    axis: int,
-    coordinates: np.ndarray,
-    landing: list[_Landing],
-    written_out: bool,
-) -> None:
-    """Enters one input dimension's labels where its coordinates arrived in one output."""
-    dim = walk.dims(source)[axis]
-    assert dim is not None
-    arrived = np.unique(coordinates[coordinates > 0])
-    if arrived.max(initial=0) > len(dim):
-        walk.freeze(node, dim, "is reinterpreted")
-        return
-    if len(arrived) < len(dim):
-        walk.freeze(node, dim, "is cut at written-out positions")
-        if len(arrived) < 2:
-            return
-    for position in range(coordinates.ndim):
-        rows = np.moveaxis(coordinates, position, 0).reshape(coordinates.shape[position], -1)
+def _number(value: object) -> object:
+    return example_size(value) if isinstance(value, torch.SymInt) else value
+
+
+def _sides_of(coordinates: np.ndarray, size: int) -> list[Side]:
+    """The sides of a dimension of `size` channels, from where their coordinates (1 + number, 0: none) have landed."""
+    if not coordinates.any():
+        return []
+    straight = _straight(coordinates, size)
+    if straight is not None:
+        return [straight]
+    sides = []
+    for dim, length in enumerate(coordinates.shape):
+        pairs = _pairs(coordinates, dim, size)
+        first = np.full(size + 1, length)
+        np.minimum.at(first, pairs[1], pairs[0])
+        first[0] = length  # coordinate 0 is no channel
+        low = np.full(length, length)
+        high = np.full(length, -1)
+        np.minimum.at(low, pairs[0], first[pairs[1]])
+        np.maximum.at(high, pairs[0], np.where(pairs[1] > 0, first[pairs[1]], -1))
+        there = high >= 0
+        # Two positions hold the same channels, or none in common; and as many as the place has.
+        members = np.bincount(first[1:][first[1:] < length], minlength=length)
+        held = np.bincount(pairs[0][pairs[1] > 0], minlength=length)
+        if not (low[there] == high[there]).all() or not (held[there] == members[high[there]]).all():
+            continue
+        numbers = np.unique(high[there])
+        if len(numbers) < 2:
+            continue
+        of_position = np.where(there, np.searchsorted(numbers, np.where(there, high, numbers[0])), -1)
+        place = np.where(first[1:] < length, np.searchsorted(numbers, np.minimum(first[1:], numbers[-1])), -1)
+        sides.append(Side(dim, place, of_position))
+    if not sides:
+        raise Scattered
+    return sides
+
+
+def _straight(coordinates: np.ndarray, size: int) -> Side | None:
+    """The one side of a dimension whose channels each fill whole positions of one output dimension."""
+    for dim, length in enumerate(coordinates.shape):
+        rows = np.moveaxis(coordinates, dim, 0).reshape(length, -1)
         top = rows.max(axis=1, initial=0)
         if len(np.unique(top[top > 0])) > 1 and bool(((rows == top[:, None]) | (rows == 0)).all()):
-            if written_out and not np.array_equal(top, np.arange(1, len(dim) + 1)):
-                walk.freeze(node, dim, "is cut at written-out positions")
-            _enter(walk, node, (source, axis), landing[position], np.where(top > 0, dim[top - 1], -1))
-            return
-    split = _split(coordinates, len(dim))
-    carrier = None if len(arrived) < len(dim) else _carrier(node, coordinates, split)
-    if carrier is None:
-        walk.freeze(node, dim, "is split in a way that fixes its size")
-        return
-    part = split[carrier]
-    labels = np.full(coordinates.shape[carrier], -1)
-    labels[part[::-1]] = dim[::-1]  # the first channel of each part stands for it
-    walk.labels.tie(dim, labels[part])
-    _enter(walk, node, (source, axis), landing[carrier], labels)
+            place = np.full(size, -1)
+            numbers = np.unique(top[top > 0])
+            place[numbers - 1] = np.arange(len(numbers))
+            return Side(dim, place, np.where(top > 0, np.searchsorted(numbers, top), -1))
+    return None
 
 
-def _split(coordinates: np.ndarray, size: int) -> dict[int, np.ndarray]:
-    """Output dimensions along which every input channel has one place: position -> place of each channel."""
-    places = {}
-    for position, length in enumerate(coordinates.shape):
-        if length == 1:
-            continue
-        rows = np.moveaxis(coordinates, position, 0).reshape(length, -1)
-        number = np.broadcast_to(np.arange(length)[:, None], rows.shape)
-        low, high = np.full(size + 1, length), np.full(size + 1, -1)
-        np.minimum.at(low, rows.ravel(), number.ravel())
-        np.maximum.at(high, rows.ravel(), number.ravel())
-        if np.array_equal(low[1:], high[1:]) and low[1:].min() < high[1:].max():
-            places[position] = low[1:]
-    return places
+def _pairs(coordinates: np.ndarray, dim: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every (position along `dim`, coordinate found there), once each."""
+    rows = np.moveaxis(coordinates, dim, 0).reshape(coordinates.shape[dim], -1)
+    seen = np.zeros((len(rows), size + 1), dtype=bool)
+    seen[np.arange(len(rows))[:, None], rows] = True
+    return np.nonzero(seen)
 
 
-def _carrier(node: Node, coordinates: np.ndarray, split: dict[int, np.ndarray]) -> int | None:
-    """Which part of a split dimension shrinks with it: the one written -1, else the longest (the last of equals).
+def _landed(
+    walk: Propagation,
+    node: Node,
+    arrivals: Sequence[list[tuple[int, Channels, list[Side]]]],
+    shape: tuple[int, ...],
+) -> Dims:
+    """What an output carries, from what arrives of each dimension of each source."""
+    out: list[Channels | None] = [None] * len(shape)
+    for of_source in arrivals:
+        landed: list[list[Channels]] = [[] for _ in shape]
+        for _, dim, sides in of_source:
+            for side, labels in zip(sides, _side_labels(walk, node, dim, sides), strict=True):
+                there = side.of_position >= 0
+                landed[side.dim].append(Channels(np.where(there, labels[side.of_position], -1), dim.zero))
+        for position, parts in enumerate(landed):
+            here = _merged(walk, node, parts)
+            if here is None:
+                continue
+            before = out[position]
+            if before is None:
+                out[position] = here
+            else:
+                both = (before.labels >= 0) & (here.labels >= 0)
+                walk.labels.tie(before.labels[both], here.labels[both])
+                labels = np.where(before.labels >= 0, before.labels, here.labels)
+                out[position] = Channels(labels, before.zero and here.zero)
+    return tuple(_settled(walk, node, dim) for dim in out)
 
-    If -1 stands where the channels vary but have no single place, the other parts are fixed and nothing can shrink.
-    """
-    if not split:
+
+def _side_labels(walk: Propagation, node: Node, dim: Channels, sides: list[Side]) -> list[np.ndarray]:
+    """The labels of each side's places; several sides make a grid of the dimension's channels."""
+    arrived = np.flatnonzero(sides[0].place >= 0)
+    if len(sides) > 1:
+        axes = [walk.labels.fresh(int(side.of_position.max()) + 1) for side in sides]
+        walk.grid(node, dim.labels[arrived], axes, [side.place[arrived] for side in sides])
+        return axes
+    place = sides[0].place[arrived]
+    labels = np.empty(int(place.max()) + 1, np.int64)
+    labels[place[::-1]] = dim.labels[arrived[::-1]]  # the first channel of each place stands for it
+    walk.labels.tie(dim.labels[arrived], labels[place])
+    return [labels]
+
+
+def _merged(walk: Propagation, node: Node, parts: list[Channels]) -> Channels | None:
+    """Dimensions of one tensor that have become one: their channels stand in a grid."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    if any((part.labels < 0).any() for part in parts):
+        for part in parts:
+            walk.freeze(node, part.at(part.labels >= 0), "is merged with another dimension")
         return None
-    inferred = _inferred_position(node)
-    if inferred is not None and inferred not in split:
-        varies = coordinates.max(axis=inferred) != coordinates.min(axis=inferred)
-        if bool(varies.any()):
-            return None
-    if inferred in split:
-        return inferred
-    return max(split, key=lambda position: (coordinates.shape[position], position))
+    flat = walk.labels.fresh(len(parts[0]))
+    axes = [np.unique(part.labels, return_inverse=True) for part in parts]
+    walk.grid(node, flat, [labels for labels, _ in axes], [places for _, places in axes])
+    return Channels(flat, all(part.zero for part in parts))
 
 
-def _inferred_position(node: Node) -> int | None:
-    """The output dimension that a view's sizes leave open (-1)."""
-    sizes, before = (node.args[2], int(node.args[1])) if base_name(node) == "unflatten" else (node.args[-1], 0)  # type: ignore
-    if not isinstance(sizes, Sequence) or -1 not in sizes:
-        return None
-    rank = len(shape_of(node.all_input_nodes[0]) or ())
-    return before % rank + sizes.index(-1)
-
-
-def _enter(walk: Propagation, node: Node, origin: tuple[Node, int], landing: _Landing, labels: np.ndarray) -> None:
-    both = (landing.labels >= 0) & (labels >= 0)
-    if both.any():
-        if any(source is origin[0] for source, _ in landing.origins):
-            # Two dimensions of one tensor became one: a channel of either is scattered over channels of the other.
-            walk.freeze(node, landing.labels[landing.labels >= 0], "is merged with another dimension")
-            walk.freeze(node, labels[labels >= 0], "is merged with another dimension")
-        else:
-            walk.labels.tie(landing.labels[both], labels[both])
-    landing.labels = np.where(landing.labels >= 0, landing.labels, labels)
-    landing.origins.append(origin)
-
-
-def _settled(walk: Propagation, node: Node, landing: _Landing) -> Dim:
+def _settled(walk: Propagation, node: Node, dim: Channels | None) -> Dim:
     """What an output dimension carries; places where nothing landed are new channels that must stay."""
-    empty = landing.labels < 0
-    if empty.all() or len(landing.labels) == 1:
+    if dim is None or len(dim) == 1:
+        return None
+    empty = dim.labels < 0
+    if empty.all():
         return None
     if empty.any():
-        landing.labels[empty] = _fixed(walk, node, int(empty.sum()))
-    return landing.labels
+        dim.labels[empty] = _fixed(walk, node, int(empty.sum()))
+    return dim
 
 
 def _fixed(walk: Propagation, node: Node, count: int) -> np.ndarray:
     labels = walk.labels.fresh(count)
-    walk.freeze(node, labels, "is joined with channels that are fixed")
+    walk.freeze(node, Channels(labels), "is joined with channels that are fixed")
     return labels

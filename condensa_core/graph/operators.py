@@ -10,11 +10,13 @@ from typing import Final
 import torch
 from torch.fx import Node
 
-from condensa_core.graph.contractions import conv, conv_transpose, embedding, linear, matmul, matmul_added
-from condensa_core.graph.movement import chunk, concatenation, movement, section
-from condensa_core.graph.normalisation import channel_norm
-from condensa_core.graph.pointwise import channel_shuffle, glu, pointwise, prelu, sized_by_literals
+from condensa_core.graph.attention import attention
+from condensa_core.graph.contractions import conv, conv_transpose, einsum, embedding, linear, matmul, matmul_added
+from condensa_core.graph.movement import chunk, concatenation, moving, permuted, picked, reshaped, section
+from condensa_core.graph.normalisation import channel_norm, group_norm, layer_norm
+from condensa_core.graph.pointwise import channel_shuffle, created, created_like, glu, pointwise, prelu
 from condensa_core.graph.propagation import Rule
+from condensa_core.graph.recurrent import gru, lstm
 from condensa_core.graph.reductions import pool, reduction, rescaling
 
 
@@ -26,25 +28,30 @@ RULES: Final[dict[str, Rule]] = {
     **_each("conv1d conv2d conv3d", conv),
     **_each("conv_transpose1d conv_transpose2d conv_transpose3d", conv_transpose),
     **_each("linear", linear),
-    **_each("addmm", matmul_added),
-    **_each("bmm matmul mm", matmul),
+    **_each("addmm baddbmm", matmul_added),
+    **_each("bmm dot matmul mm mv", matmul),
+    **_each("einsum", einsum),
+    **_each("scaled_dot_product_attention", attention),
     **_each("embedding", embedding),
+    **_each("lstm", lstm),
+    **_each("gru", gru),
     **_each("batch_norm instance_norm", channel_norm),
+    **_each("layer_norm rms_norm", layer_norm),
+    **_each("group_norm", group_norm),
     **_each("prelu", prelu),
     **_each("glu", glu),
     **_each("channel_shuffle", channel_shuffle),
     **_each("cat concat concatenate", concatenation),
-    **_each("chunk split", chunk),
+    **_each("chunk", chunk),
+    **_each("_reshape_alias _unsafe_view flatten reshape reshape_as unflatten view view_as", reshaped),
+    **_each("movedim numpy_T permute squeeze swapaxes t transpose unsqueeze", permuted),
+    **_each("gather index index_select select unbind", picked),
     **_each(
-        "constant_pad_nd narrow pad reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d roll select "
-        "slice split_with_sizes tensor_split unbind",
+        "constant_pad_nd narrow pad reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d roll slice "
+        "split split_with_sizes tensor_split",
         section,
     ),
-    **_each(
-        "_reshape_alias _unsafe_view expand flatten flip movedim numpy_T permute pixel_shuffle pixel_unshuffle repeat "
-        "repeat_interleave reshape squeeze stack swapaxes t tile transpose unflatten unsqueeze view",
-        movement,
-    ),
+    **_each("expand flip pixel_shuffle pixel_unshuffle repeat repeat_interleave stack tile", moving),
     **_each(
         "_upsample_nearest_exact1d _upsample_nearest_exact2d adaptive_avg_pool1d adaptive_avg_pool2d "
         "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d "
@@ -57,12 +64,13 @@ RULES: Final[dict[str, Rule]] = {
         reduction,
     ),
     **_each("cumprod cumsum log_softmax softmax", rescaling),
-    **_each("new_empty new_full new_ones new_zeros", sized_by_literals),
+    **_each("empty full new_empty new_full new_ones new_zeros ones zeros", created),
+    **_each("empty_like full_like ones_like zeros_like", created_like),
     # Element by element, but without torch.Tag.pointwise in torch 2.13.
     **_each(
-        "_to_copy absolute alias alpha_dropout contiguous copy detach divide dropout empty_like expand_as "
-        "feature_alpha_dropout feature_dropout full_like greater hardswish lift_fresh_copy log_sigmoid multiply "
-        "not_equal ones_like special_expit subtract to type_as zeros_like",
+        "_to_copy absolute alias alpha_dropout contiguous copy detach divide dropout expand_as "
+        "feature_alpha_dropout feature_dropout greater hardswish lift_fresh_copy log_sigmoid multiply "
+        "not_equal special_expit subtract to type_as",
         pointwise,
     ),
 }
@@ -73,14 +81,15 @@ def rule_for(node: Node) -> Rule | None:
     target = node.target
     if not isinstance(target, torch._ops.OpOverload):
         return None
-    if torch.Tag.pointwise in target.tags:
-        return pointwise
     if target.namespace != "aten":
-        return None
+        return pointwise if torch.Tag.pointwise in target.tags else None
     name = target.overloadpacket.__name__
     functional = name[:-1] if name.endswith("_") and not name.endswith("__") else name
-    if functional in RULES:
-        return RULES[functional]
+    rule = RULES.get(functional)
+    if torch.Tag.pointwise in target.tags and rule not in (created, created_like):
+        return pointwise  # max(a, b) shares its name with a reduction
+    if rule is not None:
+        return rule
     packet = getattr(torch.ops.aten, functional, None)
     tagged = packet is not None and any(torch.Tag.pointwise in getattr(packet, o).tags for o in packet.overloads())
     return pointwise if tagged else None  # in-place twins do not inherit the tag

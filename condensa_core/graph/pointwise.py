@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from torch.fx import Node
 
-from condensa_core.graph.labels import Dim
-from condensa_core.graph.propagation import Carried, Propagation, argument, nothing
+from condensa_core.graph.labels import Channels, Dim
+from condensa_core.graph.propagation import Carried, Propagation, argument, base_name
 
 
 def pointwise(walk: Propagation, node: Node) -> Carried:
     """Operands that meet along a dimension carry the same channels there; broadcast operands have no say."""
     if isinstance(node.meta.get("val"), (list, tuple)):
         return walk.unknown(node)
-    shape = walk.shape(node)
+    shape, sources = walk.shape(node), walk.tensor_inputs(node)
+    keeps_zero = _keeps_zero(node)
     out: list[Dim] = []
     for position, size in enumerate(shape):
         meeting = []
-        for source in walk.tensor_inputs(node):
+        for source in sources:
             own = position - len(shape) + len(walk.shape(source))
             if own >= 0 and walk.shape(source)[own] == size:
                 meeting.append(walk.dims(source)[own])
@@ -25,8 +28,24 @@ def pointwise(walk: Propagation, node: Node) -> Carried:
         dim = meeting[0] if meeting else None
         for other in meeting[1:]:
             dim = walk.tie(node, dim, other)
+        if dim is not None:
+            # A product is zero where a factor is; anything else where all operands are, and none is broadcast.
+            zeros = [other is not None and other.zero for other in meeting]
+            zero = any(zeros) if _is_product(node) else all(zeros) and len(meeting) == len(sources) and keeps_zero
+            dim = Channels(dim.labels, zero)
         out.append(dim)
     return tuple(out)
+
+
+def created_like(walk: Propagation, node: Node) -> Carried:
+    """zeros_like and its kin: one value everywhere, in sizes that follow those of another tensor."""
+    zero = base_name(node).startswith("zeros")
+    return tuple(None if dim is None else Channels(dim.labels, zero) for dim in walk.dims(walk.tensor_inputs(node)[0]))
+
+
+def created(walk: Propagation, node: Node) -> Carried:
+    """zeros, ones, full: one value everywhere, in sizes that are written out."""
+    return walk.created(node, zero=base_name(node) in ("zeros", "new_zeros"))
 
 
 def prelu(walk: Propagation, node: Node) -> Carried:
@@ -35,7 +54,8 @@ def prelu(walk: Propagation, node: Node) -> Carried:
     dims = list(walk.dims(source))
     if walk.shape(slopes) and walk.shape(slopes)[0] > 1:
         channel = 1 if len(dims) > 1 else 0
-        dims[channel] = walk.tie(node, dims[channel], walk.dims(slopes)[0])
+        zero = dims[channel] is not None and dims[channel].zero  # type: ignore[union-attr]
+        dims[channel] = walk.tie(node, dims[channel], walk.dims(slopes)[0], zero=zero)
     return tuple(dims)
 
 
@@ -44,9 +64,11 @@ def glu(walk: Propagation, node: Node) -> Carried:
     dims = list(walk.dims(walk.tensor_inputs(node)[0]))
     axis = int(argument(node, 1, "dim", -1)) % len(dims)  # type: ignore[call-overload]
     if (dim := dims[axis]) is not None:
-        a, b = np.split(dim, 2)
-        dims[axis] = walk.tie(node, a, b) if len(a) > 1 else None
-        if len(a) == 1:
+        half = len(dim) // 2
+        if half > 1:
+            dims[axis] = walk.tie(node, dim.at(slice(half)), dim.at(slice(half, None)))
+        else:
+            dims[axis] = None
             walk.freeze(node, dim, "is halved to a single channel")
     return tuple(dims)
 
@@ -55,12 +77,29 @@ def channel_shuffle(walk: Propagation, node: Node) -> Carried:
     """Dimension 1 read as groups x rest and transposed: the number of groups is fixed, so rest shrinks in all alike."""
     dims = list(walk.dims(walk.tensor_inputs(node)[0]))
     if (dim := dims[1]) is not None:
-        groups = dim.reshape(int(argument(node, 1, "groups")), -1)  # type: ignore[call-overload]
+        groups = dim.labels.reshape(int(argument(node, 1, "groups")), -1)  # type: ignore[call-overload]
         walk.labels.tie(groups, np.broadcast_to(groups[0], groups.shape))
-        dims[1] = groups.T.ravel()
+        dims[1] = Channels(groups.T.ravel(), dim.zero)
     return tuple(dims)
 
 
-def sized_by_literals(walk: Propagation, node: Node) -> Carried:
-    """A constant whose sizes are written out: it reads no channel and cannot shrink with one."""
-    return nothing(node)
+def _is_product(node: Node) -> bool:
+    return base_name(node).rstrip("_") in ("mul", "multiply")
+
+
+def _keeps_zero(node: Node) -> bool:
+    """Whether the operator makes zero of nothing but zeros; another operand that is a number must not be added."""
+    name = base_name(node)
+    name = name.rstrip("_") if not name.startswith("_") else name
+    numbers = [argument for argument in node.args if isinstance(argument, (int, float))]
+    return name in _KEEPING_ZERO or (name in _SUMS and not numbers) or (name in _QUOTIENTS and bool(numbers))
+
+
+_SUMS: Final = frozenset("add sub subtract maximum minimum where".split())
+_QUOTIENTS: Final = frozenset(("div", "divide"))  # by a number; zero by zero is none
+_KEEPING_ZERO: Final = frozenset(
+    """_to_copy abs absolute alias alpha_dropout asin asinh atan atanh celu clone contiguous copy detach dropout elu erf
+    expm1 feature_alpha_dropout feature_dropout floor gelu hardshrink hardswish hardtanh leaky_relu lift_fresh_copy log1p
+    mish neg negative nan_to_num relu relu6 round selu sgn sign silu sin sinh softshrink sqrt square tan tanh to trunc
+    type_as""".split()
+)

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from condensa_core.graph.capture import Capture, module_of, operator_name, shape_of
-from condensa_core.graph.channels import Side
-from condensa_core.graph.labels import Dim, Dims, Labels, Stop
+from condensa_core.graph.capture import Capture, line_of, module_of, operator_name, shape_of
+from condensa_core.graph.channels import Side, Unit
+from condensa_core.graph.labels import Channels, Dim, Dims, Grid, Labels, Stop
 
 # What a node's value carries: one tensor, or several (chunk, split, topk).
 Carried = Dims | list[Dims]
 Rule = Callable[["Propagation", Node], Carried]
+
+
+@dataclass(frozen=True, eq=False)
+class Statistic:
+    """A mean or norm over channels: it is taken over the survivors once some are removed, where the masked model
+    counts the removed ones as zeros. `dim` is the position of the channels in the node's first input."""
+
+    node: Node
+    dim: int
+    labels: np.ndarray
 
 
 class Propagation:
@@ -25,22 +36,28 @@ class Propagation:
 
     A rule returns what its node's value carries. Whatever a rule neither ties nor freezes is free to be removed on its
     own, so a rule must tie or freeze every input dimension that it does not drop as independent.
+    With `strict`, channels that a norm averages over stay, so that every cut is exact.
     """
 
-    def __init__(self, captured: Capture, rules: Callable[[Node], Rule | None]) -> None:
+    def __init__(self, captured: Capture, rules: Callable[[Node], Rule | None], *, strict: bool = False) -> None:
         self.captured = captured
+        self.strict = strict
         self.labels = Labels()
-        self.parameters: dict[str, Dims] = {}
-        self.sides: dict[int, Side] = {}
+        self.parameters: dict[str, Dims] = {}  # parameters and buffers by first name
+        self.constants: dict[str, Dims] = {}  # tensors that the forward holds without owning them, by node name
         self.operators: Counter[str] = Counter()
         self.unknown_operators: dict[str, str] = {}
-        self._carried: dict[Node, Carried] = {}
+        self.statistics: list[Statistic] = []
+        self.marks: list[tuple[np.ndarray, Side]] = []
+        self.units: list[tuple[np.ndarray, Unit]] = []
+        self.carried: dict[Node, Carried] = {}
         self._rules = rules
+        self._varying: set[Node] = set()  # nodes that depend on the model's input
         self._walk()
 
     def dims(self, node: Node) -> Dims:
         """What a tensor node carries, one entry per dimension."""
-        carried = self._carried[node]
+        carried = self.carried[node]
         assert isinstance(carried, tuple), node
         return carried
 
@@ -54,73 +71,114 @@ class Propagation:
         """The tensors among the node's arguments, in order, each once."""
         return [source for source in node.all_input_nodes if shape_of(source) is not None]
 
-    def tie(self, node: Node, a: Dim, b: Dim) -> Dim:
-        """The common identity of two dimensions that meet in `node`; a side without identity freezes the other."""
+    def tie(self, node: Node, a: Dim, b: Dim, *, zero: bool | None = None) -> Dim:
+        """The common identity of two dimensions that meet in `node`; a side without identity freezes the other.
+
+        Removed channels read as zero if they do on both sides, or as `zero` says.
+        """
         if a is not None and b is not None:
-            self.labels.tie(a, b)
-            return a
+            self.labels.tie(a.labels, b.labels)
+            return Channels(a.labels, a.zero and b.zero if zero is None else zero)
         self.freeze(node, a if b is None else b, "meets a dimension of fixed size")
         return None
+
+    def tie_all(self, node: Node, rows: Channels, columns: np.ndarray) -> None:
+        """Every position along `rows`, a grid of labels by rows and columns, is one with its column."""
+        self.labels.tie(rows.labels, np.broadcast_to(columns, rows.labels.shape))
+
+    def grid(self, node: Node, flat: np.ndarray, axes: Sequence[np.ndarray], places: Sequence[np.ndarray]) -> None:
+        """Channels that can go along one side of a grid only (see `labels.Grid`)."""
+        stop = self._stop(node, "is one side of a grid of channels that go along another side")
+        self.labels.stand_in_grid(Grid(flat, tuple(axes), tuple(places), stop))
 
     def freeze(self, node: Node, dim: Dim, reason: str) -> None:
         """The channels along `dim` must stay, because of what `node` does."""
         if dim is not None:
-            name = operator_name(node) if node.op == "call_function" else None
-            self.labels.freeze(dim, Stop(reason, name, module_of(node)))
+            self.labels.freeze(dim.labels, self._stop(node, reason))
 
     def freeze_all(self, node: Node, source: Node, reason: str) -> None:
         """Every channel that `source` carries must stay, because of what `node` does."""
-        carried = self._carried[source]
+        carried = self.carried[source]
         for dims in carried if isinstance(carried, list) else [carried]:
             for dim in dims:
                 self.freeze(node, dim, reason)
 
+    def average(self, node: Node, position: int, dim: Dim) -> None:
+        """`node` takes a statistic over the channels along `dim`, which is dimension `position` of its first input."""
+        if dim is None:
+            return
+        if self.strict:
+            self.freeze(node, dim, "is averaged over")
+        else:
+            self.statistics.append(Statistic(node, position, dim.labels))
+
     def mark(self, dim: Dim, side: Side) -> None:
         """Says on which side of the channel these parameter slices stand; the first word counts."""
         if dim is not None:
-            for label in dim.tolist():
-                self.sides.setdefault(label, side)
+            self.marks.append((dim.labels, side))
+
+    def call(self, dim: Dim, unit: Unit) -> None:
+        """Says what users call a channel of this dimension; the first word counts."""
+        if dim is not None:
+            self.units.append((dim.labels, unit))
 
     def is_weight(self, node: Node) -> bool:
-        """Whether the node's value is a parameter or buffer, at most moved or cast: zero slices stay zero in it."""
-        while node not in self.captured.tensors:
-            if node.op != "call_function" or base_name(node) not in _ZERO_KEEPING or not node.all_input_nodes:
-                return False
-            node = node.all_input_nodes[0]
-        return True
+        """Whether the node's value is made of parameters, buffers and constants only: the same for every input."""
+        return node not in self._varying
 
     def unknown(self, node: Node) -> Carried:
         """The rule of an operator without rule: all channels through it stay."""
         for source in node.all_input_nodes:
-            if source in self._carried:
+            if source in self.carried:
                 self.freeze_all(node, source, "passes through an operator that is not known here")
         self.unknown_operators.setdefault(operator_name(node), module_of(node))
         return nothing(node)
 
+    def _stop(self, node: Node, reason: str) -> Stop:
+        name = operator_name(node) if node.op == "call_function" else None
+        return Stop(reason, name, module_of(node), line_of(node))
+
     def _walk(self) -> None:
         for node in self.captured.graph.nodes:
+            if self._varies(node):
+                self._varying.add(node)
             if node.op == "placeholder":
-                self._carried[node] = self._placeholder(node)
+                self.carried[node] = self._placeholder(node)
             elif node.op == "output":
                 for source in node.all_input_nodes:
                     self.freeze_all(node, source, "is part of the model's output")
             else:
-                self._carried[node] = self._step(node)
+                self.carried[node] = self._step(node)
+
+    def _varies(self, node: Node) -> bool:
+        if node.op == "placeholder":
+            return node not in self.captured.tensors and node not in self.captured.constants
+        return any(source in self._varying for source in node.all_input_nodes)
 
     def _placeholder(self, node: Node) -> Carried:
-        name = self.captured.tensors.get(node)
-        if name is None or not node.users:
+        if not node.users:
             return nothing(node)
-        if name not in self.parameters:
-            self.parameters[name] = tuple(
-                self.labels.fresh(size) if size > 1 else None for size in self.captured.shapes[name]
-            )
-        return self.parameters[name]
+        name = self.captured.tensors.get(node)
+        if name is not None:
+            if name not in self.parameters:
+                self.parameters[name] = self._fresh(self.captured.shapes[name], zero=True)
+            return self.parameters[name]
+        if node in self.captured.constants:
+            self.constants[node.name] = self._fresh(self.shape(node), zero=False)
+            return self.constants[node.name]
+        return nothing(node)
+
+    def _fresh(self, shape: tuple[int, ...], *, zero: bool) -> Dims:
+        return tuple(Channels(self.labels.fresh(size), zero) if size > 1 else None for size in shape)
+
+    def created(self, node: Node, *, zero: bool) -> Carried:
+        """The rule of constants of one value: any position along any dimension may go."""
+        return self._fresh(self.shape(node), zero=zero)
 
     def _step(self, node: Node) -> Carried:
         if node.target is operator.getitem:
             source, index = node.args
-            carried = self._carried[source]  # type: ignore[index]
+            carried = self.carried[source]  # type: ignore[index]
             return carried[index] if isinstance(carried, list) and carried else nothing(node)  # type: ignore
         if node.op != "call_function":
             return nothing(node)  # the body of a higher-order operator, which the operator itself answers for
@@ -133,9 +191,13 @@ class Propagation:
     def _reads_no_channel(self, node: Node) -> bool:
         """Whether an ATen call only creates a constant, computes with sizes, or asserts something about them."""
         if not isinstance(node.target, torch._ops.OpOverload):
-            return not node.all_input_nodes
+            return not any(self._carries(source) for source in node.all_input_nodes)
         yields_tensor = any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(node.meta.get("val")))
         return not self.tensor_inputs(node) or not (yields_tensor or node.target._schema.is_mutable)
+
+    def _carries(self, source: Node) -> bool:
+        carried = self.carried.get(source, ())
+        return any(dim is not None for dims in (carried if isinstance(carried, list) else [carried]) for dim in dims)
 
 
 def nothing(node: Node) -> Carried:
@@ -157,10 +219,3 @@ def base_name(node: Node) -> str:
     """The operator's name without namespace and overload, such as `conv2d`; empty for anything else."""
     packet = getattr(node.target, "overloadpacket", None)
     return getattr(packet, "__name__", "")
-
-
-# Operators after which zero slices of a parameter are zero slices still.
-_ZERO_KEEPING: Final = frozenset(
-    {"_to_copy", "_unsafe_view", "alias", "clone", "contiguous", "detach", "expand", "flatten", "permute", "reshape"}
-    | {"select", "slice", "squeeze", "t", "to", "transpose", "unflatten", "unsqueeze", "view"}
-)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from condensa_core.errors import NotEquivalent
+from condensa_core.materialise.double import in_double
 
 _HINT = (
     "the forward probably has a size written out: write reshapes with -1 or flatten and take sizes from x.shape, "
@@ -19,14 +20,14 @@ _HINT = (
 
 
 def check_equivalence(
-    masked: nn.Module, small: nn.Module, example_inputs: tuple[Tensor, ...], tolerance: float = 1e-10
+    reference: nn.Module, small: nn.Module, example_inputs: tuple[Tensor, ...], tolerance: float = 1e-10
 ) -> float:
-    """The relative error max|y_small - y_masked| / max|y_masked| over all outputs, in float64 and evaluation mode.
+    """The relative error max|y_small - y| / max|y| over all outputs, in float64 and evaluation mode.
 
     Both models run as float64 copies on the example inputs and on one random draw of the same shapes, the same in every
     call. NotEquivalent if the error exceeds `tolerance`, is not a number, shapes differ, or `small` does not run.
     """
-    reference, candidate = (copy.deepcopy(model).double().eval() for model in (masked, small))
+    reference, candidate = (copy.deepcopy(model).double().eval() for model in (reference, small))
     worst = 0.0
     for inputs in (_doubled(example_inputs), _drawn(example_inputs)):
         expected = _outputs(reference, inputs)
@@ -58,7 +59,7 @@ def _relative_error(actual: Tensor, expected: Tensor) -> float:
 
 
 def _outputs(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
-    with torch.no_grad():
+    with torch.no_grad(), in_double():
         return [leaf for leaf in tree_leaves(model(*inputs)) if isinstance(leaf, Tensor)]
 
 

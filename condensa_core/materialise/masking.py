@@ -3,22 +3,103 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule, Interpreter, Node
 
 from condensa_core.graph.channels import Keep, ModelGraph
+from condensa_core.graph.propagation import base_name
 from condensa_core.materialise.kept import Kept, kept_positions
+from condensa_core.materialise.literals import Survivors
 from condensa_core.materialise.replacement import copy_with
 
 
 def masked(model: nn.Module, graph: ModelGraph, keep: Keep) -> nn.Module:
     """A copy with every member slice of the removed units set to zero, in producers, followers and consumers alike.
 
-    It computes what the physically smaller model computes: nobody reads a removed channel any more.
-    SchemeError for an impossible `keep`.
+    It computes what the physically smaller model computes, but for norms that average over the removed channels (see
+    `reference`): nobody else reads them any more. SchemeError for an impossible `keep`.
     """
     return copy_with(model, {name: partial(_zeroed, kept=kept) for name, kept in kept_positions(graph, keep).items()})
+
+
+def reference(model: nn.Module, graph: ModelGraph, keep: Keep) -> nn.Module:
+    """What the smaller model has to compute: the masked model, with norms that average over the survivors only.
+
+    Where no norm averages over removed channels, it is the masked model itself.
+    """
+    zeroed = masked(model, graph, keep)
+    if not averages(graph, keep):
+        return zeroed
+    return _OverSurvivors(zeroed, graph, keep)
+
+
+def averages(graph: ModelGraph, keep: Keep) -> bool:
+    """Whether the cut takes channels out of a norm or mean."""
+    return any(family.averaged and not keep[family.name].all() for family in graph.families if family.name in keep)
+
+
+class _OverSurvivors(nn.Module):
+    """The captured operators with the masked model's tensors, run one by one."""
+
+    def __init__(self, zeroed: nn.Module, graph: ModelGraph, keep: Keep) -> None:
+        super().__init__()
+        anatomy = graph.anatomy
+        assert anatomy is not None
+        program = cast(GraphModule, anatomy.capture.program.module(check_guards=False))
+        originals = [node for node in anatomy.capture.graph.nodes if node.op == "call_function"]
+        copies = [node for node in program.graph.nodes if node.op == "call_function"]
+        survivors = Survivors(anatomy, keep, graph.families)
+        self._averaging: dict[Node, list[tuple[int, Tensor]]] = {}
+        for original, copy in zip(originals, copies, strict=False):
+            for dim in anatomy.averaging.get(original, ()):
+                source = original.args[0]
+                assert isinstance(source, Node)
+                mask = survivors.mask(source, dim)
+                if mask is not None:
+                    self._averaging.setdefault(copy, []).append((dim, torch.from_numpy(mask.nonzero()[0])))
+        self.zeroed = zeroed
+        self._program = [program]  # not a submodule: its tensors are those of the original model
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return _Run(self._program[0], self.zeroed, self._averaging).run(*inputs)
+
+
+class _Run(Interpreter):
+    def __init__(self, program: GraphModule, zeroed: nn.Module, averaging: dict[Node, list[tuple[int, Tensor]]]) -> None:
+        super().__init__(program)
+        self._tensors = {
+            **dict(zeroed.named_parameters(remove_duplicate=False)),
+            **dict(zeroed.named_buffers(remove_duplicate=False)),
+        }
+        self._averaging = averaging
+
+    def fetch_attr(self, target: str) -> Any:
+        return self._tensors[target] if target in self._tensors else super().fetch_attr(target)
+
+    def run_node(self, n: Node) -> Any:
+        if n not in self._averaging:
+            return super().run_node(n)
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        whole = cast(Tensor, args[0])
+        x, places = whole, self._averaging[n]
+        for dim, positions in places:
+            x = x.index_select(dim, positions.to(x.device))
+        name, rest, positions = base_name(n), list(args[1:]), places[-1][1]
+        if name in ("layer_norm", "rms_norm"):
+            rest[0] = [len(positions)]
+        if name in ("layer_norm", "rms_norm", "group_norm"):
+            rest[1:3] = [t.index_select(0, positions) if isinstance(t, Tensor) else t for t in rest[1:3]]
+        out = n.target(x, *rest, **kwargs)  # type: ignore[operator]
+        if not isinstance(out, Tensor) or out.shape != x.shape:
+            return out  # a mean: the channels are gone, or one is left
+        for dim, positions in reversed(places):
+            shape = list(out.shape)
+            shape[dim] = whole.shape[dim]
+            out = out.new_zeros(shape).index_copy(dim, positions.to(out.device), out)
+        return out
 
 
 def _zeroed(tensor: Tensor, kept: Kept) -> Tensor:
