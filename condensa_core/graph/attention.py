@@ -35,9 +35,7 @@ def attention(walk: Propagation, node: Node) -> Carried:
     return *out, rows, of_v[-1]
 
 
-def _repeated(
-    of_k: Dim, of_v: Dim, walk: Propagation, node: Node, position: int, q: Node, k: Node
-) -> Dim:
+def _repeated(of_k: Dim, of_v: Dim, walk: Propagation, node: Node, position: int, q: Node, k: Node) -> Dim:
     """The common heads of keys and values, each as often as queries read it."""
     head = walk.tie(node, of_k, of_v)
     times = walk.shape(q)[position] // walk.shape(k)[position]

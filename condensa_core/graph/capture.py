@@ -22,9 +22,9 @@ from condensa_core.errors import WorkloadError
 class Capture:
     """A model's ATen graph (training IR: `linear`, `batch_norm` and in-place operators are kept whole).
 
-    `tensors` names the parameter or buffer behind a placeholder, by the first of its names in the model; `constants` are
-    the tensors behind the placeholders of what the forward holds without owning it. `aliases` maps the other names of
-    tied tensors to their first one; `shapes` has every parameter and buffer by first name.
+    `tensors` names the parameter or buffer behind a placeholder, by the first of its names in the model; `constants`
+    are the tensors behind the placeholders of what the forward holds without owning it. `aliases` maps the other names
+    of tied tensors to their first one; `shapes` has every parameter and buffer by first name.
     """
 
     program: torch.export.ExportedProgram
@@ -56,9 +56,7 @@ def capture(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Capture:
         tensors={
             node: aliases.get(behind[node.name], behind[node.name]) for node in placeholders if node.name in behind
         },
-        constants={
-            node: program.constants[constants[node.name]] for node in placeholders if node.name in constants
-        },
+        constants={node: program.constants[constants[node.name]] for node in placeholders if node.name in constants},
         aliases=aliases,
         shapes={name: tuple(tensor.shape) for name, tensor in first.items()},
         modules=dict(model.named_modules(remove_duplicate=False)),

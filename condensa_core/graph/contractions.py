@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from torch import nn
 from torch.fx import Node
 
-from condensa_core.graph.capture import module_of
 from condensa_core.graph.labels import Channels, Dim
-from condensa_core.graph.propagation import Carried, Propagation, argument
+from condensa_core.graph.propagation import Carried, Propagation, argument, whole_number
 
 Names = Sequence[str]
 
@@ -141,7 +139,7 @@ def conv_transpose(walk: Propagation, node: Node) -> Carried:
 def _convolution(walk: Propagation, node: Node, *, transposed: bool) -> Carried:
     source, weight = node.args[:2]
     assert isinstance(source, Node) and isinstance(weight, Node)
-    groups = int(argument(node, 6, "groups", 1))  # type: ignore[call-overload]
+    groups = whole_number(argument(node, 6, "groups", 1))
     dims, of_weight = list(walk.dims(source)), walk.dims(weight)
     for dim in of_weight[2:]:
         walk.freeze(node, dim, "is a kernel dimension")

@@ -49,9 +49,7 @@ def families_of(walk: Propagation) -> tuple[tuple[Family, ...], tuple[Frozen, ..
     return families, _frozen(walk, places, side_of, classes, families), classes
 
 
-def _families(
-    walk: Propagation, places: list[_Place], slots: list[Slot], classes: Classes
-) -> tuple[Family, ...]:
+def _families(walk: Propagation, places: list[_Place], slots: list[Slot], classes: Classes) -> tuple[Family, ...]:
     unit_of = _first_words(
         walk.labels.count, [(classes.root[labels], _UNITS.index(unit)) for labels, unit in walk.units]
     )
@@ -140,6 +138,7 @@ def _frozen(
         for member in family.members:
             removable[member.name, member.dim] += member.index.size
     read = {place.name for place in places if side_of[place.labels[0]] < len(_SIDES)}
+    read |= {name for name, _ in removable}
     frozen: dict[str, Frozen] = {}
     for place in places:
         # A matrix that only an unknown operator reads was never said to do anything: it is listed as well.

@@ -21,7 +21,7 @@ from torch.fx.node import map_arg
 
 from condensa_core.graph.capture import example_size, shape_of, sizes_of
 from condensa_core.graph.labels import Channels, Dim, Dims
-from condensa_core.graph.propagation import Carried, Propagation, argument, base_name, nothing
+from condensa_core.graph.propagation import Carried, Propagation, argument, base_name, nothing, whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ def concatenation(walk: Propagation, node: Node) -> Carried:
     sources = [source for source in node.args[0] if isinstance(source, Node)]  # type: ignore[union-attr]
     sources = [source for source in sources if walk.shape(source) != (0,)]  # torch lets an empty vector join anything
     shape = walk.shape(node)
-    axis = int(argument(node, 1, "dim", 0)) % len(shape)  # type: ignore[call-overload]
+    axis = whole_number(argument(node, 1, "dim", 0)) % len(shape)
     out: list[Dim] = []
     for position in range(len(shape)):
         dims = [walk.dims(source)[position] for source in sources]
@@ -70,7 +70,7 @@ def chunk(walk: Propagation, node: Node) -> Carried:
     source = node.args[0]
     assert isinstance(source, Node)
     dims = walk.dims(source)
-    axis = int(argument(node, 2, "dim", 0)) % len(dims)  # type: ignore[call-overload]
+    axis = whole_number(argument(node, 2, "dim", 0)) % len(dims)
     dim = dims[axis]
     sizes = [sizes_of(value)[axis] for value in node.meta["val"]]
     if dim is None or len(set(sizes)) > 1:
@@ -277,7 +277,8 @@ def _pairs(coordinates: np.ndarray, dim: int, size: int) -> tuple[np.ndarray, np
     rows = np.moveaxis(coordinates, dim, 0).reshape(coordinates.shape[dim], -1)
     seen = np.zeros((len(rows), size + 1), dtype=bool)
     seen[np.arange(len(rows))[:, None], rows] = True
-    return np.nonzero(seen)
+    positions, found = np.nonzero(seen)
+    return positions, found
 
 
 def _landed(

@@ -6,7 +6,7 @@ import numpy as np
 from torch.fx import Node
 
 from condensa_core.graph.labels import Channels, Dim
-from condensa_core.graph.propagation import Carried, Propagation, argument, base_name
+from condensa_core.graph.propagation import Carried, Propagation, argument, base_name, whole_number
 
 
 def channel_norm(walk: Propagation, node: Node) -> Carried:
@@ -49,7 +49,7 @@ def group_norm(walk: Propagation, node: Node) -> Carried:
     """group_norm: averages over the channels of each group; whole groups go exactly, places within groups do not."""
     source, *affine = walk.tensor_inputs(node)
     dims = list(walk.dims(source))
-    groups = int(argument(node, 1, "num_groups"))  # type: ignore[call-overload]
+    groups = whole_number(argument(node, 1, "num_groups"))
     for dim in dims[2:]:
         walk.freeze(node, dim, "is normalised over")
     channels = _affine(walk, node, dims[1], affine)

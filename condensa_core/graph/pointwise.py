@@ -8,7 +8,7 @@ import numpy as np
 from torch.fx import Node
 
 from condensa_core.graph.labels import Channels, Dim
-from condensa_core.graph.propagation import Carried, Propagation, argument, base_name
+from condensa_core.graph.propagation import Carried, Propagation, argument, base_name, whole_number
 
 
 def pointwise(walk: Propagation, node: Node) -> Carried:
@@ -62,7 +62,7 @@ def prelu(walk: Propagation, node: Node) -> Carried:
 def glu(walk: Propagation, node: Node) -> Carried:
     """a * sigmoid(b) for the halves a, b of a dimension: channel i of a goes with channel i of b."""
     dims = list(walk.dims(walk.tensor_inputs(node)[0]))
-    axis = int(argument(node, 1, "dim", -1)) % len(dims)  # type: ignore[call-overload]
+    axis = whole_number(argument(node, 1, "dim", -1)) % len(dims)
     if (dim := dims[axis]) is not None:
         half = len(dim) // 2
         if half > 1:
@@ -77,7 +77,7 @@ def channel_shuffle(walk: Propagation, node: Node) -> Carried:
     """Dimension 1 read as groups x rest and transposed: the number of groups is fixed, so rest shrinks in all alike."""
     dims = list(walk.dims(walk.tensor_inputs(node)[0]))
     if (dim := dims[1]) is not None:
-        groups = dim.labels.reshape(int(argument(node, 1, "groups")), -1)  # type: ignore[call-overload]
+        groups = dim.labels.reshape(whole_number(argument(node, 1, "groups")), -1)
         walk.labels.tie(groups, np.broadcast_to(groups[0], groups.shape))
         dims[1] = Channels(groups.T.ravel(), dim.zero)
     return tuple(dims)
@@ -95,11 +95,13 @@ def _keeps_zero(node: Node) -> bool:
     return name in _KEEPING_ZERO or (name in _SUMS and not numbers) or (name in _QUOTIENTS and bool(numbers))
 
 
-_SUMS: Final = frozenset("add sub subtract maximum minimum where".split())
+_SUMS: Final = frozenset(("add", "sub", "subtract", "maximum", "minimum", "where"))
 _QUOTIENTS: Final = frozenset(("div", "divide"))  # by a number; zero by zero is none
 _KEEPING_ZERO: Final = frozenset(
-    """_to_copy abs absolute alias alpha_dropout asin asinh atan atanh celu clone contiguous copy detach dropout elu erf
-    expm1 feature_alpha_dropout feature_dropout floor gelu hardshrink hardswish hardtanh leaky_relu lift_fresh_copy log1p
-    mish neg negative nan_to_num relu relu6 round selu sgn sign silu sin sinh softshrink sqrt square tan tanh to trunc
-    type_as""".split()
+    {"_to_copy", "abs", "absolute", "alias", "alpha_dropout", "asin", "asinh", "atan", "atanh", "celu"}
+    | {"clone", "contiguous", "copy", "detach", "dropout", "elu", "erf", "expm1", "feature_alpha_dropout"}
+    | {"feature_dropout", "floor", "gelu", "hardshrink", "hardswish", "hardtanh", "leaky_relu"}
+    | {"lift_fresh_copy", "log1p", "mish", "neg", "negative", "nan_to_num", "relu", "relu6", "round", "selu"}
+    | {"sgn", "sign", "silu", "sin", "sinh", "softshrink", "sqrt", "square", "tan", "tanh", "to", "trunc"}
+    | {"type_as"}
 )

@@ -215,6 +215,12 @@ def argument(node: Node, position: int, name: str, default: object = None) -> ob
     return node.kwargs.get(name, default)
 
 
+def whole_number(value: object) -> int:
+    """An argument that can only be a whole number."""
+    assert isinstance(value, int), value
+    return value
+
+
 def base_name(node: Node) -> str:
     """The operator's name without namespace and overload, such as `conv2d`; empty for anything else."""
     packet = getattr(node.target, "overloadpacket", None)

@@ -1,6 +1,6 @@
 """LSTM and GRU as one operator: all gates of a hidden unit go together, in all layers and directions alike.
 
-A hidden unit whose gates have zero weights and biases stays zero: its candidate value is tanh(0), its state starts at 0.
+A hidden unit whose gates have zero weights and biases stays zero: its candidate is tanh(0), its state starts at 0.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import numpy as np
 from torch.fx import Node
 
 from condensa_core.graph.labels import Channels, Dim
-from condensa_core.graph.propagation import Carried, Propagation, Rule
+from condensa_core.graph.propagation import Carried, Propagation, Rule, whole_number
 
 
 def _recurrent(walk: Propagation, node: Node, gates: int, states: int) -> Carried:
     """`gates` stand one below the other in each weight; `states` (h, c) have shape layers x batch x units."""
-    source, start, weights, has_bias, layers, _, _, both_ways = node.args[:8]
+    source, start, weights, has_bias, _, _, _, both_ways = node.args[:8]
+    layers = whole_number(node.args[4])
     if not isinstance(source, Node) or not isinstance(weights, (list, tuple)):
         return walk.unknown(node)  # packed sequences have another signature
     initial = list(start) if isinstance(start, (list, tuple)) else [start]
     directions = 2 if both_ways else 1
-    per_cell = len(weights) // (int(layers) * directions)  # type: ignore[call-overload]
+    per_cell = len(weights) // (layers * directions)
     projects = per_cell > (4 if has_bias else 2)
     *outer, channels = walk.dims(source)
     for state in initial:
@@ -32,7 +33,7 @@ def _recurrent(walk: Propagation, node: Node, gates: int, states: int) -> Carrie
     hidden: Dim = walk.dims(initial[-1])[-1]  # type: ignore[arg-type]
     output: Dim = walk.dims(initial[0])[-1]  # type: ignore[arg-type]
     cells = iter(weights)
-    for _ in range(int(layers)):  # type: ignore[call-overload]
+    for _ in range(layers):
         outputs: list[Dim] = []
         for _ in range(directions):
             own = [next(cells) for _ in range(per_cell)]

@@ -73,5 +73,5 @@ def _positions(dim: object, rank: int) -> frozenset[int]:
     return frozenset(d % rank for d in (dim if isinstance(dim, (list, tuple)) else [dim]))  # type: ignore
 
 
-_MEANS: Final = frozenset("mean var std var_mean std_mean".split())
-_KEEPING_ZERO: Final = frozenset("sum mean amax amin max min linalg_vector_norm var std var_mean std_mean".split())
+_MEANS: Final = frozenset(("mean", "var", "std", "var_mean", "std_mean"))
+_KEEPING_ZERO: Final = _MEANS | {"sum", "amax", "amin", "max", "min", "linalg_vector_norm"}

@@ -1,7 +1,7 @@
 """Sizes that are written out in a captured program, and what they become when channels are removed.
 
-A rule gets the operator as it was captured (`original`, whose value carries the channels) and its copy in the program to
-be cut (`node`), and sets the copy's arguments. Operators that take their sizes from their inputs need no rule.
+A rule gets the operator as it was captured (`original`, whose value carries the channels) and its copy in the program
+to be cut (`node`), and sets the copy's arguments. Operators that take their sizes from their inputs need no rule.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.fx import Node
 from condensa_core.graph.capture import shape_of
 from condensa_core.graph.channels import Anatomy, Family, Keep
 from condensa_core.graph.contractions import surviving_groups
-from condensa_core.graph.propagation import argument
+from condensa_core.graph.propagation import argument, whole_number
 
 
 class Survivors:
@@ -81,7 +81,7 @@ def _sizes_at(position: int, name: str) -> Callable[[Survivors, Node, Node], Non
 
 
 def _unflattened(survivors: Survivors, original: Node, node: Node) -> None:
-    first = int(original.args[1]) % len(shape_of(original.all_input_nodes[0]) or ())  # type: ignore[call-overload]
+    first = whole_number(original.args[1]) % len(shape_of(original.all_input_nodes[0]) or ())
     sizes = list(node.args[2])  # type: ignore[arg-type]
     changes = {d - first: c for d, c in survivors.changes(original).items() if first <= d < first + len(sizes)}
     node.update_arg(2, _resized(node, sizes, changes))
@@ -90,7 +90,7 @@ def _unflattened(survivors: Survivors, original: Node, node: Node) -> None:
 def _sliced(survivors: Survivors, original: Node, node: Node) -> None:
     source = original.all_input_nodes[0]
     shape = shape_of(source) or ()
-    dim = int(argument(original, 1, "dim", 0)) % len(shape)  # type: ignore[call-overload]
+    dim = whole_number(argument(original, 1, "dim", 0)) % len(shape)
     mask = survivors.mask(source, dim)
     if mask is None:
         return
@@ -103,17 +103,17 @@ def _sliced(survivors: Survivors, original: Node, node: Node) -> None:
 
 def _narrowed(survivors: Survivors, original: Node, node: Node) -> None:
     source = original.all_input_nodes[0]
-    dim = int(original.args[1]) % len(shape_of(source) or ())  # type: ignore[call-overload]
+    dim = whole_number(original.args[1]) % len(shape_of(source) or ())
     mask = survivors.mask(source, dim)
     if mask is not None:
-        start, length = int(original.args[2]), int(original.args[3])  # type: ignore[call-overload]
+        start, length = whole_number(original.args[2]), whole_number(original.args[3])
         node.update_arg(2, int(mask[:start].sum()))
         node.update_arg(3, int(mask[start : start + length].sum()))
 
 
 def _split(survivors: Survivors, original: Node, node: Node) -> None:
     source = original.all_input_nodes[0]
-    dim = int(argument(original, 2, "dim", 0)) % len(shape_of(source) or ())  # type: ignore[call-overload]
+    dim = whole_number(argument(original, 2, "dim", 0)) % len(shape_of(source) or ())
     if survivors.mask(source, dim) is None:
         return
     sizes = [survivors.count(original, dim, part) for part in range(len(original.meta["val"]))]
@@ -131,12 +131,12 @@ def _normalised(survivors: Survivors, original: Node, node: Node) -> None:
 def _grouped_norm(survivors: Survivors, original: Node, node: Node) -> None:
     mask = survivors.mask(original, 1)
     if mask is not None:
-        groups = int(argument(original, 1, "num_groups"))  # type: ignore[call-overload]
+        groups = whole_number(argument(original, 1, "num_groups"))
         _set(node, 1, "num_groups", surviving_groups(np.flatnonzero(mask), len(mask), groups))
 
 
 def _convolved(survivors: Survivors, original: Node, node: Node) -> None:
-    groups = int(argument(original, 6, "groups", 1))  # type: ignore[call-overload]
+    groups = whole_number(argument(original, 6, "groups", 1))
     weight = original.args[1]
     assert isinstance(weight, Node)
     mask = survivors.mask(weight, 0)
@@ -160,14 +160,19 @@ def _set(node: Node, position: int, name: str, value: Any) -> None:
         node.update_kwarg(name, value)
 
 
-_VIEWED = _sizes_at(1, "size")
-LITERALS: Final[dict[str, Callable[[Survivors, Node, Node], None]]] = {
-    **dict.fromkeys("_unsafe_view expand new_empty new_full new_ones new_zeros view".split(), _VIEWED),
-    **dict.fromkeys("empty full ones zeros".split(), _sizes_at(0, "size")),
-    **dict.fromkeys("chunk split split_with_sizes tensor_split".split(), _split),
-    **dict.fromkeys("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split(), _convolved),
+Rewrite = Callable[[Survivors, Node, Node], None]
+
+
+def _each(names: str, rewrite: Rewrite) -> dict[str, Rewrite]:
+    return dict.fromkeys(names.split(), rewrite)
+
+
+LITERALS: Final[dict[str, Rewrite]] = {
+    **_each("_reshape_alias _unsafe_view expand new_empty new_full new_ones new_zeros view", _sizes_at(1, "size")),
+    **_each("empty full ones zeros", _sizes_at(0, "size")),
+    **_each("chunk split split_with_sizes tensor_split", _split),
+    **_each("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d", _convolved),
     "reshape": _sizes_at(1, "shape"),
-    "_reshape_alias": _VIEWED,
     "unflatten": _unflattened,
     "slice": _sliced,
     "narrow": _narrowed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
 from functools import partial
 from typing import Any, cast
 
@@ -48,27 +49,34 @@ class _OverSurvivors(nn.Module):
         super().__init__()
         anatomy = graph.anatomy
         assert anatomy is not None
-        program = cast(GraphModule, anatomy.capture.program.module(check_guards=False))
+        program = anatomy.capture.program.module(check_guards=False)
         originals = [node for node in anatomy.capture.graph.nodes if node.op == "call_function"]
         copies = [node for node in program.graph.nodes if node.op == "call_function"]
         survivors = Survivors(anatomy, keep, graph.families)
         self._averaging: dict[Node, list[tuple[int, Tensor]]] = {}
-        for original, copy in zip(originals, copies, strict=False):
+        for original, twin in zip(originals, copies, strict=False):
             for dim in anatomy.averaging.get(original, ()):
                 source = original.args[0]
                 assert isinstance(source, Node)
                 mask = survivors.mask(source, dim)
                 if mask is not None:
-                    self._averaging.setdefault(copy, []).append((dim, torch.from_numpy(mask.nonzero()[0])))
+                    self._averaging.setdefault(twin, []).append((dim, torch.from_numpy(mask.nonzero()[0])))
         self.zeroed = zeroed
         self._program = [program]  # not a submodule: its tensors are those of the original model
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _OverSurvivors:
+        twin = copy(self)  # the program is only read
+        twin._modules = {"zeroed": deepcopy(self.zeroed, memo)}
+        return twin
 
     def forward(self, *inputs: Tensor) -> Any:
         return _Run(self._program[0], self.zeroed, self._averaging).run(*inputs)
 
 
 class _Run(Interpreter):
-    def __init__(self, program: GraphModule, zeroed: nn.Module, averaging: dict[Node, list[tuple[int, Tensor]]]) -> None:
+    def __init__(
+        self, program: GraphModule, zeroed: nn.Module, averaging: dict[Node, list[tuple[int, Tensor]]]
+    ) -> None:
         super().__init__(program)
         self._tensors = {
             **dict(zeroed.named_parameters(remove_duplicate=False)),

@@ -6,7 +6,7 @@ It needs no cooperation of the user's forward, and its file needs none of the us
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -21,8 +21,8 @@ from condensa_core.materialise.literals import LITERALS, Survivors
 class Program(GraphModule):
     """Captured operators as a module: it trains, copies and exports like any other.
 
-    The capture is of evaluation mode. `train()` and `eval()` set what differs between the modes: whether BatchNorm takes
-    its statistics from the batch, and whether dropout drops.
+    The capture is of evaluation mode. `train()` and `eval()` set what differs between the modes: whether BatchNorm
+    takes its statistics from the batch, and whether dropout drops.
     """
 
     def train(self, mode: bool = True) -> Program:
@@ -34,7 +34,7 @@ class Program(GraphModule):
                 changed = True
         if changed:
             self.recompile()
-        return cast(Program, super().train(mode))
+        return super().train(mode)
 
 
 def cut_program(model: nn.Module, graph: ModelGraph, keep: Keep) -> Program:
@@ -125,5 +125,3 @@ def _drop(program: nn.Module, name: str) -> None:
 def _owner(program: nn.Module, name: str) -> tuple[nn.Module, str]:
     path, _, leaf = name.rpartition(".")
     return program.get_submodule(path), leaf
-
-
