@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from condensa_core.export import OnnxFile, export_onnx
 from condensa_core.flow.workbench import Workbench
-from condensa_core.materialise import check_equivalence, cut_tensors, fold_batchnorm, masked, shrink
+from condensa_core.materialise import cut_tensors, deliver, fold_batchnorm
 from condensa_core.schemes import Code, Quantize, Target, masks_of, value_bits_of
 
 
@@ -44,9 +44,7 @@ class Structure:
 
 def cut(bench: Workbench, model: nn.Module, structure: Structure) -> nn.Module:
     """The physically smaller model, shown equal to `model` with the removed units at zero (NotEquivalent otherwise)."""
-    small = shrink(model, bench.graph, structure.keep)
-    check_equivalence(masked(model, bench.graph, structure.keep), small, bench.example)
-    return small
+    return deliver(model, bench.graph, structure.keep, bench.example, bench.routes).model
 
 
 def surviving_masks(bench: Workbench, structure: Structure) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from condensa_core.errors import MachineError, WorkloadError
 from condensa_core.graph import ModelGraph, analyse
-from condensa_core.materialise import cuttable
+from condensa_core.materialise import Route, deliverable
 from condensa_core.plan import Plan, bind
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
@@ -42,6 +42,7 @@ class Modelled:
     model: nn.Module
     example: tuple[Tensor, ...]
     graph: ModelGraph
+    routes: tuple[Route, ...]  # how smaller models are made
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +105,7 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
         model=found.model,
         example=found.example,
         graph=found.graph,
+        routes=found.routes,
         recipe=recipe,
         seed=seed,
         splits=splits,
@@ -138,7 +140,7 @@ def _modelled(
         )
         check_fit(model, recipe.model, shape)
         example = example_inputs(recipe.model, shape)
-        return Modelled(model, example, _graph_of(model, example, listener))
+        return Modelled(model, example, *_graph_of(model, example, listener))
 
 
 @contextlib.contextmanager
@@ -152,8 +154,10 @@ def _placed(recipe: Recipe, section: str) -> Iterator[None]:
         raise
 
 
-def _graph_of(model: nn.Module, example: tuple[Tensor, ...], listener: Listener) -> ModelGraph:
+def _graph_of(
+    model: nn.Module, example: tuple[Tensor, ...], listener: Listener
+) -> tuple[ModelGraph, tuple[Route, ...]]:
     listener(PhaseStarted("analyse", detail=type(model).__name__))
-    graph = cuttable(model, analyse(model, example), example)
+    graph, routes = deliverable(model, analyse(model, example), example)
     listener(PhaseEnded("analyse", f"{len(graph.families)} families of coupled channels"))
-    return graph
+    return graph, routes

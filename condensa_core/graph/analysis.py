@@ -38,7 +38,7 @@ def analyse(model: nn.Module, example_inputs: tuple[Tensor, ...], *, strict: boo
         families=families,
         frozen=frozen,
         operators=dict(walk.operators),
-        unknown_operators=walk.unknown_operators,
+        unknown_operators=_stopping(walk, classes.root),
         macs=macs[""],
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         shapes=captured.shapes,
@@ -51,3 +51,14 @@ def _classes(carried: Carried, root: np.ndarray) -> Any:
     if isinstance(carried, list):
         return [_classes(dims, root) for dims in carried]
     return tuple(None if dim is None else root[dim.labels] for dim in carried)
+
+
+def _stopping(walk: Propagation, root: np.ndarray) -> dict[str, str]:
+    """Operators without rule that keep channels of parameters, with the module each was first met in."""
+    owned = [root[dim.labels] for dims in walk.parameters.values() for dim in dims if dim is not None]
+    classes = np.unique(np.concatenate(owned)) if owned else np.empty(0, np.int64)
+    stopping: dict[str, str] = {}
+    for unknown in walk.unknown:
+        if np.isin(root[unknown.labels], classes).any():
+            stopping.setdefault(unknown.operator, unknown.module)
+    return stopping

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,13 @@ class Capture:
         """The graph of ATen calls, parameters and constants as placeholders."""
         return self.program.graph
 
+    @property
+    def any_batch(self) -> bool:
+        """Whether the graph holds for every batch size, not for that of the example alone."""
+        given = set(self.program.graph_signature.user_inputs)
+        inputs = [node for node in self.graph.nodes if node.op == "placeholder" and node.name in given]
+        return all(_is_open(node.meta["val"].shape[0]) for node in inputs if node.meta["val"].ndim)
+
 
 def capture(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Capture:
     """The model's graph in evaluation mode, for any batch size where the model lets it.
@@ -65,20 +73,40 @@ def capture(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Capture:
 
 def _export(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
     any_batch = tuple({0: torch.export.Dim.AUTO} if x.ndim else {} for x in example_inputs)
-    with evaluating(model), warnings.catch_warnings(), _quiet():
+    # Without gradients, `with torch.no_grad():` in a forward makes no operator of its own.
+    with evaluating(model), torch.no_grad(), warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")  # torch.export warns about its own internals; failures are exceptions
         try:
-            return torch.export.export(model, example_inputs, dynamic_shapes=any_batch, strict=False)
+            return _inlined(torch.export.export(model, example_inputs, dynamic_shapes=any_batch, strict=False))
         except Exception:  # its own batch size, or nothing at all: the second try tells
             pass
         try:
-            return torch.export.export(model, example_inputs, strict=False)
+            return _inlined(torch.export.export(model, example_inputs, strict=False))
         except Exception as error:  # torch.export has no common exception class, and the forward is the user's
             raise WorkloadError(
                 f"torch.export cannot capture {type(model).__name__}: {first_line(error)}",
                 hint="the forward must run on the example input and may not branch on tensor values; compute such "
                 "branches with torch.where, or move them out of the model",
             ) from error
+
+
+def _inlined(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The program with regions of disabled autocast written out in place: they compute what stands in them."""
+    graph_module = program.graph_module
+    for node in list(graph_module.graph.nodes):
+        if getattr(node.target, "__name__", "") != "wrap_with_autocast" or node.args[2] is not False:
+            continue
+        body = getattr(graph_module, node.args[4].target)
+        inputs = [inner for inner in body.graph.nodes if inner.op == "placeholder"]
+        with graph_module.graph.inserting_before(node):
+            values = graph_module.graph.graph_copy(body.graph, dict(zip(inputs, node.args[5:], strict=True)))
+        for user in list(node.users):
+            assert user.target is operator.getitem
+            user.replace_all_uses_with(values[user.args[1]])
+            graph_module.graph.erase_node(user)
+        graph_module.graph.erase_node(node)
+    graph_module.recompile()
+    return program
 
 
 @contextmanager
@@ -95,12 +123,15 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """`model.eval()`, with every module's own training flag restored afterwards."""
+    """`model.eval()`, with every module's own training flag restored afterwards; attention is not fused meanwhile."""
     training = [module for module in model.modules() if module.training]
+    fused = torch.backends.mha.get_fastpath_enabled()
     model.eval()
+    torch.backends.mha.set_fastpath_enabled(False)  # one fused operator for a whole encoder layer hides its channels
     try:
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for module in training:
             module.training = True
 
@@ -130,6 +161,10 @@ def sizes_of(value: Tensor) -> tuple[int, ...]:
 def example_size(size: int | torch.SymInt) -> int:
     """A size as a number: an open one is that of the example."""
     return int(size.node.hint) if isinstance(size, torch.SymInt) else size
+
+
+def _is_open(size: int | torch.SymInt) -> bool:
+    return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None
 
 
 def line_of(node: Node) -> str:

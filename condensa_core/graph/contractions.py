@@ -48,7 +48,7 @@ def einsum(walk: Propagation, node: Node) -> Carried:
     names = into.split(",")
     repeated = any(len(set(name)) < len(name) for name in names)
     if "." in equation or not arrow or repeated or len(names) != len(tensors):  # type: ignore[arg-type]
-        return walk.unknown(node)
+        return walk.refuse(node)
     return contracted(walk, node, list(zip(tensors, names, strict=True)), out)  # type: ignore[arg-type]
 
 
@@ -170,7 +170,10 @@ def _grouped(walk: Propagation, node: Node, channels: Dim, weight: Node, groups:
     first, second = walk.dims(weight)[:2]
     into, out_of = walk.shape(weight)[:2]
     in_width, out_width = (into // groups, out_of) if transposed else (out_of, into // groups)
-    assert first is not None  # groups > 1 divides its size
+    if first is None:  # a computed weight: nothing is known of its channels
+        walk.freeze(node, channels, "is convolved in groups with a computed weight")
+        walk.freeze(node, second, "is convolved in groups with a computed weight")
+        return None
     of_group = walk.labels.fresh(groups)
     if in_width > 1 or out_width > 1:
         walk.call(Channels(of_group), "group")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,13 @@ def macs_by_module(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Mapp
 
     A module that runs twice counts twice. Modules that run no convolution or matrix product are left out.
     """
+    if not all(isinstance(x, torch.Tensor) for x in example_inputs):
+        raise WorkloadError(
+            f"{type(model).__name__} is given an input that is no tensor",
+            hint="compress the part that works on tensors, such as the backbone of a detector",
+        )
     batch = example_inputs[0].shape[0] if example_inputs and example_inputs[0].ndim else 1
-    with evaluating(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with evaluating(model), _without_gradients(model), FlopCounterMode(display=False) as counter:
         try:
             model(*example_inputs)
         except Exception as error:  # the forward is the user's code
@@ -39,3 +45,17 @@ def macs_by_module(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Mapp
         if name.startswith(root + "."):
             macs[name[len(root) + 1 :]] = sum(count.values()) // (2 * batch)
     return macs
+
+
+@contextmanager
+def _without_gradients(model: nn.Module) -> Iterator[None]:
+    """No gradients, and no parameter that asks for one: FlopCounterMode trips over those in torch 2.13."""
+    asking = [p for p in model.parameters() if p.requires_grad]
+    try:
+        for p in asking:
+            p.requires_grad_(False)
+        with torch.no_grad():
+            yield
+    finally:
+        for p in asking:
+            p.requires_grad_(True)

@@ -90,7 +90,7 @@ def reshaped(walk: Propagation, node: Node) -> Carried:
     (source,) = walk.tensor_inputs(node)[:1]
     before, after = walk.shape(source), walk.shape(node)
     if math.prod(before) != math.prod(after):
-        return walk.unknown(node)  # a view of the same bytes as another type
+        return walk.refuse(node)  # a view of the same bytes as another type
     arrivals = []
     for axis, dim in enumerate(walk.dims(source)):
         if dim is None:
@@ -146,7 +146,7 @@ def _moved(walk: Propagation, node: Node, *, in_order: bool, only_first: bool = 
             try:
                 outputs = _on_coordinates(walk, node, source, axis)
             except (RuntimeError, NotImplementedError, TypeError):
-                return walk.unknown(node)
+                return walk.refuse(node)
             for output, coordinates in enumerate(outputs):
                 try:
                     sides = _sides_of(coordinates, len(dim))

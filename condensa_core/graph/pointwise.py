@@ -14,7 +14,7 @@ from condensa_core.graph.propagation import Carried, Propagation, argument, base
 def pointwise(walk: Propagation, node: Node) -> Carried:
     """Operands that meet along a dimension carry the same channels there; broadcast operands have no say."""
     if isinstance(node.meta.get("val"), (list, tuple)):
-        return walk.unknown(node)
+        return walk.refuse(node)
     shape, sources = walk.shape(node), walk.tensor_inputs(node)
     keeps_zero = _keeps_zero(node)
     out: list[Dim] = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.fx import Node
+from torch.fx import Graph, Node
 from torch.utils._pytree import tree_leaves
 
 from condensa_core.graph.capture import Capture, line_of, module_of, operator_name, shape_of
@@ -31,6 +31,15 @@ class Statistic:
     labels: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Unknown:
+    """A call of an operator without rule, and the channels that stay because of it."""
+
+    operator: str
+    module: str
+    labels: np.ndarray
+
+
 class Propagation:
     """The state of one walk; rules read and tie channels through it.
 
@@ -46,12 +55,13 @@ class Propagation:
         self.parameters: dict[str, Dims] = {}  # parameters and buffers by first name
         self.constants: dict[str, Dims] = {}  # tensors that the forward holds without owning them, by node name
         self.operators: Counter[str] = Counter()
-        self.unknown_operators: dict[str, str] = {}
+        self.unknown: list[Unknown] = []
         self.statistics: list[Statistic] = []
         self.marks: list[tuple[np.ndarray, Side]] = []
         self.units: list[tuple[np.ndarray, Unit]] = []
         self.carried: dict[Node, Carried] = {}
         self._rules = rules
+        self._is_needed = True
         self._varying: set[Node] = set()  # nodes that depend on the model's input
         self._walk()
 
@@ -93,7 +103,8 @@ class Propagation:
 
     def freeze(self, node: Node, dim: Dim, reason: str) -> None:
         """The channels along `dim` must stay, because of what `node` does."""
-        if dim is not None:
+        # What nobody reads (x[:, -1] for its shape alone) still has to run, but need not come out right.
+        if dim is not None and self._is_needed:
             self.labels.freeze(dim.labels, self._stop(node, reason))
 
     def freeze_all(self, node: Node, source: Node, reason: str) -> None:
@@ -126,12 +137,16 @@ class Propagation:
         """Whether the node's value is made of parameters, buffers and constants only: the same for every input."""
         return node not in self._varying
 
-    def unknown(self, node: Node) -> Carried:
+    def refuse(self, node: Node) -> Carried:
         """The rule of an operator without rule: all channels through it stay."""
+        labels = [np.empty(0, np.int64)]
         for source in node.all_input_nodes:
-            if source in self.carried:
-                self.freeze_all(node, source, "passes through an operator that is not known here")
-        self.unknown_operators.setdefault(operator_name(node), module_of(node))
+            carried = self.carried.get(source, ())
+            for dims in carried if isinstance(carried, list) else [carried]:
+                labels += [dim.labels for dim in dims if dim is not None]
+        stuck = np.concatenate(labels)
+        self.freeze(node, Channels(stuck), "passes through an operator that is not known here")
+        self.unknown.append(Unknown(operator_name(node), module_of(node), stuck))
         return nothing(node)
 
     def _stop(self, node: Node, reason: str) -> Stop:
@@ -139,7 +154,9 @@ class Propagation:
         return Stop(reason, name, module_of(node), line_of(node))
 
     def _walk(self) -> None:
+        needed = _needed(self.captured.graph)
         for node in self.captured.graph.nodes:
+            self._is_needed = node in needed
             if self._varies(node):
                 self._varying.add(node)
             if node.op == "placeholder":
@@ -186,7 +203,7 @@ class Propagation:
         rule = self._rules(node)
         if rule is not None:
             return rule(self, node)
-        return nothing(node) if self._reads_no_channel(node) else self.unknown(node)
+        return nothing(node) if self._reads_no_channel(node) else self.refuse(node)
 
     def _reads_no_channel(self, node: Node) -> bool:
         """Whether an ATen call only creates a constant, computes with sizes, or asserts something about them."""
@@ -198,6 +215,15 @@ class Propagation:
     def _carries(self, source: Node) -> bool:
         carried = self.carried.get(source, ())
         return any(dim is not None for dims in (carried if isinstance(carried, list) else [carried]) for dim in dims)
+
+
+def _needed(graph: Graph) -> set[Node]:
+    """Nodes that the output or a side effect depends on."""
+    needed: set[Node] = set()
+    for node in reversed(graph.nodes):
+        if node.op in ("output", "placeholder") or node.is_impure() or any(user in needed for user in node.users):
+            needed.add(node)
+    return needed
 
 
 def nothing(node: Node) -> Carried:
@@ -222,6 +248,7 @@ def whole_number(value: object) -> int:
 
 
 def base_name(node: Node) -> str:
-    """The operator's name without namespace and overload, such as `conv2d`; empty for anything else."""
-    packet = getattr(node.target, "overloadpacket", None)
-    return getattr(packet, "__name__", "")
+    """The name of an ATen operator without overload, such as `conv2d`; empty for anything else."""
+    if getattr(node.target, "namespace", "") != "aten":
+        return ""
+    return str(node.target.overloadpacket.__name__)  # type: ignore[union-attr]

@@ -20,7 +20,7 @@ def _recurrent(walk: Propagation, node: Node, gates: int, states: int) -> Carrie
     source, start, weights, has_bias, _, _, _, both_ways = node.args[:8]
     layers = whole_number(node.args[4])
     if not isinstance(source, Node) or not isinstance(weights, (list, tuple)):
-        return walk.unknown(node)  # packed sequences have another signature
+        return walk.refuse(node)  # packed sequences have another signature
     initial = list(start) if isinstance(start, (list, tuple)) else [start]
     directions = 2 if both_ways else 1
     per_cell = len(weights) // (layers * directions)
@@ -47,7 +47,8 @@ def _recurrent(walk: Propagation, node: Node, gates: int, states: int) -> Carrie
                 produced, consumed = walk.dims(own[-1])
                 walk.mark(produced, "produces")
                 walk.mark(consumed, "consumes")
-                walk.tie(node, hidden, consumed)
+                # An LSTM takes as many units as outputs for one without projection: the larger number stays.
+                walk.freeze(node, walk.tie(node, hidden, consumed), "is projected to fewer outputs")
                 output = walk.tie(node, output, produced, zero=True)
             else:
                 output = walk.tie(node, output, hidden, zero=True)

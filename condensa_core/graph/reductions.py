@@ -16,7 +16,7 @@ def reduction(walk: Propagation, node: Node) -> Carried:
     Elsewhere a removed channel need not contribute zero (think of sigmoid(0)), so reduced ones stay.
     """
     if len(walk.tensor_inputs(node)) > 1:  # max(a, b) is pointwise under a reduction's name
-        return walk.unknown(node)
+        return walk.refuse(node)
     name, dims = base_name(node), walk.dims(walk.tensor_inputs(node)[0])
     reduced = _positions(argument(node, 2 if name == "linalg_vector_norm" else 1, "dim"), len(dims))
     for position in reduced:

@@ -5,8 +5,9 @@ It needs no cooperation of the user's forward, and its file needs none of the us
 
 from __future__ import annotations
 
+import warnings
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -36,6 +37,11 @@ class Program(GraphModule):
             self.recompile()
         return super().train(mode)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Program:
+        with warnings.catch_warnings():  # torch 2.13 warns about how it copies itself
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            return cast(Program, super().__deepcopy__(memo))
+
 
 def cut_program(model: nn.Module, graph: ModelGraph, keep: Keep) -> Program:
     """The program of `model`, as `analyse` captured it, without the removed units and with the weights of now.
@@ -58,6 +64,7 @@ def cut_program(model: nn.Module, graph: ModelGraph, keep: Keep) -> Program:
             rewrite(survivors, original, node)
         _remember_training(node)
         node.meta = {key: value for key, value in node.meta.items() if key in ("training_at", "nn_module_stack")}
+    unlifted.graph.eliminate_dead_code()  # sizes in what nobody reads were not rewritten
     _replace_tensors(unlifted, model, graph, keep, survivors)
     unlifted.graph.lint()
     return Program(unlifted, unlifted.graph, type(model).__name__).eval()

@@ -12,7 +12,7 @@ from torch import nn
 
 from condensa_core.errors import NotEquivalent, SchemeError
 from condensa_core.graph import analyse
-from condensa_core.materialise import check_equivalence, cut_tensors, cuttable, kept_positions, masked, shrink
+from condensa_core.materialise import check_equivalence, cut_tensors, deliverable, kept_positions, masked, shrink
 
 IMAGES = (torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)),)
 
@@ -135,16 +135,30 @@ def test_written_out_sizes_are_found_and_explained():
         check_equivalence(masked(model, graph, keep), shrink(model, graph, keep), IMAGES)
 
 
-def test_cuttable_freezes_only_what_the_forward_holds():
+def test_a_forward_with_sizes_written_out_is_left_behind_for_its_program():
     model = WrittenOut()
+    graph = analyse(model, IMAGES)
 
-    graph = cuttable(model, analyse(model, IMAGES), IMAGES)
+    cut, routes = deliverable(model, graph, IMAGES)
 
-    assert [family.name for family in graph.families] == ["a"]
-    assert "b" in {frozen.layer for frozen in graph.frozen}
+    assert cut is graph and routes == ("program",)
     fine = small_network()
     whole = analyse(fine, IMAGES)
-    assert cuttable(fine, whole, IMAGES) is whole
+    assert deliverable(fine, whole, IMAGES) == (whole, ("module", "program"))
+
+
+def test_without_a_program_only_what_the_forward_holds_is_frozen():
+    class OneBatch(WrittenOut):
+        def forward(self, x):
+            return super().forward(x.view(2, 3, 8, 8))
+
+    model = OneBatch()
+
+    graph, routes = deliverable(model, analyse(model, IMAGES), IMAGES)
+
+    assert routes == ("module",)
+    assert [family.name for family in graph.families] == ["a"]
+    assert "b" in {frozen.layer for frozen in graph.frozen}
 
 
 def test_a_wrong_cut_is_found():

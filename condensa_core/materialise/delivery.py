@@ -1,0 +1,99 @@
+"""The smaller model, proven equal: the user's own modules where their forward allows it, else the captured program."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from condensa_core.errors import NotEquivalent
+from condensa_core.graph.channels import Family, Frozen, Keep, ModelGraph
+from condensa_core.materialise.equivalence import check_equivalence
+from condensa_core.materialise.masking import reference
+from condensa_core.materialise.program import cut_program
+from condensa_core.materialise.shrink import shrink
+
+Route = Literal["module", "program"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Delivered:
+    """A smaller model, by which route it was made, and its largest relative error against the masked model."""
+
+    model: nn.Module
+    route: Route
+    error: float
+
+
+def deliver(
+    model: nn.Module,
+    graph: ModelGraph,
+    keep: Keep,
+    example_inputs: tuple[Tensor, ...],
+    routes: tuple[Route, ...] = ("module", "program"),
+) -> Delivered:
+    """The model without the removed units, by the first of `routes` whose result computes what it must.
+
+    That is what the masked model computes, norms that average over removed channels taken over the survivors, to a
+    relative 1e-10 in float64. NotEquivalent, with the reason of the last route, if none does; SchemeError for an
+    impossible `keep`. `model` is not touched.
+    """
+    expected = reference(model, graph, keep)
+    for route in routes:
+        try:
+            small = shrink(model, graph, keep) if route == "module" else cut_program(model, graph, keep)
+            return Delivered(small, route, check_equivalence(expected, small, example_inputs))
+        except NotEquivalent:
+            if route == routes[-1]:
+                raise
+    raise AssertionError("routes must not be empty")
+
+
+def deliverable(
+    model: nn.Module, graph: ModelGraph, example_inputs: tuple[Tensor, ...]
+) -> tuple[ModelGraph, tuple[Route, ...]]:
+    """The part of `graph` that can be cut out of this model, and the routes to do it with.
+
+    An exported graph cannot tell a size that is written out (`x.view(-1, 512)`) from one that is computed, so it is
+    tried: every family is cut to half. A forward that does not survive it is left behind for its captured program. Only
+    a program that holds for the example's batch size alone is of no use: then the families whose removal the forward
+    does not survive, found one by one, are frozen. NotEquivalent if families that can go alone cannot go together.
+    """
+    every = _halved(graph.families)
+    if _failure(model, graph, every, example_inputs, "module") is None:
+        return graph, ("module", "program") if _holds_for_any_batch(graph) else ("module",)
+    if _holds_for_any_batch(graph) and _failure(model, graph, every, example_inputs, "program") is None:
+        return graph, ("program",)
+    failures = {f.name: _failure(model, graph, _halved((f,)), example_inputs, "module") for f in graph.families}
+    families = tuple(family for family in graph.families if failures[family.name] is None)
+    frozen = tuple(
+        Frozen(layer, f"cannot be cut out of this forward: {failures[family.name]}")
+        for family in graph.families
+        if failures[family.name] is not None
+        for layer in family.layers
+    )
+    together = _failure(model, graph, _halved(families), example_inputs, "module")
+    if together is not None:
+        raise NotEquivalent(f"channels that can go alone cannot go together: {together}")
+    return dataclasses.replace(graph, families=families, frozen=graph.frozen + frozen), ("module",)
+
+
+def _holds_for_any_batch(graph: ModelGraph) -> bool:
+    return graph.anatomy is not None and graph.anatomy.capture.any_batch
+
+
+def _halved(families: tuple[Family, ...]) -> Keep:
+    return {family.name: np.arange(family.size) < (family.size + 1) // 2 for family in families}
+
+
+def _failure(
+    model: nn.Module, graph: ModelGraph, keep: Keep, example_inputs: tuple[Tensor, ...], route: Route
+) -> str | None:
+    """Why the cut model is not the masked one; None if it is."""
+    try:
+        deliver(model, graph, keep, example_inputs, (route,))
+    except NotEquivalent as error:
+        return error.message
+    return None
