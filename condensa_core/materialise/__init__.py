@@ -5,6 +5,7 @@ from condensa_core.materialise.delivery import Delivered, Route, deliver, delive
 from condensa_core.materialise.equivalence import check_equivalence
 from condensa_core.materialise.kept import Kept, cut_tensors, kept_positions
 from condensa_core.materialise.masking import averages, masked, reference
+from condensa_core.materialise.optimizer import carry_over
 from condensa_core.materialise.program import Program, cut_program
 from condensa_core.materialise.shrink import shrink
 
@@ -14,6 +15,7 @@ __all__ = [
     "Program",
     "Route",
     "averages",
+    "carry_over",
     "check_equivalence",
     "cut_program",
     "cut_tensors",
