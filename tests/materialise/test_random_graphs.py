@@ -2,106 +2,111 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
+import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_blocks import BLOCKS
+from random_networks import AGAIN, INPUTS, MOST_STEPS, Program, RandomNetwork, random_program
+from removal_trials import parameters, removals, try_removals
 from torch import nn
 
 from condensa_core.graph import analyse
-from condensa_core.materialise import check_equivalence, masked, shrink
+from condensa_core.materialise import cut_program
 
-STEPS = ["conv", "norm", "depthwise", "grouped", "add", "gate", "cat", "chunk", "sigmoid", "relu", "pool", "tied"]
-
-
-class RandomNetwork(nn.Module):
-    """A program over a growing list of 4 x 4 maps; operands are picked by the drawn numbers among those that fit."""
-
-    def __init__(self, program, flatten):
-        super().__init__()
-        self.program, self.flatten = [], flatten
-        self.layers = nn.ModuleDict()
-        widths = [4]
-        self.layers["stem"] = nn.Conv2d(2, 4, 3, padding=1)
-        for number, (step, pick, width) in enumerate(program):
-            source = pick % len(widths)
-            channels = widths[source]
-            fits = [i for i, other in enumerate(widths) if other == channels]
-            other = fits[width % len(fits)]
-            name, made = f"{step}{number}", channels
-            if step == "conv":
-                made = 2 * width
-                self.layers[name] = nn.Conv2d(channels, made, 3, padding=1)
-            elif step == "norm":
-                self.layers[name] = nn.BatchNorm2d(channels)
-            elif step == "depthwise":
-                self.layers[name] = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-            elif step == "grouped":
-                self.layers[name] = nn.Conv2d(channels, 4 * width, 1, groups=2)
-                made = 4 * width
-            elif step == "cat":
-                made = channels + widths[other]
-            elif step == "tied":
-                self.layers[name] = self.layers["stem"]
-                made = 4
-            elif step == "chunk":
-                if channels % 4:
-                    continue
-                made = channels // 2
-                widths.append(made)
-            self.program.append((step, name, source, other))
-            widths.append(made)
-        size = 16 if flatten else 1
-        self.heads = nn.ModuleList(nn.Linear(width * size, 3) for width in widths[-2:])
-
-    def forward(self, x):
-        values = [self.layers["stem"](x)]
-        for step, name, source, other in self.program:
-            a, b = values[source], values[other]
-            if step == "tied":
-                values.append(self.layers[name](x.flip(2)))
-            elif name in self.layers:
-                values.append(self.layers[name](a))
-            elif step == "add":
-                values.append(a + b)
-            elif step == "gate":
-                values.append(a * torch.sigmoid(b.mean((2, 3), keepdim=True)))
-            elif step == "cat":
-                values.append(torch.cat([a, b], 1))
-            elif step == "chunk":
-                values.extend(a.chunk(2, 1))
-            elif step == "pool":
-                values.append(nn.functional.avg_pool2d(a, 3, 1, 1))
-            else:
-                values.append(getattr(torch, step)(a))
-        last = values[-len(self.heads) :]
-        read = [value.flatten(1) if self.flatten else value.amax((2, 3)) for value in last]
-        return sum(head(value) for head, value in zip(self.heads, read, strict=True))
+programs = st.builds(
+    Program,
+    source=st.sampled_from(sorted(set(INPUTS))),
+    steps=st.lists(
+        st.tuples(st.sampled_from([*BLOCKS, AGAIN]), st.integers(0, 2**40)), min_size=1, max_size=MOST_STEPS
+    ).map(tuple),
+    seed=st.integers(0, 2**16),
+)
 
 
-programs = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 30), st.integers(1, 3)), min_size=1, max_size=9)
+@pytest.fixture(scope="module")
+def counted(request):
+    """Sums what the tests tried; the sum is printed."""
+    counts = Counter()
+    yield counts
+    cuts = counts["cuts"] + counts["strict_cuts"]
+    request.config.get_terminal_writer().line(f"\n{counts['networks']} random networks, {cuts} cuts")
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(programs, st.booleans(), st.integers(0, 2**16))
-def test_no_removal_changes_the_rest(program, flatten, seed):
-    # given
-    torch.manual_seed(seed)
-    model = RandomNetwork(program, flatten).double().eval()
-    for name, tensor in model.state_dict().items():
-        if "norm" in name and tensor.is_floating_point():
-            tensor.uniform_(0.5, 1.5)
-    inputs = (torch.randn(2, 2, 4, 4, dtype=torch.float64),)
-    graph = analyse(model, inputs)
-    generator = np.random.default_rng(seed)
-    assert not graph.unknown_operators
+@settings(max_examples=24, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(programs)
+def test_no_removal_changes_the_rest(counted, program):
+    trials = try_removals(RandomNetwork(program), thorough=False)
 
-    for family in graph.families:
-        # when one unit goes
-        keep = {family.name: np.arange(family.size) != generator.integers(family.size)}
+    counted.update(trials.counts)
+    assert trials.wrong == []
 
-        # then
-        assert check_equivalence(masked(model, graph, keep), shrink(model, graph, keep), inputs) <= 1e-10
-    # and when any number of any family goes
-    keep = {f.name: generator.permutation(f.size) < generator.integers(1, f.size + 1) for f in graph.families}
-    assert check_equivalence(masked(model, graph, keep), shrink(model, graph, keep), inputs) <= 1e-10
+
+@pytest.mark.parametrize("seed", [0, 2, 3, 4, 5, 6])  # something can go from each, norms or not
+def test_strict_cuts_are_exact_and_cut_programs_export_again(counted, seed):
+    network = RandomNetwork(random_program(np.random.default_rng(seed)))
+
+    trials = try_removals(network)
+
+    counted.update(trials.counts)
+    assert trials.wrong == []
+    assert trials.counts["exports"] == trials.counts["strict_cuts"] == 1
+    assert trials.counts["changing_cuts"] >= trials.counts["cuts"] - 1  # a unit may be dead, the network not
+    assert trials.counts["module_cuts"] + trials.counts["module_refusals"] == trials.counts["cuts"]
+
+
+@pytest.mark.parametrize("block", [*BLOCKS, AGAIN])
+def test_every_block_is_built_and_shows_in_the_output(block):
+    # given a network that ends in this block
+    feeding = {4: "image", 3: "sequence", 2: "sequence"}
+    rank = max(BLOCKS[block].ranks) if block != AGAIN else 4
+    before = [("ToVector", 0)] if rank == 2 else []
+    before += {
+        "Again": [("Activation", 1), ("InstanceNorm", 0)],
+        "Condition": [("ToVector", 0)],
+        "PixelShuffle": [("Convolution", 0)],
+    }.get(block, [])
+    network = RandomNetwork(Program(feeding[rank], (*before, (block, 0)), seed=1))
+    (x,) = network.example_inputs()
+
+    with torch.no_grad():
+        out = network(x)
+
+    assert len(network.reads) == len(before) + 1
+    assert all(torch.isfinite(y).all() for y in (out if isinstance(out, tuple) else (out,)))
+    # and every tensor of the block matters, unless the choice spelled by 0 leaves it out
+    last = network.blocks[network.reads[-1][0]]
+    assert not list(last.parameters()) or any(_matters(network, p) for p in last.parameters())
+
+
+def _matters(network: nn.Module, parameter: nn.Parameter) -> bool:
+    (x,) = network.example_inputs()
+    out = network(x)
+    total = sum(y.square().sum() for y in (out if isinstance(out, tuple) else (out,)))
+    (gradient,) = torch.autograd.grad(total, [parameter], allow_unused=True)
+    return gradient is not None and bool(gradient.abs().max() > 1e-9)
+
+
+def test_a_program_spells_the_same_network_again():
+    program = random_program(np.random.default_rng(3))
+
+    first, second = RandomNetwork(program), RandomNetwork(program)
+
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert torch.equal(first.example_inputs()[0], second.example_inputs()[0])
+
+
+def test_cuts_of_one_unit_half_and_all_but_one_are_what_they_say():
+    network = RandomNetwork(Program("image", (("Convolution", 0), ("BatchNorm", 0), ("Residual", 0)), seed=0))
+    graph = analyse(network, network.example_inputs())
+
+    kept = {kind: list(keep.values()) for kind, keep in removals(graph, np.random.default_rng(0))}
+
+    assert [int((~mask).sum()) for mask in kept["one unit"]] == [1]
+    assert [int(mask.sum()) for mask in kept["half"]] == [(f.size + 1) // 2 for f in graph.families]
+    assert [int(mask.sum()) for mask in kept["one survivor"]] == [1 for _ in graph.families]
+    sizes = [parameters(cut_program(network, graph, keep)) for _, keep in removals(graph, np.random.default_rng(0))]
+    assert sizes[2] < sizes[1] < sizes[0] < parameters(network)
