@@ -7,7 +7,7 @@ positions per unit times its kept units. A cost is a sum of products of such siz
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import Node
 from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import FlopCounterMode
@@ -79,8 +79,8 @@ class Costs:
 
         Counted is every floating-point tensor that depends on the model's input and that an operator of the captured
         program returns in memory of its own. Not counted: the input itself, what is computed from weights alone, and
-        what shares memory with an operand of the whole model: views, in-place operators, dropout in evaluation mode.
-        It is the traffic of an eager forward and bounds its peak from above; temporaries inside operators are left out.
+        what shares memory with an operand: views, in-place operators, dropout in evaluation mode. Whether a reshape
+        copies is taken from the whole model. Temporaries inside operators are left out.
         """
         tables, counts = self._at(kept)
         return 4 * tables.value("activations", counts) / self._batch
@@ -133,8 +133,8 @@ def costs_of(graph: ModelGraph) -> Costs:
             macs.add(product)
         for part in written.by(node):
             activations.add(sizes.of(node, part))
-    for name in _parameter_names(graph, anatomy):
-        parameters.add(_parameter_sizes(graph, name))
+    for dims in _parameter_sizes(graph, anatomy):
+        parameters.add(dims)
     sums = {"macs": macs, "parameters": parameters, "activations": activations}
     return Costs(
         sizes={family.name: family.size for family in graph.families},
@@ -194,21 +194,17 @@ class _Sizes:
         return _Size(size - int(times.sum()), tuple(slopes))
 
 
-def _parameter_names(graph: ModelGraph, anatomy: Anatomy) -> Iterator[str]:
-    """The first names of all parameters, also of those that no operator reads."""
-    owned = {name for name, _ in anatomy.capture.modules[""].named_parameters(remove_duplicate=False)}
-    return (name for name in graph.shapes if name in owned)
-
-
-def _parameter_sizes(graph: ModelGraph, name: str) -> list[_Size]:
-    slopes: list[list[tuple[int, float]]] = [[] for _ in graph.shapes[name]]
-    fixed = list(graph.shapes[name])
+def _parameter_sizes(graph: ModelGraph, anatomy: Anatomy) -> Iterator[list[_Size]]:
+    """The sizes of every parameter, also of those that no operator reads; tied ones once."""
+    slopes: dict[tuple[str, int], list[tuple[int, float]]] = defaultdict(list)
+    gone: Counter[tuple[str, int]] = Counter()
     for f, family in enumerate(graph.families):
         for member in family.members:
-            if member.name == name:
-                slopes[member.dim].append((f, float(member.index.shape[1])))
-                fixed[member.dim] -= member.index.size
-    return [_Size(stays, tuple(goes)) for stays, goes in zip(fixed, slopes, strict=True)]
+            slopes[member.name, member.dim].append((f, float(member.index.shape[1])))
+            gone[member.name, member.dim] += member.index.size
+    owned = {name for name, _ in anatomy.capture.modules[""].named_parameters(remove_duplicate=False)}
+    for name in owned & graph.shapes.keys():  # shapes have first names alone
+        yield [_Size(n - gone[name, dim], tuple(slopes[name, dim])) for dim, n in enumerate(graph.shapes[name])]
 
 
 def _products(sizes: _Sizes, node: Node) -> list[_Product] | None:
@@ -320,14 +316,10 @@ def _counted_by_torch(anatomy: Anatomy, node: Node) -> int:
         return tree_map(_without_data, source.meta.get("val"))
 
     args, kwargs = map_arg((node.args, dict(node.kwargs)), stand_in)
-    run: Any = node.target
-    bodies = [position for position, given in enumerate(args) if isinstance(given, GraphModule)]
-    if bodies:
-        run, args, kwargs = args[bodies[0]], args[bodies[0] + 1 :], {}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         try:
-            run(*args, **kwargs)
-        except (RuntimeError, NotImplementedError, TypeError):
+            node.target(*args, **kwargs)  # type: ignore[operator]
+        except (RuntimeError, TypeError):  # its result depends on data
             return 0
     return int(counter.get_total_flops()) // 2
 

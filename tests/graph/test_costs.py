@@ -64,12 +64,13 @@ class Products(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.q, self.k, self.v = nn.Linear(6, 16), nn.Linear(6, 8), nn.Linear(6, 8)
-        self.out, self.inner, self.head = nn.Linear(16, 6), nn.Linear(6, 9), nn.Linear(9, 3)
+        self.q, self.k, self.v = nn.Linear(6, 16), nn.Linear(6, 8), nn.Linear(6, 6)
+        self.out, self.inner, self.head = nn.Linear(12, 6), nn.Linear(6, 9), nn.Linear(9, 3)
         self.mix, self.vector = nn.Parameter(torch.randn(9, 9)), nn.Parameter(torch.randn(3))
 
     def forward(self, x):
-        q, k, v = (f(x).unflatten(-1, (-1, 4)).transpose(1, 2) for f in (self.q, self.k, self.v))
+        q, k = (f(x).unflatten(-1, (-1, 4)).transpose(1, 2) for f in (self.q, self.k))
+        v = self.v(x).unflatten(-1, (-1, 3)).transpose(1, 2)
         fused = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         k, v = k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)
         written = torch.matmul((q @ k.transpose(-2, -1)).softmax(-1), v)
@@ -261,6 +262,8 @@ def test_numbers_and_tensors_mix_and_reach_the_gradient_of_each_tensor():
     assert macs.dtype == torch.float64 and macs.shape == ()
     assert macs.item() == 2.5 * 4 + 2.5 * 3 + 3 * 3
     assert kept.grad == 4 + 3
+    in_other_order = {"1": torch.tensor(3), "0": kept}
+    assert costs.macs(in_other_order) == macs
 
 
 def test_costs_are_of_one_sample_whatever_the_batch():
@@ -273,18 +276,19 @@ def test_costs_are_of_one_sample_whatever_the_batch():
         assert cost.activation_bytes({"0": 3}) == 4 * (36 * 3 + 36 * 3 + 2)  # convolution, relu, linear; no view
 
 
-def test_values_that_only_weights_decide_are_no_activations():
+def test_values_of_weights_alone_and_masks_are_no_activations():
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
             self.weight = nn.Parameter(torch.randn(5, 4))
 
         def forward(self, x):
-            return F.linear(x, self.weight / self.weight.norm())
+            y = F.linear(x, self.weight / self.weight.norm())
+            return y * (y > 0)
 
     costs = costs_of(analyse(Model(), (torch.randn(2, 4),)))
 
-    assert costs.activation_bytes({}) == 4 * 5
+    assert costs.activation_bytes({}) == 4 * (5 + 5)
 
 
 def test_units_that_differ_between_layers_count_with_their_mean():
@@ -354,11 +358,25 @@ def test_a_contraction_path_is_followed(path):
     assert costs_of(analyse(Model(), inputs)).macs({}) == count_macs(Model(), inputs)
 
 
+class Autocast(nn.Module):
+    """A region that exports as an operator with a body."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, 3)
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            x = self.inner(x)
+        return x.float()
+
+
 @pytest.mark.parametrize(
     ("module", "shapes"),
     [
         (nn.RNN(4, 3, batch_first=True), [(2, 5, 4)]),
         (nn.GRUCell(4, 3), [(2, 4)]),
+        (Autocast(), [(2, 4)]),
         (nn.Bilinear(4, 3, 2), [(2, 4), (2, 3)]),
     ],
 )
