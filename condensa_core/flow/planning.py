@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from condensa_core.errors import Problem
 from condensa_core.flow.effort import estimate
+from condensa_core.flow.latency import TIMED_S, latencies, target_named
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.workbench import Modelled, modelled
-from condensa_core.graph import Family, ModelGraph, analyse
+from condensa_core.graph import Family, analyse
+from condensa_core.graph.costs import Costs, costs_of
+from condensa_core.materialise import deliverable
 from condensa_core.plan import Plan, bind
 from condensa_core.progress import Listener, silent
 from condensa_core.randomness import Seed
@@ -57,22 +57,40 @@ def plan(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sile
     return PlanReport(recipe, found, bind(recipe, found.model, found.graph))
 
 
-def inspect_recipe(recipe: Recipe, *, allow_python: bool = True, listener: Listener = silent) -> dict[str, Any]:
-    """Layers, coupled channels and costs of a recipe's model, as JSON values."""
+def inspect_recipe(
+    recipe: Recipe,
+    *,
+    allow_python: bool = True,
+    latency_on: str | None = None,
+    seconds: float = TIMED_S,
+    listener: Listener = silent,
+) -> dict[str, Any]:
+    """Layers, coupled channels, costs, operators and routes of a recipe's model, as JSON values.
+
+    `latency_on` names a target of the recipe, or is empty for the one of its objective: then "latency" tells how fast
+    the model gets when one group is cut (see `latency.latencies`, also for `seconds`). UsageError for another name.
+    """
+    target = None if latency_on is None else target_named(recipe, latency_on)
     found = modelled(recipe, allow_python=allow_python, listener=listener)
-    return _summary(found.graph, found.model, recipe.name)
+    summary = _summary(found, recipe.name)
+    if target is not None:
+        seed = Seed(recipe.seed).child("latency")
+        summary["latency"] = latencies(found, target, seconds=seconds, seed=seed, listener=listener).to_json()
+    return summary
 
 
 def inspect_builtin(name: str, input_shape: tuple[int, ...], classes: int) -> dict[str, Any]:
-    """The same of a built-in model; WorkloadError for a name or a shape that does not exist."""
+    """The same of a built-in model, without latency; WorkloadError for a name or a shape that does not exist."""
     shape, spec = SampleShape(classes, input_shape), ModelSpec.model_construct(builtin=name)
     model = build_model(spec, splits=shape, seed=Seed(), directory=Path.cwd())
     example = example_inputs(spec, shape)
-    return _summary(analyse(model, example), model, name)
+    graph, routes = deliverable(model, analyse(model, example), example)
+    return _summary(Modelled(model, example, graph, routes), name)
 
 
-def _summary(graph: ModelGraph, model: nn.Module, name: str) -> dict[str, Any]:
-    sizes = {n: p.numel() for n, p in [*model.named_parameters(), *model.named_buffers()]}
+def _summary(found: Modelled, name: str) -> dict[str, Any]:
+    graph, costs = found.graph, costs_of(found.graph)
+    sizes = {n: p.numel() for n, p in [*found.model.named_parameters(), *found.model.named_buffers()]}
     return {
         "name": name,
         "layers": [
@@ -87,24 +105,30 @@ def _summary(graph: ModelGraph, model: nn.Module, name: str) -> dict[str, Any]:
             }
             for layer in graph.layers
         ],
-        "families": [
-            {"name": f.name, "size": f.size, "layers": list(f.layers), "parameters": _parameters(f, model)}
-            for f in graph.families
-        ],
-        "frozen": [{"layer": f.layer, "reason": f.reason, "operator": f.operator} for f in graph.frozen],
+        "families": [_family(family, costs) for family in graph.families],
+        "frozen": [asdict(frozen) for frozen in graph.frozen],
         "operators": dict(graph.operators),
         "unknown_operators": dict(graph.unknown_operators),
+        "routes": list(found.routes),
         "parameters": graph.parameters,
         "macs": graph.macs,
     }
 
 
-def _parameters(family: Family, model: nn.Module) -> int:
-    """Parameters that all units of the family hold together, rows and columns."""
-    shapes: Mapping[str, nn.Parameter] = dict(model.named_parameters())
-    total = 0
-    for member in family.members:
-        if member.name in shapes:
-            p = shapes[member.name]
-            total += member.index.size * (p.numel() // p.shape[member.dim])
-    return total
+def _family(family: Family, costs: Costs) -> dict[str, Any]:
+    """A family with what goes when one unit goes (`per_unit`), and when all go (`macs`, `parameters`)."""
+    whole, without = {family.name: family.size}, {family.name: 0}
+    return {
+        "name": family.name,
+        "size": family.size,
+        "unit": family.unit,
+        "layers": list(family.layers),
+        "macs": float(costs.macs(whole) - costs.macs(without)),
+        "parameters": int(costs.parameters(whole) - costs.parameters(without)),
+        "per_unit": asdict(costs.per_unit(family.name)),
+        "averaged": list(family.averaged),
+        "members": [
+            {"tensor": m.name, "dim": m.dim, "side": m.side, "positions_per_unit": m.index.shape[1]}
+            for m in family.members
+        ],
+    }

@@ -139,6 +139,7 @@ def _frozen(
             removable[member.name, member.dim] += member.index.size
     read = {place.name for place in places if side_of[place.labels[0]] < len(_SIDES)}
     read |= {name for name, _ in removable}
+    read |= set(walk.captured.program.graph_signature.buffers)  # tables of positions and masks are no layers
     frozen: dict[str, Frozen] = {}
     for place in places:
         # A matrix that only an unknown operator reads was never said to do anything: it is listed as well.

@@ -14,7 +14,7 @@ from condensa_core.graph.attention import attention
 from condensa_core.graph.contractions import conv, conv_transpose, einsum, embedding, linear, matmul, matmul_added
 from condensa_core.graph.movement import chunk, concatenation, moving, permuted, picked, reshaped, section
 from condensa_core.graph.normalisation import channel_norm, group_norm, layer_norm
-from condensa_core.graph.pointwise import channel_shuffle, created, created_like, glu, pointwise, prelu
+from condensa_core.graph.pointwise import channel_shuffle, created, created_like, filled, glu, pointwise, prelu
 from condensa_core.graph.propagation import Rule
 from condensa_core.graph.recurrent import gru, lstm
 from condensa_core.graph.reductions import pool, reduction, rescaling
@@ -65,6 +65,7 @@ RULES: Final[dict[str, Rule]] = {
     ),
     **_each("cumprod cumsum log_softmax softmax", rescaling),
     **_each("empty full new_empty new_full new_ones new_zeros ones zeros", created),
+    **_each("fill zero", filled),
     **_each("empty_like full_like ones_like zeros_like", created_like),
     # Element by element, but without torch.Tag.pointwise in torch 2.13.
     **_each(
@@ -86,7 +87,7 @@ def rule_for(node: Node) -> Rule | None:
     name = target.overloadpacket.__name__
     functional = name[:-1] if name.endswith("_") and not name.endswith("__") else name
     rule = RULES.get(functional)
-    if torch.Tag.pointwise in target.tags and rule not in (created, created_like):
+    if torch.Tag.pointwise in target.tags and rule not in (created, created_like, filled):
         return pointwise  # max(a, b) shares its name with a reduction
     if rule is not None:
         return rule

@@ -48,6 +48,15 @@ def created(walk: Propagation, node: Node) -> Carried:
     return walk.created(node, zero=base_name(node) in ("zeros", "new_zeros"))
 
 
+def filled(walk: Propagation, node: Node) -> Carried:
+    """zero_, fill_: the same number everywhere, in place."""
+    dims, to_zero = walk.dims(walk.tensor_inputs(node)[0]), base_name(node).startswith("zero")
+    for dim in dims:
+        if dim is not None and dim.zero and not to_zero:
+            walk.freeze(node, dim, "is overwritten where it was zero")
+    return tuple(None if dim is None else Channels(dim.labels, to_zero) for dim in dims)
+
+
 def prelu(walk: Propagation, node: Node) -> Carried:
     """One slope per channel of dimension 1, or one for all."""
     source, slopes = walk.tensor_inputs(node)[:2]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Callable
+from typing import Final, Literal
 
 import numpy as np
 from torch import Tensor, nn
 
 from condensa_core.errors import NotEquivalent
 from condensa_core.graph.channels import Family, Frozen, Keep, ModelGraph
+from condensa_core.materialise.attributes import resize_attributes
 from condensa_core.materialise.equivalence import check_equivalence
 from condensa_core.materialise.masking import reference
 from condensa_core.materialise.program import cut_program
@@ -41,14 +43,29 @@ def deliver(
     impossible `keep`. `model` is not touched.
     """
     expected = reference(model, graph, keep)
+    failure: NotEquivalent | None = None
     for route in routes:
-        try:
-            small = shrink(model, graph, keep) if route == "module" else cut_program(model, graph, keep)
-            return Delivered(small, route, check_equivalence(expected, small, example_inputs))
-        except NotEquivalent:
-            if route == routes[-1]:
-                raise
-    raise AssertionError("routes must not be empty")
+        for make in _WAYS[route]:
+            try:
+                small = make(model, graph, keep)
+                return Delivered(small, route, check_equivalence(expected, small, example_inputs))
+            except NotEquivalent as error:
+                failure = failure if failure is not None and make is _shrink_attributes else error
+    assert failure is not None, "routes must not be empty"
+    raise failure
+
+
+def _shrink_attributes(model: nn.Module, graph: ModelGraph, keep: Keep) -> nn.Module:
+    small = shrink(model, graph, keep)
+    resize_attributes(small, graph, keep)
+    return small
+
+
+# What is tried by each route, in this order.
+_WAYS: Final[dict[Route, tuple[Callable[[nn.Module, ModelGraph, Keep], nn.Module], ...]]] = {
+    "module": (shrink, _shrink_attributes),
+    "program": (cut_program,),
+}
 
 
 def deliverable(

@@ -24,12 +24,12 @@ def check_equivalence(
 ) -> float:
     """The relative error max|y_small - y| / max|y| over all outputs, in float64 and evaluation mode.
 
-    Both models run as float64 copies on the example inputs and on one random draw of the same shapes, the same in every
-    call. NotEquivalent if the error exceeds `tolerance`, is not a number, shapes differ, or `small` does not run.
+    Both models run as float64 copies on the example inputs and on three random draws of the same shapes, the same in
+    every call. NotEquivalent if the error exceeds `tolerance`, is not a number, shapes differ, or `small` does not run.
     """
     reference, candidate = (copy.deepcopy(model).double().eval() for model in (reference, small))
     worst = 0.0
-    for inputs in (_doubled(example_inputs), _drawn(example_inputs)):
+    for inputs in (_doubled(example_inputs), *_drawn(example_inputs, 3)):
         expected = _outputs(reference, inputs)
         with _blaming(candidate):
             actual = _outputs(candidate, inputs)
@@ -67,17 +67,20 @@ def _doubled(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(x.double() if x.is_floating_point() else x for x in inputs)
 
 
-def _drawn(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Normal deviates for floating inputs; whole numbers (token ids) are reshuffled, so that they stay in range."""
+def _drawn(inputs: tuple[Tensor, ...], times: int) -> Iterator[tuple[Tensor, ...]]:
+    """Normal deviates; whole numbers (token ids) lie between the smallest and largest of the example."""
     generator = torch.Generator().manual_seed(0)
-    drawn = []
-    for x in inputs:
-        if x.is_floating_point():
-            drawn.append(torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device))
-        else:
-            order = torch.randperm(x.numel(), generator=generator).to(x.device)
-            drawn.append(x.flatten()[order].reshape(x.shape))
-    return tuple(drawn)
+    for _ in range(times):
+        drawn = []
+        for x in inputs:
+            if x.is_floating_point():
+                drawn.append(torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device))
+            elif x.dtype == torch.bool or not x.numel():
+                drawn.append(x)
+            else:
+                low, high = int(x.min()), int(x.max()) + 1
+                drawn.append(torch.randint(low, high, x.shape, generator=generator, dtype=x.dtype).to(x.device))
+        yield tuple(drawn)
 
 
 @contextmanager

@@ -45,12 +45,16 @@ class Survivors:
         value = node.meta["val"] if part is None else node.meta["val"][part]
         return int(value.shape[dim])
 
-    def changes(self, node: Node) -> dict[int, tuple[int, int]]:
-        """The dimensions of a node's value that shrink: position -> (before, after)."""
-        shape = shape_of(node)
-        if shape is None or not isinstance(self._anatomy.carried[node], tuple):
-            return {}
-        masks = {dim: self.mask(node, dim) for dim in range(len(shape))}
+    def parts(self, node: Node) -> list[int | None]:
+        """The numbers of a node's values; [None] if it has one."""
+        carried = self._anatomy.carried[node]
+        return list(range(len(carried))) if isinstance(carried, list) else [None]
+
+    def changes(self, node: Node, part: int | None = None) -> dict[int, tuple[int, int]]:
+        """The dimensions of a node's value (of its value `part`) that shrink: position -> (before, after)."""
+        carried = self._anatomy.carried[node]
+        dims = carried if part is None else carried[part]
+        masks = {dim: self.mask(node, dim, part) for dim in range(len(dims))}
         return {dim: (len(mask), int(mask.sum())) for dim, mask in masks.items() if mask is not None}
 
 
