@@ -1,18 +1,22 @@
-"""`condensa inspect MODEL|RECIPE`: layers, roles, coupled channels and costs of a model."""
+"""`condensa inspect MODEL|RECIPE`: which channels go together, what they cost, what is frozen and why."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table as RichTable
 
 from condensa_core.errors import UsageError
 from condensa_core.report import Table
-from condensa_core.report.quantities import count_text
+from condensa_core.report.quantities import count_text, duration_text
 
 from . import exit_codes
 from .console import drawn, show, show_json
@@ -21,12 +25,30 @@ from .paths import is_file
 from .working import working
 
 LARGEST_INPUT = 2**26  # values of one sample: 256 MiB in float32, before any layer multiplies it
+WIDTH = 80  # columns that paragraphs and shortened lists of names are made for
+UNENDING = 10_000  # columns of a file or a pipe: one line a row
 
 
 def inspect(
     model: Annotated[
         str, typer.Argument(metavar="MODEL|RECIPE", help="A built-in model or a recipe file.", show_default=False)
     ],
+    groups: Annotated[
+        bool, typer.Option("--groups", help="Every tensor of each group, and every frozen layer by name.")
+    ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Every layer with its type, roles, output and costs.")
+    ] = False,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Measure how fast a recipe's model gets when one group is cut.")
+    ] = False,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", metavar="NAME", help="The recipe's target for --latency  [default: its objective's]"),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.1, max=3600, help="Time for each measurement of --latency.")
+    ] = 1.0,
     input_shape: Annotated[
         str, typer.Option("--input", metavar="CxHxW", help="Input of one sample, for built-in models.")
     ] = "3x32x32",
@@ -38,21 +60,40 @@ def inspect(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Show layers, roles, costs and coupled channels."""
+    """Show layers, roles, costs and coupled channels.
+
+    A group is a set of units of which any can be removed, each with all that depends on it: a channel; several that
+    only go together (group of 4); an attention head. MACs and parameters are what the model loses with one unit, for
+    one sample. Frozen layers keep their channels, because of the operator and the line of the model that are named.
+
+    --latency cuts the untrained model to 75, 50 and 25 % of the units of one group, and to one unit, and times each
+    cut in turns with the whole model. It says how long that takes before it begins. Ctrl-C stops it.
+    """
+    if target is not None and not latency:
+        raise UsageError("--target is for --latency", hint=f"condensa inspect {model} --latency --target {target}")
+    if not math.isfinite(seconds):  # the parser lets nan through, which is neither below nor above its bounds
+        raise UsageError(f"--seconds {seconds} is no length of time")
     path = Path(model)
     if path.suffix in (".yaml", ".yml") or is_file(path):
-        summary = _of_recipe(path, allow_python=not no_python, quiet=quiet, verbose=verbose)
+        latency_on = (target or "") if latency else None
+        summary = _of_recipe(
+            path, latency_on, seconds=seconds, allow_python=not no_python, quiet=quiet, verbose=verbose
+        )
+    elif latency:
+        raise UsageError("--latency needs a recipe: it says on which target to measure", hint="condensa init")
     else:
         summary = _of_builtin(model, _shape(input_shape), classes)
     if as_json:
         head = {"schema": "condensa.inspect/1", "status": "ok", "exit_code": exit_codes.OK, "reasons": []}
         show_json(head | summary)
     else:
-        show(*_drawn(summary))
+        show(*_page(summary, all_layers=layers or verbose, all_members=groups or verbose))
     return exit_codes.OK
 
 
-def _of_recipe(path: Path, *, allow_python: bool, quiet: bool, verbose: bool) -> dict[str, Any]:
+def _of_recipe(
+    path: Path, latency_on: str | None, *, seconds: float, allow_python: bool, quiet: bool, verbose: bool
+) -> dict[str, Any]:
     from condensa_core.recipe import read_recipe
 
     declared = read_recipe(path)
@@ -60,7 +101,9 @@ def _of_recipe(path: Path, *, allow_python: bool, quiet: bool, verbose: bool) ->
     from condensa_core import flow
 
     with working(quiet=quiet, verbose=verbose) as listener:
-        return flow.inspect_recipe(declared, allow_python=allow_python, listener=listener)
+        return flow.inspect_recipe(
+            declared, allow_python=allow_python, latency_on=latency_on, seconds=seconds, listener=listener
+        )
 
 
 def _of_builtin(name: str, input_shape: tuple[int, ...], classes: int) -> dict[str, Any]:
@@ -81,42 +124,193 @@ def _shape(text: str) -> tuple[int, ...]:
     return shape
 
 
-def _drawn(summary: Mapping[str, Any]) -> list[Any]:
-    layers = Table(
-        "layers",
-        ("layer", "type", "roles", "output", "parameters", "MACs"),
-        tuple(
-            (
-                layer["name"],
-                layer["type"],
-                ", ".join(layer["roles"]),
-                "x".join(map(str, layer["output_shape"] or ())),
-                count_text(layer["parameters"]),
-                count_text(layer["macs"]),
-            )
-            for layer in summary["layers"]
-        ),
+def _page(summary: Mapping[str, Any], *, all_layers: bool, all_members: bool) -> list[RichTable | str]:
+    """The parts of the page, tables without rows left out, with an empty line between them."""
+    tables = [_layers(summary)] if all_layers else []
+    tables += [_groups(summary["families"])]
+    tables += [_members(summary["families"])] if all_members else []
+    tables += [_frozen(summary["frozen"], everything=all_members)]
+    tables += [_latency(summary["latency"])] if "latency" in summary else []
+    parts: list[RichTable | str] = [_headline(summary)]
+    for table in tables:
+        if table.rows:
+            parts += ["", _fitted(table)]
+    measured_on = _measured_on(summary["latency"]) if "latency" in summary else []
+    return [*parts, "", *_report(summary), *measured_on]
+
+
+def _fitted(table: Table) -> RichTable | str:
+    """The table as a terminal shows it; elsewhere a text in which no row is folded, whatever its width."""
+    if Console().is_terminal:
+        return drawn(table)
+    console = Console(width=UNENDING, highlight=False)
+    with console.capture() as capture:
+        console.print(drawn(table))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    size = f"{count_text(summary['parameters'])} parameters, {count_text(summary['macs'])} MACs for one sample"
+    return f"{summary['name']}  {len(summary['layers'])} layers, {size}"
+
+
+def _layers(summary: Mapping[str, Any]) -> Table:
+    rows = tuple(
+        (
+            layer["name"],
+            layer["type"],
+            ", ".join(layer["roles"]),
+            "x".join(map(str, layer["output_shape"] or ())),
+            count_text(layer["parameters"]),
+            count_text(layer["macs"]),
+        )
+        for layer in summary["layers"]
     )
-    families = Table(
-        "coupled channels (a family shrinks together)",
-        ("family", "channels", "layers", "parameters"),
-        tuple(
+    return Table("layers", ("layer", "type", "roles", "output", "parameters", "MACs"), rows)
+
+
+def _groups(families: Sequence[Mapping[str, Any]]) -> Table:
+    """One line a group; what is averaged has a column only where there is something to say."""
+    averaging = any(family["averaged"] for family in families)
+    columns = ("group", "units", "unit", "MACs", "params", "with", *(("averaged by",) if averaging else ()))
+    rows = []
+    for family in families:
+        one = family["per_unit"]
+        others = dict.fromkeys(_module(member["tensor"]) for member in family["members"])
+        others.pop(family["name"], None)
+        averaged = (", ".join(family["averaged"]),) if averaging else ()
+        rows.append(
             (
                 str(family["name"]),
                 str(family["size"]),
-                ", ".join(family["layers"]),
-                count_text(family["parameters"]),
+                _unit(family),
+                count_text(one["macs"]),
+                count_text(one["parameters"]),
+                _shortened(list(others), 22 if averaging else 34),
+                *averaged,
             )
-            for family in summary["families"]
-        ),
+        )
+    return Table("groups: what goes when one unit goes", columns, tuple(rows))
+
+
+def _unit(family: Mapping[str, Any]) -> str:
+    if family["unit"] != "group":
+        return str(family["unit"])
+    several = next(m["positions_per_unit"] for m in family["members"] if m["side"] == "produces")
+    return f"group of {several}"
+
+
+def _members(families: Sequence[Mapping[str, Any]]) -> Table:
+    rows = tuple(
+        (
+            str(family["name"]),
+            member["side"],
+            member["tensor"],
+            str(member["dim"]),
+            str(member["positions_per_unit"]),
+        )
+        for family in families
+        for member in family["members"]
     )
-    total = f"in all: {count_text(summary['parameters'])} parameters, {count_text(summary['macs'])} MACs for one sample"
-    remarks = [f"frozen: {_frozen(item)}" for item in summary["frozen"]]
-    if summary["unknown_operators"]:
-        remarks.append(f"operators that freeze channels: {', '.join(summary['unknown_operators'])}")
-    return [drawn(layers), "", drawn(families), "", total, *remarks]
+    return Table("members: the slices of a unit", ("group", "side", "tensor", "dim", "each"), rows)
 
 
-def _frozen(item: Mapping[str, Any]) -> str:
-    operator = f" ({item['operator']})" if item["operator"] else ""
-    return f"{item['layer']}: {item['reason']}{operator}"
+def _frozen(frozen: Sequence[Mapping[str, Any]], *, everything: bool) -> Table:
+    """Layers that one line of the model froze for one reason share a row."""
+    causes: dict[tuple[str, str, str], list[str]] = {}
+    for item in frozen:
+        cause = (item["reason"], _operator(item["operator"] or ""), item["line"])
+        causes.setdefault(cause, []).append(item["layer"])
+    rows = tuple(
+        (", ".join(layers) if everything else _shortened(layers, 24), reason, operator, line)
+        for (reason, operator, line), layers in causes.items()
+    )
+    return Table("frozen: keeps its channels", ("layer", "because it", "in", "at"), rows)
+
+
+def _latency(measured: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            str(group["name"]),
+            f"{cut['kept']}/{group['size']}",
+            f"{cut['macs_ratio']:.2f}x",
+            *(_speed(cut) if "ratio" in cut else ("", f"not measured: {cut['problem']}")),
+        )
+        for group in measured["groups"]
+        for cut in group["cuts"]
+    ]
+    return Table("latency: one group cut, against the whole model", _LATENCY_COLUMNS, tuple(rows))
+
+
+_LATENCY_COLUMNS = ("group", "kept", "fewer MACs", "faster by", "")
+
+
+def _speed(cut: Mapping[str, Any]) -> tuple[str, str]:
+    ratio = cut["ratio"]
+    return f"{ratio['value']:.2f}x [{ratio['low']:.2f}, {ratio['high']:.2f}]", str(cut["verdict"])
+
+
+def _measured_on(measured: Mapping[str, Any]) -> list[str]:
+    """Where and in what time it was measured, and whether the machine was busy."""
+    target = measured["target"]
+    times = sorted(group["whole_s"] for group in measured["groups"] if group["whole_s"] is not None)
+    if not times:
+        return []
+    clock = "processor time" if measured["cpu_time"] else "wall time"
+    runtime = f"{target['backend']} {target['device']}, batch {target['batch']}, threads {target['threads']}"
+    where = f"{runtime}; the whole model takes {duration_text(times[len(times) // 2])} of {clock}"
+    busy = any(group["noisy"] for group in measured["groups"])
+    remark = "" if measured["cpu_time"] or not busy else "; other work disturbed it: measure again on a quiet machine"
+    return [_paragraph("latency", where + remark, [])]
+
+
+def _report(summary: Mapping[str, Any]) -> list[str]:
+    """Which operators were met, which are unknown, which froze channels, and how smaller models are made."""
+    met = Counter({_operator(name): count for name, count in summary["operators"].items()})
+    froze = Counter(_operator(item["operator"]) for item in summary["frozen"] if item["operator"])
+    return [
+        _paragraph("operators", f"{met.total()} calls of {len(met)}", _counted(met)),
+        *(
+            _paragraph("unknown", f"{_operator(name)} in {module or 'the model itself'}", ["channels through it stay"])
+            for name, module in summary["unknown_operators"].items()
+        ),
+        *([_paragraph("froze", "layers, by operator", _counted(froze))] if froze else []),
+        _paragraph("delivery", _ROUTES[tuple(summary["routes"])], []),
+    ]
+
+
+_ROUTES: Mapping[tuple[str, ...], str] = {
+    ("module", "program"): "smaller modules of your own classes; each cut is checked, the captured program is at hand",
+    ("module",): "smaller modules of your own classes; the captured program holds for one batch size only",
+    ("program",): "the captured program, cut; the forward of your classes has sizes written out",
+}
+
+
+def _paragraph(label: str, head: str, items: Iterable[str]) -> str:
+    listed = ", ".join(items)
+    text = f"{label:<10} {head}" + (f": {listed}" if listed else "")
+    return fill(text, WIDTH, subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False)
+
+
+def _counted(counts: Counter[str]) -> list[str]:
+    return [f"{name} {count}" for name, count in counts.most_common()]
+
+
+def _operator(name: str) -> str:
+    """An ATen name without what all of them share."""
+    return name.removeprefix("aten.").removesuffix(".default")
+
+
+def _module(tensor: str) -> str:
+    return tensor.rpartition(".")[0] or tensor
+
+
+def _shortened(names: Sequence[str], width: int) -> str:
+    """As many names as fit, at least one, and the number of the others."""
+    shown: list[str] = list(names[:1])
+    for name in names[1:]:
+        if len(", ".join([*shown, name])) > width:
+            break
+        shown.append(name)
+    left = len(names) - len(shown)
+    return ", ".join(shown) + (f" +{left}" if left else "")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
+from torch import nn
 
 from condensa_core.bench import BenchTarget, Comparison, Ratio, compare
 from condensa_core.errors import ExportFailed, NotEquivalent, UsageError
@@ -80,10 +83,11 @@ class Latencies:
     groups: tuple[Group, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values, with target and machine."""
+        """JSON values, with target and machine; `cpu_time` as in `bench.Measurement`."""
         found = next((group.comparison for group in self.groups if group.comparison), None)
         return {
             "target": asdict(self.target),
+            "cpu_time": self.target.cpu_timed,
             "machine": found.machine.to_json() if found else None,
             "groups": [group.to_json() for group in self.groups],
         }
@@ -124,34 +128,36 @@ def latencies(
     the listener raises Interrupted. MissingRuntime where the target's runtime is not installed, ExportFailed where the
     whole model cannot be exported.
     """
-    shipped = fold_batchnorm(found.model, found.example)
-    analysed = analyse(shipped, found.example)
-    started = time.monotonic()
-    graph, routes = deliverable(shipped, analysed, found.example)
+    shipped = _distinct(fold_batchnorm(found.model, found.example), seed)
+    graph, routes = deliverable(shipped, analyse(shipped, found.example), found.example)
     total = sum(len(kept_counts(family.size)) for family in graph.families)
+    if not total:
+        return Latencies(target, ())
     listener(PhaseStarted(PHASE, total=total, detail=f"{total} cuts of {len(graph.families)} groups"))
     with tempfile.TemporaryDirectory(prefix="condensa-latency-") as folder:
         whole = export_onnx(shipped, found.example, Path(folder) / "whole.onnx")
-        make_s = time.monotonic() - started  # a cut and a trace; the cuts of groups are seldom traced
         alone = compare({REFERENCE: whole.path}, target, seconds=seconds, rounds=3, seed=seed)
         each_s = max(seconds, FEWEST_RUNS * alone.measurement(REFERENCE).latency_wall_s.p50)
-        listener(Note(_announcement(total, len(graph.families), make_s, each_s)))
         stand = _Stand(Modelled(shipped, found.example, graph, routes), costs_of(graph), whole, target, each_s, seed)
-        done = 0
-        groups = []
+        listener(Note(stand.announcement(graph.families)))
+        groups: list[Group] = []
         for family in graph.families:
-            groups.append(stand.time(family, _Told(listener, family.name, done)))
-            done += len(groups[-1].cuts)
+            groups.append(stand.time(family, _Told(listener, family.name, sum(len(group.cuts) for group in groups))))
     listener(PhaseEnded(PHASE, f"{total} cuts timed against the whole model"))
     return Latencies(target, tuple(groups))
 
 
-def _announcement(cuts: int, groups: int, make_s: float, each_s: float) -> str:
-    in_all = cuts * make_s + (cuts + groups) * each_s  # the whole model takes its turns once a group
-    return (
-        f"latency: {cuts} cuts of {groups} groups, each about {duration_text(make_s)} at most to cut and export and "
-        f"{duration_text(each_s)} to time; in all {duration_text(in_all)} at most"
-    )
+def _distinct(model: nn.Module, seed: Seed) -> nn.Module:
+    """`model`, in place, with floating-point tensors of which no two are alike; speed does not depend on them.
+
+    An exporter merges equal tensors, as the biases of an untrained model are: its file fits no other channel counts.
+    """
+    generator = seed.torch_generator("distinct")
+    with torch.no_grad():
+        for tensor in chain(model.parameters(), model.buffers()):
+            if tensor.is_floating_point():
+                tensor += 0.01 * torch.rand(tensor.shape, generator=generator).to(tensor)
+    return model
 
 
 @dataclass(frozen=True)
@@ -186,10 +192,25 @@ class _Stand:
     each_s: float
     seed: Seed
 
+    def announcement(self, families: Sequence[Family]) -> str:
+        """How long it will take to time these families, by one cut made on trial."""
+        first = families[0]
+        started = time.monotonic()
+        self._export(first, kept_counts(first.size)[0], self.whole.path.with_name("trial.onnx"))
+        make_s, cuts = time.monotonic() - started, sum(len(kept_counts(family.size)) for family in families)
+        in_all = cuts * make_s + (cuts + len(families)) * self.each_s  # the whole model takes its turns in every group
+        return (
+            f"latency: {cuts} cuts of {len(families)} groups, each about {duration_text(make_s)} to cut and export and "
+            f"at most about {duration_text(self.each_s)} to time; in all about {duration_text(in_all)} at most"
+        )
+
     def time(self, family: Family, told: _Told) -> Group:
         """The cuts of this family and the whole model, in turns."""
         with tempfile.TemporaryDirectory(dir=self.whole.path.parent) as folder:
-            made = dict(self._exported(family, Path(folder), told))
+            made: dict[int, Path | str] = {}
+            for kept in kept_counts(family.size):
+                made[kept] = self._export(family, kept, Path(folder) / f"{kept}.onnx")
+                told.cut(len(made), kept)
             files = {str(kept): path for kept, path in made.items() if isinstance(path, Path)}
             comparison = None
             if files:
@@ -210,14 +231,11 @@ class _Stand:
                 cuts.append(Cut(kept, macs_ratio, None, str(path)))
         return Group(family.name, family.size, family.unit, tuple(cuts), comparison)
 
-    def _exported(self, family: Family, folder: Path, told: _Told) -> Iterator[tuple[int, Path | str]]:
-        """The kept counts, each with the file of its cut or the reason why there is none."""
-        found = self.found
-        for number, kept in enumerate(kept_counts(family.size), 1):
-            keep = {family.name: np.arange(family.size) < kept}
-            try:
-                small = deliver(found.model, found.graph, keep, found.example, found.routes).model
-                yield kept, export_onnx(small, found.example, folder / f"{kept}.onnx", like=self.whole).path
-            except (NotEquivalent, ExportFailed) as error:
-                yield kept, error.message
-            told.cut(number, kept)
+    def _export(self, family: Family, kept: int, path: Path) -> Path | str:
+        """The file of the model with the first `kept` units of this family, or the reason why there is none."""
+        found, keep = self.found, {family.name: np.arange(family.size) < kept}
+        try:
+            small = deliver(found.model, found.graph, keep, found.example, found.routes).model
+            return export_onnx(small, found.example, path, like=self.whole).path
+        except (NotEquivalent, ExportFailed) as error:
+            return error.message
