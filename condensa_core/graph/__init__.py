@@ -3,17 +3,22 @@
 from condensa_core.graph.analysis import analyse
 from condensa_core.graph.channels import Family, Frozen, Keep, Layer, Member, ModelGraph, Side
 from condensa_core.graph.contractions import surviving_groups
+from condensa_core.graph.costs import Costs, KeptCounts, UnitCosts, costs_of
 from condensa_core.graph.macs import count_macs
 
 __all__ = [
+    "Costs",
     "Family",
     "Frozen",
     "Keep",
+    "KeptCounts",
     "Layer",
     "Member",
     "ModelGraph",
     "Side",
+    "UnitCosts",
     "analyse",
+    "costs_of",
     "count_macs",
     "surviving_groups",
 ]

@@ -159,8 +159,8 @@ def sizes_of(value: Tensor) -> tuple[int, ...]:
 
 
 def example_size(size: int | torch.SymInt) -> int:
-    """A size as a number: an open one is that of the example."""
-    return int(size.node.hint) if isinstance(size, torch.SymInt) else size
+    """A size as a number: an open one is that of the example, 0 where that depends on the numbers in it."""
+    return int(size.node.hint or 0) if isinstance(size, torch.SymInt) else size
 
 
 def _is_open(size: int | torch.SymInt) -> bool:

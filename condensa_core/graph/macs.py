@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from condensa_core.errors import WorkloadError
 from condensa_core.graph.capture import evaluating, first_line
+
+Shape = tuple[int, ...]
+
+
+def _attention(q: Shape, k: Shape, v: Shape, *_: object, out_shape: object = None, **__: object) -> int:
+    return int(sdpa_flop_count(q, k, v))
+
+
+def _recurrent(x: Shape, w1: Shape, w2: Shape, *_: object, out_shape: object = None, **__: object) -> int:
+    return 2 * x[0] * x[1] * (math.prod(w1) + math.prod(w2))
+
+
+# Kernels that the CPU fuses and torch 2.13 therefore counts as nothing.
+_FUSED: Final[dict[Any, Callable[..., int]]] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten.mkldnn_rnn_layer: _recurrent,
+}
 
 
 def count_macs(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> int:
@@ -29,7 +48,7 @@ def macs_by_module(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Mapp
             hint="compress the part that works on tensors, such as the backbone of a detector",
         )
     batch = example_inputs[0].shape[0] if example_inputs and example_inputs[0].ndim else 1
-    with evaluating(model), _without_gradients(model), FlopCounterMode(display=False) as counter:
+    with evaluating(model), _without_gradients(model), FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
         try:
             model(*example_inputs)
         except Exception as error:  # the forward is the user's code

@@ -116,6 +116,25 @@ def permuted(walk: Propagation, node: Node) -> Carried:
     )
 
 
+def pixel_shuffle(walk: Propagation, node: Node) -> Carried:
+    """r x r channels become the pixels of one (pixel_shuffle), or the other way round (pixel_unshuffle)."""
+    dims = walk.dims(walk.tensor_inputs(node)[0])
+    for dim in dims[-2:]:
+        walk.freeze(node, dim, "is interleaved with channels")
+    before, after = walk.shape(walk.tensor_inputs(node)[0])[-3], walk.shape(node)[-3]
+    channels = dims[-3]
+    if channels is not None and after > before:
+        channels = Channels(np.repeat(channels.labels, after // before), channels.zero)
+    elif channels is not None and after == 1:
+        walk.freeze(node, channels, "becomes a single channel")
+        channels = None
+    elif channels is not None:
+        pixels = channels.labels.reshape(after, -1)
+        walk.labels.tie(pixels, np.broadcast_to(pixels[:, :1], pixels.shape))
+        channels = Channels(pixels[:, 0], channels.zero)
+    return *dims[:-3], channels, None, None
+
+
 def moving(walk: Propagation, node: Node) -> Carried:
     """Moves that follow the sizes: repetitions, shuffles, stacks, mirror images."""
     return _moved(walk, node, in_order=False)
@@ -160,7 +179,17 @@ def _moved(walk: Propagation, node: Node, *, in_order: bool, only_first: bool = 
     carried = [_landed(walk, node, arrival, shape) for arrival, shape in zip(arrivals, shapes, strict=True)]
     if not any(dim is not None for output in carried for dim in output):
         return nothing(node)
+    if not _pads_with_zero(node):
+        carried = [tuple(None if dim is None else Channels(dim.labels) for dim in dims) for dims in carried]
     return carried if several else carried[0]
+
+
+def _pads_with_zero(node: Node) -> bool:
+    """False for a padding with another number: what it adds is not zero in any channel."""
+    if base_name(node) == "constant_pad_nd":
+        return argument(node, 2, "value", 0) == 0
+    constant = base_name(node) == "pad" and argument(node, 2, "mode", "constant") == "constant"
+    return not constant or argument(node, 3, "value", None) in (None, 0)
 
 
 def _keeps_order(side: Side) -> bool:

@@ -12,7 +12,16 @@ from torch.fx import Node
 
 from condensa_core.graph.attention import attention
 from condensa_core.graph.contractions import conv, conv_transpose, einsum, embedding, linear, matmul, matmul_added
-from condensa_core.graph.movement import chunk, concatenation, moving, permuted, picked, reshaped, section
+from condensa_core.graph.movement import (
+    chunk,
+    concatenation,
+    moving,
+    permuted,
+    picked,
+    pixel_shuffle,
+    reshaped,
+    section,
+)
 from condensa_core.graph.normalisation import channel_norm, group_norm, layer_norm
 from condensa_core.graph.pointwise import channel_shuffle, created, created_like, filled, glu, pointwise, prelu
 from condensa_core.graph.propagation import Rule
@@ -44,14 +53,15 @@ RULES: Final[dict[str, Rule]] = {
     **_each("cat concat concatenate", concatenation),
     **_each("chunk", chunk),
     **_each("_reshape_alias _unsafe_view flatten reshape reshape_as unflatten view view_as", reshaped),
-    **_each("movedim numpy_T permute squeeze swapaxes t transpose unsqueeze", permuted),
+    **_each("adjoint mT movedim moveaxis numpy_T permute squeeze swapaxes swapdims t transpose unsqueeze", permuted),
+    **_each("pixel_shuffle pixel_unshuffle", pixel_shuffle),
     **_each("gather index index_select select unbind", picked),
     **_each(
         "constant_pad_nd narrow pad reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d roll slice "
         "split split_with_sizes tensor_split",
         section,
     ),
-    **_each("expand flip pixel_shuffle pixel_unshuffle repeat repeat_interleave stack tile", moving),
+    **_each("expand flip repeat repeat_interleave stack tile", moving),
     **_each(
         "_upsample_nearest_exact1d _upsample_nearest_exact2d adaptive_avg_pool1d adaptive_avg_pool2d "
         "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d "

@@ -50,10 +50,8 @@ def created(walk: Propagation, node: Node) -> Carried:
 
 def filled(walk: Propagation, node: Node) -> Carried:
     """zero_, fill_: the same number everywhere, in place."""
-    dims, to_zero = walk.dims(walk.tensor_inputs(node)[0]), base_name(node).startswith("zero")
-    for dim in dims:
-        if dim is not None and dim.zero and not to_zero:
-            walk.freeze(node, dim, "is overwritten where it was zero")
+    to_zero = base_name(node).startswith("zero")
+    dims = walk.dims(walk.tensor_inputs(node)[0])
     return tuple(None if dim is None else Channels(dim.labels, to_zero) for dim in dims)
 
 
@@ -100,7 +98,13 @@ def _keeps_zero(node: Node) -> bool:
     """Whether the operator makes zero of nothing but zeros; another operand that is a number must not be added."""
     name = base_name(node)
     name = name.rstrip("_") if not name.startswith("_") else name
-    numbers = [argument for argument in node.args if isinstance(argument, (int, float))]
+    numbers = [number for number in node.args if isinstance(number, (int, float))]
+    if name in ("clamp", "clip", "hardtanh"):
+        low, high = argument(node, 1, "min", None), argument(node, 2, "max", None)
+        low, high = (-1, 1) if name == "hardtanh" and not numbers else (low, high)
+        return all(bound is None or isinstance(bound, (int, float)) for bound in (low, high)) and (
+            (low is None or low <= 0) and (high is None or high >= 0)  # type: ignore[operator]
+        )
     return name in _KEEPING_ZERO or (name in _SUMS and not numbers) or (name in _QUOTIENTS and bool(numbers))
 
 
@@ -109,7 +113,7 @@ _QUOTIENTS: Final = frozenset(("div", "divide"))  # by a number; zero by zero is
 _KEEPING_ZERO: Final = frozenset(
     {"_to_copy", "abs", "absolute", "alias", "alpha_dropout", "asin", "asinh", "atan", "atanh", "celu"}
     | {"clone", "contiguous", "copy", "detach", "dropout", "elu", "erf", "expm1", "feature_alpha_dropout"}
-    | {"feature_dropout", "floor", "gelu", "hardshrink", "hardswish", "hardtanh", "leaky_relu"}
+    | {"feature_dropout", "floor", "gelu", "hardshrink", "hardswish", "leaky_relu"}
     | {"lift_fresh_copy", "log1p", "mish", "neg", "negative", "nan_to_num", "relu", "relu6", "round", "selu"}
     | {"sgn", "sign", "silu", "sin", "sinh", "softshrink", "sqrt", "square", "tan", "tanh", "to", "trunc"}
     | {"type_as"}

@@ -62,6 +62,7 @@ class Propagation:
         self.carried: dict[Node, Carried] = {}
         self._rules = rules
         self._is_needed = True
+        self._storage: dict[Node, list[Node]] = {}  # a node -> all nodes that share its memory
         self._varying: set[Node] = set()  # nodes that depend on the model's input
         self._walk()
 
@@ -110,7 +111,7 @@ class Propagation:
     def freeze_all(self, node: Node, source: Node, reason: str) -> None:
         """Every channel that `source` carries must stay, because of what `node` does."""
         carried = self.carried[source]
-        for dims in carried if isinstance(carried, list) else [carried]:
+        for dims in _each_value(carried):
             for dim in dims:
                 self.freeze(node, dim, reason)
 
@@ -142,7 +143,7 @@ class Propagation:
         labels = [np.empty(0, np.int64)]
         for source in node.all_input_nodes:
             carried = self.carried.get(source, ())
-            for dims in carried if isinstance(carried, list) else [carried]:
+            for dims in _each_value(carried):
                 labels += [dim.labels for dim in dims if dim is not None]
         stuck = np.concatenate(labels)
         self.freeze(node, Channels(stuck), "passes through an operator that is not known here")
@@ -166,6 +167,26 @@ class Propagation:
                     self.freeze_all(node, source, "is part of the model's output")
             else:
                 self.carried[node] = self._step(node)
+                self._follow_storage(node)
+
+    def _follow_storage(self, node: Node) -> None:
+        """Views share their storage; what is written to it in place may no longer be zero in any of them."""
+        schema = getattr(node.target, "_schema", None)
+        source = node.all_input_nodes[0] if node.all_input_nodes else None
+        shares = node.target is operator.getitem or (
+            schema is not None and any(value.alias_info is not None for value in schema.returns)
+        )
+        storage = self._storage.setdefault(source, [source]) if shares and source is not None else []
+        storage.append(node)
+        self._storage[node] = storage
+        if schema is not None and schema.is_mutable and source is not None:
+            written = self._storage.setdefault(source, [source])
+            if not self._is_zero(self.carried[node]):
+                for view in written:
+                    self.carried[view] = _not_zero(self.carried[view])
+
+    def _is_zero(self, carried: Carried) -> bool:
+        return all(dim is None or dim.zero for dims in _each_value(carried) for dim in dims)
 
     def _varies(self, node: Node) -> bool:
         if node.op == "placeholder":
@@ -200,6 +221,8 @@ class Propagation:
         if node.op != "call_function":
             return nothing(node)  # the body of a higher-order operator, which the operator itself answers for
         self.operators[operator_name(node)] += 1
+        if _is_data_dependent(node):
+            return self.refuse(node)
         rule = self._rules(node)
         if rule is not None:
             return rule(self, node)
@@ -214,7 +237,22 @@ class Propagation:
 
     def _carries(self, source: Node) -> bool:
         carried = self.carried.get(source, ())
-        return any(dim is not None for dims in (carried if isinstance(carried, list) else [carried]) for dim in dims)
+        return any(dim is not None for dims in _each_value(carried) for dim in dims)
+
+
+def _each_value(carried: Carried) -> list[Dims]:
+    return carried if isinstance(carried, list) else [carried]
+
+
+def _not_zero(carried: Carried) -> Carried:
+    values = [tuple(None if dim is None else Channels(dim.labels) for dim in dims) for dims in _each_value(carried)]
+    return values if isinstance(carried, list) else values[0]
+
+
+def _is_data_dependent(node: Node) -> bool:
+    """Whether a size of the node's value depends on the numbers in its inputs (x[mask])."""
+    values = [leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
+    return any(isinstance(size, torch.SymInt) and size.node.hint is None for value in values for size in value.shape)
 
 
 def _needed(graph: Graph) -> set[Node]:

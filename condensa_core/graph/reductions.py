@@ -21,7 +21,7 @@ def reduction(walk: Propagation, node: Node) -> Carried:
     reduced = _positions(argument(node, 2 if name == "linalg_vector_norm" else 1, "dim"), len(dims))
     for position in reduced:
         dim = dims[position]
-        if dim is not None and name in _MEANS:
+        if dim is not None and name in _MEANS and not (name != "mean" and _is_corrected(node)):
             walk.average(node, position, dim)
         elif dim is None or not (dim.zero and _is_sum(node)):
             walk.freeze(node, dim, "is reduced over")
@@ -58,6 +58,13 @@ def pool(walk: Propagation, node: Node) -> Carried:
     kept = dims[:-spatial] + nothing_left
     values = node.meta["val"]
     return [kept] * len(values) if isinstance(values, (list, tuple)) else kept
+
+
+def _is_corrected(node: Node) -> bool:
+    """Whether a variance divides by n - 1: of a single survivor there is none."""
+    if "correction" in str(node.target):
+        return argument(node, 2, "correction", 1) != 0
+    return argument(node, 2, "unbiased", True) is not False
 
 
 def _is_sum(node: Node) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
 from condensa_core.graph.channels import Keep, ModelGraph
+from condensa_core.graph.contractions import surviving_groups
 from condensa_core.graph.propagation import base_name
 from condensa_core.materialise.kept import Kept, kept_positions
 from condensa_core.materialise.literals import Survivors
@@ -100,6 +101,9 @@ class _Run(Interpreter):
             rest[0] = [len(positions)]
         if name in ("layer_norm", "rms_norm", "group_norm"):
             rest[1:3] = [t.index_select(0, positions) if isinstance(t, Tensor) else t for t in rest[1:3]]
+        if name == "group_norm":
+            kept = positions.numpy()
+            rest[0] = surviving_groups(kept, whole.shape[1], rest[0])
         out = n.target(x, *rest, **kwargs)  # type: ignore[operator]
         if not isinstance(out, Tensor) or out.shape != x.shape:
             return out  # a mean: the channels are gone, or one is left
