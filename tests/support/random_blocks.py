@@ -127,12 +127,14 @@ class ComputedConvolution(Block):
     def __init__(self, choices: Choices, x: Shape) -> None:
         super().__init__()
         self.conv = nn.Conv2d(x[1], choices.of(4, 6), 3, padding=1)
-        self.kind = choices.of("bounded", "positive", "centred")
+        self.kind = choices.of("bounded", "positive", "centred", "normed")
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.conv.weight
         if self.kind == "centred":
             weight = weight - weight.mean((1, 2, 3), keepdim=True)
+        elif self.kind == "normed":
+            weight = weight / weight.flatten(1).norm(dim=1)[:, None, None, None]
         else:
             weight = weight.tanh() if self.kind == "bounded" else weight.exp()
         return F.conv2d(x, weight, self.conv.bias, padding=1)
@@ -311,7 +313,8 @@ class GroupedQueries(Block):
             mixed = F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
         else:
             k, v = self._repeated(k), self._repeated(v)
-            mixed = (q @ k.mT * self.width**-0.5).softmax(-1) @ v
+            keys = k.mT if self.written_out else k.transpose(-2, -1)
+            mixed = (q @ keys * self.width**-0.5).softmax(-1) @ v
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
@@ -587,6 +590,89 @@ class AcrossChannels(Block):
             return x - x.amax(self.dim, keepdim=True)
         whole = x.sum(self.dim, keepdim=True) if self.kind == "sum" else x.mean(self.dim, keepdim=True)
         return x * torch.sigmoid(whole)
+
+
+class Summed(Block):
+    """A sum over channels of what some function makes of them: a removed channel must add nothing to it."""
+
+    def __init__(self, choices: Choices, x: Shape) -> None:
+        super().__init__()
+        self.dim = channel_dim(x)
+        self.act = choices.of(*ACTIVATIONS, torch.tanh, torch.square, _off_zero, _padded, torch.sign, torch.erfc)
+        self.kind = choices.of("contracted", "sum", "norm")
+        self.weight = nn.Parameter(torch.empty(channels_of(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.act(x)
+        if self.kind == "contracted":
+            whole = (channels_last(made) @ self.weight).unsqueeze(self.dim)
+        else:
+            whole = made.sum(self.dim, keepdim=True) if self.kind == "sum" else made.norm(dim=self.dim, keepdim=True)
+        return x + 0.2 * whole.sigmoid()
+
+
+def _off_zero(x: Tensor) -> Tensor:
+    return F.hardtanh(x, 0.1, 0.9)
+
+
+def _padded(x: Tensor) -> Tensor:
+    """The border of an image is a constant then; vectors and sequences stay."""
+    return F.pad(x[..., 1:], (1, 0), value=0.7) if x.ndim == 4 else x
+
+
+class Overwrite(Block):
+    """In-place operators on views, and on what views were taken from before: every name of the memory changes."""
+
+    @classmethod
+    def fits(cls, *shapes: Shape) -> bool:
+        return channels_of(shapes[0]) >= 4
+
+    def __init__(self, choices: Choices, x: Shape) -> None:
+        super().__init__()
+        self.dim, self.first = channel_dim(x), channels_of(x) // 2
+        self.kind = choices.of("part", "base", "assigned", "filled in", "half", "detached", "viewed")
+        self.summed = choices.of(True, False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.clone(memory_format=torch.contiguous_format)
+        part = x.narrow(self.dim, 0, self.first)
+        read = x
+        if self.kind == "part":
+            part.sigmoid_()
+        elif self.kind == "base":
+            x.cos_()
+            read = part
+        elif self.kind == "assigned":
+            part.copy_(x.narrow(self.dim, self.first, self.first).cos())
+        elif self.kind == "filled in":
+            read = torch.zeros_like(x)
+            read.narrow(self.dim, 0, self.first).copy_(part)
+            read.narrow(self.dim, self.first, self.first).copy_(x.narrow(self.dim, self.first, self.first).exp())
+        elif self.kind == "half":
+            x.chunk(2, self.dim)[0].mul_(0.5).add_(0.1)
+        elif self.kind == "detached":
+            x.detach().sigmoid_()
+        else:
+            x.view(x.shape[0], -1).add_(0.4)
+        return read + 0.2 * read.sum(self.dim, keepdim=True) if self.summed else read
+
+
+class Gather(Block):
+    """Elements along positions or space by number, with an index as large as the value elsewhere."""
+
+    ranks = (3, 4)
+
+    def __init__(self, choices: Choices, x: Shape) -> None:
+        super().__init__()
+        self.kind = choices.of("gather", "index", "select")
+        self.size = x[1:]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "gather":
+            index = torch.zeros((x.shape[0], *self.size), dtype=torch.long, device=x.device)
+            return x + x.gather(3 if x.ndim == 4 else 1, index)
+        order = torch.arange(x.shape[-2], device=x.device).flip(0)
+        return x[..., order, :] if self.kind == "index" else x.index_select(-2, order)
 
 
 class Shuffle(Block):
