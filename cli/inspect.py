@@ -171,26 +171,26 @@ def _layers(summary: Mapping[str, Any]) -> Table:
 
 def _groups(families: Sequence[Mapping[str, Any]]) -> Table:
     """One line a group; what is averaged has a column only where there is something to say."""
-    averaging = any(family["averaged"] for family in families)
-    columns = ("group", "units", "unit", "MACs", "params", "with", *(("averaged by",) if averaging else ()))
-    rows = []
+    head = ("group", "units", "unit", "MACs", "params")
+    tail = ("averaged by",) if any(family["averaged"] for family in families) else ()
+    rows, others = [], []
     for family in families:
         one = family["per_unit"]
-        others = dict.fromkeys(_module(member["tensor"]) for member in family["members"])
-        others.pop(family["name"], None)
-        averaged = (", ".join(family["averaged"]),) if averaging else ()
+        costs = count_text(one["macs"]), count_text(one["parameters"])
         rows.append(
             (
                 str(family["name"]),
                 str(family["size"]),
                 _unit(family),
-                count_text(one["macs"]),
-                count_text(one["parameters"]),
-                _shortened(list(others), 22 if averaging else 34),
-                *averaged,
+                *costs,
+                *([", ".join(family["averaged"])] if tail else []),
             )
         )
-    return Table("groups: what goes when one unit goes", columns, tuple(rows))
+        owners = dict.fromkeys(_module(member["tensor"]) for member in family["members"])
+        others.append([name for name in owners if name != family["name"]])
+    left = WIDTH - sum(2 + max(map(len, column)) for column in zip((*head, *tail), *rows, strict=True))
+    filled = ((*row[: len(head)], _shortened(o, left), *row[len(head) :]) for row, o in zip(rows, others, strict=True))
+    return Table("groups: what goes when one unit goes", (*head, "with", *tail), tuple(filled))
 
 
 def _unit(family: Mapping[str, Any]) -> str:
@@ -282,7 +282,7 @@ def _report(summary: Mapping[str, Any]) -> list[str]:
 _ROUTES: Mapping[tuple[str, ...], str] = {
     ("module", "program"): "smaller modules of your own classes; each cut is checked, the captured program is at hand",
     ("module",): "smaller modules of your own classes; the captured program holds for one batch size only",
-    ("program",): "the captured program, cut; the forward of your classes has sizes written out",
+    ("program",): "the captured program, cut: the forward of a module has sizes written out",
 }
 
 
@@ -306,11 +306,10 @@ def _module(tensor: str) -> str:
 
 
 def _shortened(names: Sequence[str], width: int) -> str:
-    """As many names as fit, at least one, and the number of the others."""
-    shown: list[str] = list(names[:1])
-    for name in names[1:]:
-        if len(", ".join([*shown, name])) > width:
-            break
-        shown.append(name)
-    left = len(names) - len(shown)
-    return ", ".join(shown) + (f" +{left}" if left else "")
+    """As many names as fit in `width`, at least one, and how many more there are."""
+    for shown in range(len(names), 0, -1):
+        left = len(names) - shown
+        text = ", ".join(names[:shown]) + (f" +{left}" if left else "")
+        if len(text) <= width or shown == 1:
+            return text
+    return ""

@@ -199,8 +199,9 @@ class _Stand:
         self._export(first, kept_counts(first.size)[0], self.whole.path.with_name("trial.onnx"))
         make_s, cuts = time.monotonic() - started, sum(len(kept_counts(family.size)) for family in families)
         in_all = cuts * make_s + (cuts + len(families)) * self.each_s  # the whole model takes its turns in every group
+        groups = f"{len(families)} group{'s' if len(families) > 1 else ''}"
         return (
-            f"latency: {cuts} cuts of {len(families)} groups, each about {duration_text(make_s)} to cut and export and "
+            f"latency: {cuts} cuts of {groups}, each about {duration_text(make_s)} to cut and export and "
             f"at most about {duration_text(self.each_s)} to time; in all about {duration_text(in_all)} at most"
         )
 

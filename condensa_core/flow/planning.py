@@ -107,7 +107,8 @@ def _summary(found: Modelled, name: str) -> dict[str, Any]:
         ],
         "families": [_family(family, costs) for family in graph.families],
         "frozen": [asdict(frozen) for frozen in graph.frozen],
-        "operators": dict(graph.operators),
+        # Arithmetic with sizes stands in the graph too, as plain Python functions.
+        "operators": {name: count for name, count in graph.operators.items() if not name.startswith("<")},
         "unknown_operators": dict(graph.unknown_operators),
         "routes": list(found.routes),
         "parameters": graph.parameters,
