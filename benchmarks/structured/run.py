@@ -7,8 +7,8 @@ piece of work runs in a process of its own, on one thread, and may take `--limit
 grows line by line; a second call goes on after the first, and repeats what an older engine did. `--out` then writes
 structured.json, structured_onnx.json and structured.md.
 
-    --only ours|strict|peer|onnx|others     a part of the work (again: several parts)
-    names...                                only architectures whose name contains one of these
+    --only ours|strict|peer|onnx|families|others     a part of the work (again: several parts)
+    names...                                         only architectures whose name contains one of these
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from journal import Journal, engine_digest  # noqa: E402
 from others import OTHERS  # noqa: E402
 from zoo import ZOO  # noqa: E402
 
-PARTS = ("ours", "strict", "peer", "onnx", "others")
+PARTS = ("ours", "strict", "peer", "onnx", "families", "others")
+BY_FAMILY = ("tv.resnet18", "timm.vit_tiny_p16", "toy.unet")
 RATIOS = (0.5, 0.25, 0.75)  # half first: a graph that cannot be built in time at one ratio cannot at another
 
 Work = tuple[str, str, Callable[[], dict[str, Any]]]
@@ -52,6 +53,8 @@ def planned(parts: list[str]) -> Iterator[Work]:
         yield from (("others", name, partial(ours.cut_at_all_levels, model)) for name, model in OTHERS.items())
     if "onnx" in parts:
         yield from (("onnx", name, partial(speed.measure, model)) for name, model in ZOO.items())
+    if "families" in parts:
+        yield from (("families", name, partial(speed.measure_families, ZOO[name])) for name in BY_FAMILY)
     if "peer" in parts:
         for mode in peer.MODES:
             for ratio in RATIOS:

@@ -15,7 +15,7 @@ from condensa_core.bench import BenchTarget, compare
 from condensa_core.errors import CondensaError, WorkloadError
 from condensa_core.export.onnx_export import export_onnx
 from condensa_core.export.parity import measure_parity
-from condensa_core.graph import analyse
+from condensa_core.graph import ModelGraph, analyse
 from condensa_core.materialise.program import cut_program
 
 SECONDS = 4.0
@@ -36,6 +36,7 @@ def measure(architecture: Architecture) -> dict[str, Any]:
         return {"verdict": "REFUSED", "error": str(error)[:300]}
     small = cut_program(model, graph, strongest(model, graph, LEVELS[HALF]))
     record: dict[str, Any] = {
+        "structure": _structure(model, graph),
         "macs": [macs(model, inputs), macs(small, inputs)],
         "parameters": [parameters(model), parameters(small)],
     }
@@ -59,6 +60,38 @@ def measure(architecture: Architecture) -> dict[str, Any]:
         "rounds": comparison.measurement("cut").rounds,
         "noise": comparison.measurement("cut").noise,
     }
+
+
+def measure_families(architecture: Architecture) -> dict[str, Any]:
+    """As `measure`, with half of one family gone at a time: what each is worth alone, by its MACs and on the clock."""
+    model, inputs = architecture.prepared()
+    graph = analyse(model, inputs)
+    halved = strongest(model, graph, LEVELS[HALF])
+    before = macs(model, inputs)
+    found: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"whole": Path(folder, "whole.onnx")}
+        _exported(model, inputs, files["whole"])
+        for number, family in enumerate(graph.families):
+            small = cut_program(model, graph, {family.name: halved[family.name]})
+            files[family.name] = Path(folder, f"{number}.onnx")
+            parity = _exported(small, inputs, files[family.name])["parity"]
+            found[family.name] = {"units": family.size, "unit": family.unit, "parity": parity}
+            found[family.name]["macs_ratio"] = before / max(macs(small, inputs), 1)
+        comparison = compare(files, BenchTarget(batch=1), seconds=SECONDS * len(files), rounds=ROUNDS)
+    for name, record in found.items():
+        ratio = comparison.ratio(name, "whole")
+        record["speed_up"] = [ratio.value, ratio.low, ratio.high]
+    agree = all(record["parity"] <= PARITY for record in found.values())
+    return {"verdict": "EXACT" if agree else "DIFFERS", "families": found}
+
+
+def _structure(model: nn.Module, graph: ModelGraph) -> str:
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        return "recurrent"
+    if any("attention" in operator or "softmax" in operator for operator in graph.operators):
+        return "attention"
+    return "convolution" if any("conv" in operator for operator in graph.operators) else "linear"
 
 
 def _exported(model: nn.Module, inputs: tuple[Any, ...], path: Path) -> dict[str, Any]:

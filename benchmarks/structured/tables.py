@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
+from math import isnan, nan
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,7 +41,8 @@ def write(journal: Journal, folder: Path, *, limit: int) -> None:
         "engine": engines,
         "limit_cpu_s": limit,
     }
-    ours, strict, others, onnx = (found.get(work, {}) for work in ("ours", "strict", "others", "onnx"))
+    works = ("ours", "strict", "others", "onnx", "families")
+    ours, strict, others, onnx, families = (found.get(work, {}) for work in works)
     peers = {work.removeprefix("peer "): results for work, results in found.items() if work.startswith("peer ")}
     missed = _missed(ours, peers)
     record = {
@@ -62,9 +64,11 @@ def write(journal: Journal, folder: Path, *, limit: int) -> None:
     _save(folder / "structured.json", record)
     if onnx:
         named = "ONNX Runtime, one thread: processor time of an inference before and after half of every family is cut"
-        _save(folder / "structured_onnx.json", {"benchmark": named, **made, "n": len(onnx), "architectures": onnx})
+        timed = {"architectures": onnx, "families_one_by_one": families}
+        _save(folder / "structured_onnx.json", {"benchmark": named, **made, "n": len(onnx), **timed})
     text = [_head(made, record["summary"], ours), _ours_table(ours, strict), _whole(ours)]
-    text += [_peer_tables(ours, peers, missed), _others_table(others), _onnx_table(onnx)]
+    text += [_peer_tables(ours, peers, missed), _others_table(others), _onnx_tables(onnx)]
+    text += [_family_table(families)]
     (folder / "structured.md").write_text("\n".join(part for part in text if part))
 
 
@@ -330,24 +334,64 @@ def _others_table(others: Mapping[str, Result]) -> str:
     return _table("Architectures outside the list", header, rows) if rows else ""
 
 
-def _onnx_table(onnx: Mapping[str, Result]) -> str:
-    rows = []
+def _onnx_tables(onnx: Mapping[str, Result]) -> str:
+    rows: Rows = []
+    gains: dict[str, list[tuple[float, float]]] = {}
     for name, result in onnx.items():
         if "speed_up" not in result:
-            rows.append([name, result["verdict"], *[""] * 6])
+            rows.append([name, result["verdict"], *[""] * 7])
             continue
-        macs, (value, low, high) = result["macs"], result["speed_up"]
+        value, low, high = result["speed_up"]
+        counted = _macs_ratio(result)
+        gains.setdefault(result["structure"], []).append((counted, value))
         rows.append(
             [
                 name,
                 result["verdict"],
                 f"{result['cut']['parity']:.0e}",
-                f"{macs[0] / max(macs[1], 1):.1f}x",
                 f"{result['parameters'][0] / result['parameters'][1]:.1f}x",
                 f"{result['whole']['bytes'] / result['cut']['bytes']:.1f}x",
                 f"{result['milliseconds'][0]:.2f} → {result['milliseconds'][1]:.2f}",
+                _times(counted),
                 f"{value:.2f}x ({low:.2f} to {high:.2f})",
+                "–" if isnan(counted) else f"{100 * value / counted:.0f} %",
             ]
         )
-    header = ["architecture", "verdict", "parity", "MACs", "parameters", "bytes", "ms", "measured speed-up"]
-    return _table("As ONNX in ONNX Runtime, half of every family gone", header, rows) if rows else ""
+    if not gains:
+        return ""
+    kinds = []
+    for kind, pairs in sorted(gains.items()):
+        speeds = [value for _, value in pairs]
+        short = sum(value < counted / 2 for counted, value in pairs)
+        medians = [_times(median(counted for counted, _ in pairs)), _times(median(speeds)), _times(min(speeds))]
+        kinds.append([kind, str(len(pairs)), *medians, str(short)])
+    header = ["architectures of", "n", "MACs, median", "speed-up, median", "smallest", "below half of the MACs' ratio"]
+    text = _table("As ONNX in ONNX Runtime, half of every family gone", header, kinds)
+    text += "\ntorch counts no MACs of recurrent layers.\n\n"
+    header = ["architecture", "verdict", "parity", "parameters", "bytes", "ms", "MACs", "speed-up", "of the MACs'"]
+    return text + _table("The same by architecture", header, rows)
+
+
+def _macs_ratio(result: Result) -> float:
+    before, after = result["macs"]
+    return nan if result["structure"] == "recurrent" else before / max(after, 1)
+
+
+def _times(ratio: float) -> str:
+    return "–" if isnan(ratio) else f"{ratio:.1f}x"
+
+
+def _family_table(families: Mapping[str, Result]) -> str:
+    rows = [
+        [
+            name,
+            family,
+            f"{record['units']} {record['unit']}s",
+            f"{record['macs_ratio']:.2f}x",
+            "{:.2f}x ({:.2f} to {:.2f})".format(*record["speed_up"]),
+        ]
+        for name, result in families.items()
+        for family, record in result.get("families", {}).items()
+    ]
+    header = ["architecture", "family", "units", "MACs", "speed-up"]
+    return _table("Half of one family gone at a time", header, rows) if rows else ""
