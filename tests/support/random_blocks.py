@@ -649,7 +649,7 @@ class Overwrite(Block):
             read.narrow(self.dim, 0, self.first).copy_(part)
             read.narrow(self.dim, self.first, self.first).copy_(x.narrow(self.dim, self.first, self.first).exp())
         elif self.kind == "half":
-            x.chunk(2, self.dim)[0].mul_(0.5).add_(0.1)
+            channels_last(x)[..., : self.first].mul_(0.5).add_(0.1)
         elif self.kind == "detached":
             x.detach().sigmoid_()
         else:

@@ -16,6 +16,7 @@ from random_blocks import BLOCKS, MOST_CHANNELS, Choices, Condition, Shape, ToVe
 from torch import Tensor, nn
 
 BATCH: Final = 2
+VOCABULARY: Final = 7
 MOST_STEPS: Final = 12
 AGAIN: Final = "Again"  # runs a block of before on another value of the same shape
 INPUTS: Final = ("image", "image", "image", "sequence", "tokens")  # half of all blocks want images
@@ -52,7 +53,7 @@ class RandomNetwork(nn.Module):
             used = {operand for _, operands in self.reads for operand in operands}
             self.last = [i for i in range(len(values)) if i not in used]
             choices = Choices(program.seed)
-            self.ends = nn.ModuleList(_End(choices, tuple(values[i].shape)) for i in self.last)
+            self.ends = nn.ModuleList(self._end(choices, tuple(values[i].shape)) for i in self.last)
             self.several = len(self.last) > 1 and choices.of(False, True)
         self.double().eval()
         _randomise(self, torch.Generator().manual_seed(program.seed))
@@ -98,11 +99,17 @@ class RandomNetwork(nn.Module):
         self.reads.append((number, operands))
         values.extend(parts)
 
+    def _end(self, choices: Choices, shape: Shape) -> nn.Module:
+        if isinstance(self.stem, nn.Embedding) and len(shape) == 3 and shape[2] == 6 and choices.of(True, False):
+            return _TiedEnd(self.stem)
+        return _End(choices, shape)
+
     def example_inputs(self) -> tuple[Tensor, ...]:
         """What the network runs on, the same each time."""
         generator = torch.Generator().manual_seed(self.program.seed)
         if self.program.source == "tokens":
-            return (torch.randint(0, 7, (BATCH, 4), generator=generator),)
+            numbers = torch.randperm(BATCH * 4, generator=generator) % VOCABULARY  # each at least once
+            return (numbers.view(BATCH, 4),)
         shape = (BATCH, 3, 4, 4) if self.program.source == "image" else (BATCH, 4, 3)
         return (torch.randn(shape, generator=generator, dtype=torch.float64),)
 
@@ -113,6 +120,18 @@ class RandomNetwork(nn.Module):
             values.extend(out if isinstance(out, tuple) else (out,))
         ends = [end(values[i]) for end, i in zip(self.ends, self.last, strict=True)]
         return tuple(ends) if self.several else sum(ends[1:], ends[0])
+
+
+class _TiedEnd(nn.Module):
+    """Three of the words that the embedding would read next."""
+
+    def __init__(self, words: nn.Embedding) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, VOCABULARY, bias=False)
+        self.linear.weight = words.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).mean(1)[:, :3]
 
 
 class _End(nn.Module):
@@ -128,7 +147,7 @@ class _End(nn.Module):
 
 def _stem(source: str) -> nn.Module:
     if source == "tokens":
-        return nn.Embedding(7, 6)
+        return nn.Embedding(VOCABULARY, 6)
     return nn.Conv2d(3, 6, 3, padding=1) if source == "image" else nn.Linear(3, 6)
 
 

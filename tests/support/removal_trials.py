@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from random_networks import RandomNetwork
+from random_networks import VOCABULARY, RandomNetwork
 from torch import Tensor, nn
 
 from condensa_core.errors import NotEquivalent
@@ -129,7 +129,7 @@ def fresh_inputs(network: RandomNetwork, seed: int) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(9000 + seed)
     if example.is_floating_point():
         return (torch.randn(example.shape, generator=generator, dtype=torch.float64),)
-    return (torch.randint(0, 7, example.shape, generator=generator),)
+    return (torch.randint(0, VOCABULARY, example.shape, generator=generator),)
 
 
 def difference(a: nn.Module, b: nn.Module, inputs: tuple[Tensor, ...]) -> float:
