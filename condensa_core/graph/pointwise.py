@@ -16,24 +16,23 @@ def pointwise(walk: Propagation, node: Node) -> Carried:
     if isinstance(node.meta.get("val"), (list, tuple)):
         return walk.refuse(node)
     shape, sources = walk.shape(node), walk.tensor_inputs(node)
-    keeps_zero = _keeps_zero(node)
+    for divisor in _divisors(node):
+        for dim in walk.dims(divisor):
+            if dim is not None and dim.zero:  # 0 / 0 in the masked model, as in weight / weight.norm()
+                walk.freeze(node, dim, "would be divided by zero")
     out: list[Dim] = []
     for position, size in enumerate(shape):
-        meeting = []
+        meeting: dict[Node, Dim] = {}
         for source in sources:
             own = position - len(shape) + len(walk.shape(source))
             if own >= 0 and walk.shape(source)[own] == size:
-                meeting.append(walk.dims(source)[own])
+                meeting[source] = walk.dims(source)[own]
         # A size-1 dimension carries nothing (see labels.Dim), so ties never see one.
-        dim = meeting[0] if meeting else None
-        for other in meeting[1:]:
-            dim = walk.tie(node, dim, other)
-        if dim is not None:
-            # A product is zero where a factor is; anything else where all operands are, and none is broadcast.
-            zeros = [other is not None and other.zero for other in meeting]
-            zero = any(zeros) if _is_product(node) else all(zeros) and len(meeting) == len(sources) and keeps_zero
-            dim = Channels(dim.labels, zero)
-        out.append(dim)
+        dim: Dim = None
+        for number, other in enumerate(meeting.values()):
+            dim = walk.tie(node, dim, other) if number else other
+        zero = {source for source, other in meeting.items() if other is not None and other.zero}
+        out.append(None if dim is None else Channels(dim.labels, _stays_zero(node, sources, zero)))
     return tuple(out)
 
 
@@ -90,8 +89,22 @@ def channel_shuffle(walk: Propagation, node: Node) -> Carried:
     return tuple(dims)
 
 
-def _is_product(node: Node) -> bool:
-    return base_name(node).rstrip("_") in ("mul", "multiply")
+def _divisors(node: Node) -> list[Node]:
+    """Operands that must not become zero."""
+    name = base_name(node).rstrip("_")
+    if name in _INVERSES:
+        return [source for source in node.args[:1] if isinstance(source, Node)]
+    return [source for source in node.args[1:2] if name in _QUOTIENTS and isinstance(source, Node)]
+
+
+def _stays_zero(node: Node, sources: list[Node], zero: set[Node]) -> bool:
+    """Whether the value is zero where these of its operands are, along a dimension that they share with it."""
+    name = base_name(node).rstrip("_")
+    if name in ("mul", "multiply"):
+        return bool(zero)
+    if name in _QUOTIENTS:
+        return node.args[0] in zero
+    return len(zero) == len(sources) and _keeps_zero(node)  # all of them, none broadcast
 
 
 def _keeps_zero(node: Node) -> bool:
@@ -105,11 +118,12 @@ def _keeps_zero(node: Node) -> bool:
         return all(bound is None or isinstance(bound, (int, float)) for bound in (low, high)) and (
             (low is None or low <= 0) and (high is None or high >= 0)  # type: ignore[operator]
         )
-    return name in _KEEPING_ZERO or (name in _SUMS and not numbers) or (name in _QUOTIENTS and bool(numbers))
+    return name in _KEEPING_ZERO or (name in _SUMS and not numbers)
 
 
 _SUMS: Final = frozenset(("add", "sub", "subtract", "maximum", "minimum", "where"))
-_QUOTIENTS: Final = frozenset(("div", "divide"))  # by a number; zero by zero is none
+_QUOTIENTS: Final = frozenset(("div", "divide", "true_divide"))
+_INVERSES: Final = frozenset(("reciprocal", "rsqrt", "log", "log2", "log10"))
 _KEEPING_ZERO: Final = frozenset(
     {"_to_copy", "abs", "absolute", "alias", "alpha_dropout", "asin", "asinh", "atan", "atanh", "celu"}
     | {"clone", "contiguous", "copy", "detach", "dropout", "elu", "erf", "expm1", "feature_alpha_dropout"}

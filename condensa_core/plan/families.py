@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from condensa_core.graph.channels import Family, ModelGraph
 from condensa_core.plan.matching import without_wrappers
-from condensa_core.plan.rules import PRODUCERS, Match, Rules, counted
+from condensa_core.plan.rules import Match, Rules, counted
 
 
 def claimed_families(rules: Rules, graph: ModelGraph) -> dict[int, list[Family]]:
@@ -65,9 +65,9 @@ def _report_partial(
     if kept:
         reason = f"'{blocker}' is in keep"
         advice = f"take '{blocker}' out of keep, or leave '{inside[0]}' to keep as well"
-    elif rules.names.layers[blocker].type not in PRODUCERS[kind]:
+    elif not rules.produces(kind, blocker):
         reason = f"'{blocker}' is a {rules.names.layers[blocker].type}, which '{kind}' does not remove from"
-        advice = "use 'structure' for convolutions and linear layers together"
+        advice = "use 'structure' for layers of all types together"
     else:
         reason = f"no rule matches '{blocker}'"
         advice = f"match '{blocker}' in the same rule"

@@ -15,14 +15,14 @@ from condensa_core.graph.channels import Layer, ModelGraph
 from condensa_core.plan.matching import LayerNames, is_exact, selects, without_wrappers
 from condensa_core.recipe import ExceptSpec, Expectation, Recipe, RuleSpec
 
-# The layers whose outputs each structured scheme removes.
+# The layers whose outputs each structured scheme removes; `structure` those of every other layer that has units too.
 _CONVOLUTIONS: Final = ("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
 PRODUCERS: Final[Mapping[str, tuple[str, ...]]] = {
     "filter": _CONVOLUTIONS,
     "neuron": ("Linear",),
     "structure": (*_CONVOLUTIONS, "Linear"),
 }
-_WHAT: Final = {"filter": "a convolution", "neuron": "a Linear", "structure": "a convolution or a Linear"}
+_WHAT: Final = {"filter": "a convolution", "neuron": "a Linear", "structure": "a layer with channels of its own"}
 
 
 @dataclass
@@ -58,6 +58,7 @@ class Rules:
             for name, parameter in model.named_parameters(remove_duplicate=False)
         }
         self.kept = self._keep()
+        self._with_units = {without_wrappers(layer) for family in graph.families for layer in family.layers}
         self.matches = [self._match(number, rule) for number, rule in enumerate(recipe.layers)]
         self._overlaps()
         self._ties()
@@ -147,8 +148,7 @@ class Rules:
             match.layers = left
         if match.kind is None or not match.layers:
             return
-        producers = PRODUCERS[match.kind]
-        left = [name for name in match.layers if self.names.layers[name].type in producers]
+        left = [name for name in match.layers if self.produces(match.kind, name)]
         wrong = [name for name in match.layers if name in match.exact and name not in left]
         if wrong or not left:
             types = sorted({self.names.layers[name].type for name in (wrong or match.layers)})
@@ -162,6 +162,12 @@ class Rules:
             advice = f"for {', '.join(types)} write '{fitting[0]}'" if fitting else f"types there: {', '.join(types)}"
             self.report("E204", message, "layers", match.number, "match", advice=(advice,))
         match.layers = left
+
+    def produces(self, kind: str, layer: str) -> bool:
+        """Whether a structured scheme removes outputs of this layer."""
+        if self.names.layers[layer].type in PRODUCERS[kind]:
+            return True
+        return kind == "structure" and layer in self._with_units  # embeddings, recurrent layers, attention
 
     def _unkept(self, match: Match) -> None:
         """Drop kept layers: quietly under a pattern, E212 when a rule names one."""
