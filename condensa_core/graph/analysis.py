@@ -43,7 +43,12 @@ def analyse(model: nn.Module, example_inputs: tuple[Tensor, ...], *, strict: boo
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         shapes=captured.shapes,
         aliases=captured.aliases,
-        anatomy=Anatomy(captured, {node: _classes(c, classes.root) for node, c in walk.carried.items()}, averaging),
+        anatomy=Anatomy(
+            capture=captured,
+            labels=len(classes.root),
+            carried={node: _classes(carried, classes.root) for node, carried in walk.carried.items()},
+            averaging=averaging,
+        ),
     )
 
 

@@ -97,6 +97,7 @@ class Anatomy:
     """
 
     capture: Capture
+    labels: int  # how many there are: classes are numbered below it
     carried: Mapping[Node, Any]
     averaging: Mapping[Node, tuple[int, ...]]
 

@@ -152,6 +152,13 @@ def picked(walk: Propagation, node: Node) -> Carried:
     return _moved(walk, node, in_order=True, only_first=True)
 
 
+def gathered(walk: Propagation, node: Node) -> Carried:
+    """Elements at the numbers in another tensor, which fixes all sizes."""
+    for source in walk.tensor_inputs(node):
+        walk.freeze_all(node, source, "is picked from by number")
+    return nothing(node)
+
+
 def _moved(walk: Propagation, node: Node, *, in_order: bool, only_first: bool = False) -> Carried:
     values = node.meta["val"]
     several = isinstance(values, (list, tuple))

@@ -15,6 +15,7 @@ from condensa_core.graph.contractions import conv, conv_transpose, einsum, embed
 from condensa_core.graph.movement import (
     chunk,
     concatenation,
+    gathered,
     moving,
     permuted,
     picked,
@@ -55,7 +56,8 @@ RULES: Final[dict[str, Rule]] = {
     **_each("_reshape_alias _unsafe_view flatten reshape reshape_as unflatten view view_as", reshaped),
     **_each("adjoint mT movedim moveaxis numpy_T permute squeeze swapaxes swapdims t transpose unsqueeze", permuted),
     **_each("pixel_shuffle pixel_unshuffle", pixel_shuffle),
-    **_each("gather index index_select select unbind", picked),
+    **_each("gather", gathered),
+    **_each("index index_select select unbind", picked),
     **_each(
         "constant_pad_nd narrow pad reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d roll slice "
         "split split_with_sizes tensor_split",

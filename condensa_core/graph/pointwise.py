@@ -17,9 +17,9 @@ def pointwise(walk: Propagation, node: Node) -> Carried:
         return walk.refuse(node)
     shape, sources = walk.shape(node), walk.tensor_inputs(node)
     for divisor in _divisors(node):
-        for dim in walk.dims(divisor):
-            if dim is not None and dim.zero:  # 0 / 0 in the masked model, as in weight / weight.norm()
-                walk.freeze(node, dim, "would be divided by zero")
+        for divided in walk.dims(divisor):
+            if divided is not None and divided.zero:  # 0 / 0 in the masked model, as in weight / weight.norm()
+                walk.freeze(node, divided, "would be divided by zero")
     out: list[Dim] = []
     for position, size in enumerate(shape):
         meeting: dict[Node, Dim] = {}

@@ -24,8 +24,10 @@ class Survivors:
     """Which positions of every value survive a cut."""
 
     def __init__(self, anatomy: Anatomy, keep: Keep, families: Sequence[Family]) -> None:
-        gone = [family.roots[~np.asarray(keep[family.name])] for family in families if family.name in keep]
-        self._gone = np.unique(np.concatenate(gone)) if gone else np.empty(0, np.int64)
+        self._survives = np.ones(anatomy.labels, dtype=bool)
+        for family in families:
+            if family.name in keep:
+                self._survives[family.roots] = keep[family.name]
         self._anatomy = anatomy
 
     def mask(self, node: Node, dim: int, part: int | None = None) -> np.ndarray | None:
@@ -34,7 +36,7 @@ class Survivors:
         classes = (carried if part is None else carried[part])[dim]
         if classes is None:
             return None
-        kept = ~np.isin(classes, self._gone)
+        kept = self._survives[classes]
         return None if kept.all() else kept
 
     def count(self, node: Node, dim: int, part: int | None = None) -> int:
