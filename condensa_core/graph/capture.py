@@ -9,12 +9,13 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Graph, Node
+from torch.fx import Graph, GraphModule, Node
 
 from condensa_core.errors import WorkloadError
 
@@ -39,6 +40,21 @@ class Capture:
     def graph(self) -> Graph:
         """The graph of ATen calls, parameters and constants as placeholders."""
         return self.program.graph
+
+    @cached_property
+    def unlifted(self) -> GraphModule:
+        """The same calls in the same order, with parameters and constants as attributes. Not to be changed."""
+        unlifted = self.program.module(check_guards=False)
+        assert isinstance(unlifted, GraphModule)
+        return unlifted
+
+    def calls(self) -> Iterator[tuple[Node, Node]]:
+        """Every call of `graph` with its twin in `unlifted`."""
+        ours, theirs = (
+            [node for node in graph.nodes if node.op == "call_function"] for graph in (self.graph, self.unlifted.graph)
+        )
+        assert [node.target for node in ours] == [node.target for node in theirs[: len(ours)]]
+        return zip(ours, theirs, strict=False)  # writes to buffers are added at the end
 
     @property
     def any_batch(self) -> bool:

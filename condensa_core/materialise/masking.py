@@ -50,12 +50,9 @@ class _OverSurvivors(nn.Module):
         super().__init__()
         anatomy = graph.anatomy
         assert anatomy is not None
-        program = anatomy.capture.program.module(check_guards=False)
-        originals = [node for node in anatomy.capture.graph.nodes if node.op == "call_function"]
-        copies = [node for node in program.graph.nodes if node.op == "call_function"]
         survivors = Survivors(anatomy, keep, graph.families)
         self._averaging: dict[Node, list[tuple[int, Tensor]]] = {}
-        for original, twin in zip(originals, copies, strict=False):
+        for original, twin in anatomy.capture.calls():
             for dim in anatomy.averaging.get(original, ()):
                 source = original.args[0]
                 assert isinstance(source, Node)
@@ -63,7 +60,7 @@ class _OverSurvivors(nn.Module):
                 if mask is not None:
                     self._averaging.setdefault(twin, []).append((dim, torch.from_numpy(mask.nonzero()[0])))
         self.zeroed = zeroed
-        self._program = [program]  # not a submodule: its tensors are those of the original model
+        self._program = [anatomy.capture.unlifted]  # not a submodule: its tensors are those of the original model
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _OverSurvivors:
         twin = copy(self)  # the program is only read

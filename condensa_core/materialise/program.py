@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 from torch import Tensor, nn
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 
 from condensa_core.graph.channels import Keep, ModelGraph
 from condensa_core.graph.propagation import base_name
@@ -51,23 +51,23 @@ def cut_program(model: nn.Module, graph: ModelGraph, keep: Keep) -> Program:
     """
     anatomy = graph.anatomy
     assert anatomy is not None, "only graphs made by `analyse` have a program"
-    captured = anatomy.capture
-    unlifted = captured.program.module(check_guards=False)
-    assert isinstance(unlifted, GraphModule)
+    unlifted = anatomy.capture.unlifted
     survivors = Survivors(anatomy, keep, graph.families)
-    originals = [node for node in captured.graph.nodes if node.op == "call_function"]
-    copies = [node for node in unlifted.graph.nodes if node.op == "call_function"]
-    assert [node.target for node in originals] == [node.target for node in copies[: len(originals)]]
-    for original, node in zip(originals, copies, strict=False):
+    cut_graph, copies = Graph(), dict[Node, Node]()
+    cut_graph.output(cut_graph.graph_copy(unlifted.graph, copies))
+    cut_graph.set_codegen(unlifted.graph._codegen)  # how inputs and outputs are nested
+    for original, twin in anatomy.capture.calls():
+        node = copies[twin]
         rewrite = LITERALS.get(base_name(original))
         if rewrite is not None:
             rewrite(survivors, original, node)
+        node.meta = {"nn_module_stack": node.meta.get("nn_module_stack", {})}  # sizes and source lines are outdated
         _remember_training(node)
-        node.meta = {key: value for key, value in node.meta.items() if key in ("training_at", "nn_module_stack")}
-    unlifted.graph.eliminate_dead_code()  # sizes in what nobody reads were not rewritten
-    _replace_tensors(unlifted, model, graph, keep, survivors)
-    unlifted.graph.lint()
-    return Program(unlifted, unlifted.graph, type(model).__name__).eval()
+    cut_graph.eliminate_dead_code()  # sizes in what nobody reads were not rewritten
+    cut_graph.lint()
+    read = {str(node.target) for node in cut_graph.nodes if node.op == "get_attr"}
+    tensors = _tensors(read, model, graph, keep, survivors)
+    return Program(tensors, cut_graph, type(model).__name__).eval()
 
 
 def _remember_training(node: Node) -> None:
@@ -79,56 +79,35 @@ def _remember_training(node: Node) -> None:
         node.meta["training_at"] = position
 
 
-def _replace_tensors(
-    program: GraphModule, model: nn.Module, graph: ModelGraph, keep: Keep, survivors: Survivors
-) -> None:
-    kept = kept_positions(graph, keep)
-    now = dict(chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)))
-    made: dict[int, Any] = {}
-    read = {str(node.target) for node in program.graph.nodes if node.op == "get_attr"}
+def _tensors(
+    names: set[str], model: nn.Module, graph: ModelGraph, keep: Keep, survivors: Survivors
+) -> dict[str, Any]:
+    """What the program reads, cut: the model's parameters and buffers of now, and its constants."""
     assert graph.anatomy is not None
     captured = graph.anatomy.capture
-    of_constant = {
-        captured.program.graph_signature.inputs_to_lifted_tensor_constants[node.name]: node
-        for node in captured.constants
-    }
-    for name in read:
+    kept = kept_positions(graph, keep)
+    now = dict(chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)))
+    lifted = captured.program.graph_signature.inputs_to_lifted_tensor_constants
+    constants = {lifted[node.name]: node for node in captured.constants}
+    made: dict[int, Tensor] = {}  # tied tensors stay one
+    tensors: dict[str, Any] = {}
+    for name in names:
         if name in now:
             old = now[name]
             if id(old) not in made:
-                new = cut(old.detach(), kept[name]) if name in kept else old.detach()
-                new = new.clone()
+                new = cut(old.detach(), kept[name]) if name in kept else old.detach().clone()
                 made[id(old)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
-            _put(program, name, made[id(old)])
-        elif name in of_constant:
-            node = of_constant[name]
-            positions = tuple(
-                None if (mask := survivors.mask(node, dim)) is None else np.flatnonzero(mask)
-                for dim in range(captured.constants[node].ndim)
-            )
-            _put(program, name, cut(captured.constants[node].detach(), positions).clone())
-    for name in [n for n, _ in program.named_parameters()] + [n for n, _ in program.named_buffers()]:
-        if name not in read:
-            _drop(program, name)  # tensors that no operator reads
+            tensors[name] = made[id(old)]
+        elif name in constants:
+            node = constants[name]
+            masks = [survivors.mask(node, dim) for dim in range(captured.constants[node].ndim)]
+            positions = tuple(None if mask is None else np.flatnonzero(mask) for mask in masks)
+            tensors[name] = cut(captured.constants[node].detach().clone(), positions)
+        else:
+            tensors[name] = _attribute(captured.unlifted, name)  # the body of a higher-order operator
+    return tensors
 
 
-def _put(program: nn.Module, name: str, tensor: Tensor) -> None:
-    owner, leaf = _owner(program, name)
-    if isinstance(tensor, nn.Parameter):
-        setattr(owner, leaf, tensor)
-    elif leaf in owner._buffers:
-        owner._buffers[leaf] = tensor
-    else:
-        if hasattr(owner, leaf):
-            delattr(owner, leaf)
-        owner.register_buffer(leaf, tensor)
-
-
-def _drop(program: nn.Module, name: str) -> None:
-    owner, leaf = _owner(program, name)
-    delattr(owner, leaf)
-
-
-def _owner(program: nn.Module, name: str) -> tuple[nn.Module, str]:
-    path, _, leaf = name.rpartition(".")
-    return program.get_submodule(path), leaf
+def _attribute(module: nn.Module, path: str) -> Any:
+    owner, _, leaf = path.rpartition(".")
+    return getattr(module.get_submodule(owner), leaf)
