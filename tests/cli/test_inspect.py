@@ -124,7 +124,9 @@ def line_with(text):
 
 
 def test_groups_have_units_members_and_what_one_unit_costs(condensa, recipe_of):
-    document = inspected(condensa, recipe_of("Block"))
+    recipe = recipe_of("Block")
+
+    document = inspected(condensa, recipe)
 
     front, odd = (next(f for f in document["families"] if f["name"] == name) for name in ("front", "odd"))
     # Channels i and i + 4 stand at one place of the two groups. With them go two filters of 9 weights and a bias, and
@@ -138,6 +140,9 @@ def test_groups_have_units_members_and_what_one_unit_costs(condensa, recipe_of):
         ("grouped.weight", 1, "consumes", 1),
     }
     assert (odd["size"], odd["unit"], odd["averaged"]) == (6, "channel", ["layer_norm"])
+    shown = condensa("inspect", "--quiet", recipe).out
+    assert re.search(r"^front +4  group of 2 +5\.76 k +92  grouped$", shown, re.MULTILINE)
+    assert re.search(r"^odd +6  channel .* layer_norm$", shown, re.MULTILINE)
 
 
 def test_a_group_costs_what_all_its_units_hold(condensa):
@@ -219,6 +224,17 @@ def test_away_from_a_terminal_no_row_is_folded(condensa, recipe_of, monkeypatch)
             assert sum(bool(row.match(line)) for line in lines) == 1
     for layer in document["layers"]:
         assert any(re.match(rf"{re.escape(layer['name'])} +{layer['type']} ", line) for line in lines)
+
+
+def test_on_a_terminal_tables_are_fitted_to_its_width(condensa, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "50")
+
+    shown = condensa("inspect", "--quiet", "lenet5", "--input", "1x28x28").out
+
+    table = re.sub(r"\x1b\[[0-9;]*m", "", shown).split("operators ")[0]
+    assert "conv1" in table
+    assert max(map(len, table.splitlines()[1:])) <= 50
 
 
 def test_the_first_page_of_common_models_fits_eighty_columns(condensa):

@@ -99,6 +99,24 @@ def test_the_mac_ratios_are_those_of_models_cut_on_their_own(wide):
             assert cut.macs_ratio == pytest.approx(count_macs(model, VECTORS) / count_macs(small, VECTORS))
 
 
+def test_an_untrained_model_is_traced_once_and_its_cuts_exchange_weights(monkeypatch):
+    # the folded biases of a fresh model are both zero: were they merged into one, no cut would fit the file
+    traced = []
+    export = torch.onnx.export
+    monkeypatch.setattr(torch.onnx, "export", lambda *given, **named: traced.append(1) or export(*given, **named))
+
+    found = timed(
+        nn.Sequential(
+            *(nn.Linear(32, 8, bias=False), nn.BatchNorm1d(8)),
+            *(nn.Linear(8, 8, bias=False), nn.BatchNorm1d(8)),
+            nn.Linear(8, 4),
+        )
+    )
+
+    assert sum(len(group.cuts) for group in found.groups) == 8
+    assert len(traced) == 1
+
+
 def test_a_cut_that_does_not_run_has_its_reason_and_spoils_no_other():
     found = timed(Squeezing())
 
