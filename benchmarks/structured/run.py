@@ -56,8 +56,8 @@ def planned(parts: list[str]) -> Iterator[Work]:
     if "families" in parts:
         yield from (("families", name, partial(speed.measure_families, ZOO[name])) for name in BY_FAMILY)
     if "peer" in parts:
-        for mode in peer.MODES:
-            for ratio in RATIOS:
+        for ratio in RATIOS:
+            for mode in peer.MODES:
                 yield from ((f"peer {mode} {ratio:.0%}", name, partial(peer.prune, name, mode, ratio)) for name in ZOO)
 
 
