@@ -1,12 +1,13 @@
 """The exported graph: which channels vanish together, what layers there are, and what they cost."""
 
 from condensa_core.graph.analysis import analyse
-from condensa_core.graph.channels import Family, Frozen, Keep, Layer, Member, ModelGraph, Side
+from condensa_core.graph.channels import Branch, Family, Frozen, Keep, Layer, Member, ModelGraph, Side
 from condensa_core.graph.contractions import surviving_groups
 from condensa_core.graph.costs import Costs, KeptCounts, UnitCosts, costs_of
 from condensa_core.graph.macs import count_macs
 
 __all__ = [
+    "Branch",
     "Costs",
     "Family",
     "Frozen",

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.fx import Node
 
+from condensa_core.graph.branches import branches_of
 from condensa_core.graph.capture import capture
 from condensa_core.graph.channels import Anatomy, ModelGraph
 from condensa_core.graph.families import families_of
@@ -43,6 +44,7 @@ def analyse(model: nn.Module, example_inputs: tuple[Tensor, ...], *, strict: boo
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         shapes=captured.shapes,
         aliases=captured.aliases,
+        branches=branches_of(captured),
         anatomy=Anatomy(
             capture=captured,
             labels=len(classes.root),

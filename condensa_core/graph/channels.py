@@ -88,6 +88,20 @@ Keep = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
+class Branch:
+    """A branch that may vanish as a whole: one operand of an addition, with the layers that serve it alone.
+
+    With the tensors in `zeroed` at zero the branch adds nothing; removing it turns `addition` into its other operand.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    zeroed: tuple[str, ...]
+    addition: Node
+    operand: Node
+
+
+@dataclass(frozen=True, eq=False)
 class Anatomy:
     """What every value of the captured program carries, so that the program itself can be cut.
 
@@ -115,6 +129,7 @@ class ModelGraph:
     parameters: int
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # every parameter and buffer, by first name
     aliases: Mapping[str, str] = field(default_factory=dict)  # other names of tied tensors -> first name
+    branches: tuple[Branch, ...] = field(default=(), repr=False)
     anatomy: Anatomy | None = field(default=None, repr=False)  # None for graphs made by hand
 
     def family(self, name: str) -> Family:
@@ -122,6 +137,13 @@ class ModelGraph:
         for family in self.families:
             if family.name == name:
                 return family
+        raise KeyError(name)
+
+    def branch(self, name: str) -> Branch:
+        """The branch of that name (KeyError if there is none)."""
+        for branch in self.branches:
+            if branch.name == name:
+                return branch
         raise KeyError(name)
 
     def layer(self, name: str) -> Layer:

@@ -259,7 +259,8 @@ def _needed(graph: Graph) -> set[Node]:
     """Nodes that the output or a side effect depends on."""
     needed: set[Node] = set()
     for node in reversed(graph.nodes):
-        if node.op in ("output", "placeholder") or node.is_impure() or any(user in needed for user in node.users):
+        acts = node.op in ("output", "placeholder") or node.is_impure(impure_random=False)
+        if acts or any(user in needed for user in node.users):
             needed.add(node)
     return needed
 

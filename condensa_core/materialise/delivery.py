@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, Literal
 
 import numpy as np
@@ -35,14 +35,20 @@ def deliver(
     keep: Keep,
     example_inputs: tuple[Tensor, ...],
     routes: tuple[Route, ...] = ("module", "program"),
+    without: Collection[str] = (),
 ) -> Delivered:
     """The model without the removed units, by the first of `routes` whose result computes what it must.
+
+    Whole branches, named in `without`, can only go from a program.
 
     That is what the masked model computes, norms that average over removed channels taken over the survivors, to a
     relative 1e-10 in float64. NotEquivalent, with the reason of the last route, if none does; SchemeError for an
     impossible `keep`. `model` is not touched.
     """
-    expected = reference(model, graph, keep)
+    expected = reference(model, graph, keep, without)
+    if without:
+        program = cut_program(model, graph, keep, without)
+        return Delivered(program, "program", check_equivalence(expected, program, example_inputs))
     failure: NotEquivalent | None = None
     for route in routes:
         for make in _WAYS[route]:

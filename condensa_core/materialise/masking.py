@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from copy import copy, deepcopy
 from functools import partial
 from typing import Any, cast
@@ -18,21 +19,27 @@ from condensa_core.materialise.literals import Survivors
 from condensa_core.materialise.replacement import copy_with
 
 
-def masked(model: nn.Module, graph: ModelGraph, keep: Keep) -> nn.Module:
-    """A copy with every member slice of the removed units set to zero, in producers, followers and consumers alike.
+def masked(model: nn.Module, graph: ModelGraph, keep: Keep, without: Collection[str] = ()) -> nn.Module:
+    """A copy with every member slice of the removed units set to zero, in producers, followers and consumers alike, and
+    with the last layer of every branch named in `without`.
 
     It computes what the physically smaller model computes, but for norms that average over the removed channels (see
     `reference`): nobody else reads them any more. SchemeError for an impossible `keep`.
     """
-    return copy_with(model, {name: partial(_zeroed, kept=kept) for name, kept in kept_positions(graph, keep).items()})
+    zeroing: dict[str, Callable[[Tensor], Tensor]] = {
+        name: partial(_zeroed, kept=kept) for name, kept in kept_positions(graph, keep).items()
+    }
+    for branch in without:
+        zeroing |= dict.fromkeys(graph.branch(branch).zeroed, torch.zeros_like)
+    return copy_with(model, zeroing)
 
 
-def reference(model: nn.Module, graph: ModelGraph, keep: Keep) -> nn.Module:
+def reference(model: nn.Module, graph: ModelGraph, keep: Keep, without: Collection[str] = ()) -> nn.Module:
     """What the smaller model has to compute: the masked model, with norms that average over the survivors only.
 
     Where no norm averages over removed channels, it is the masked model itself.
     """
-    zeroed = masked(model, graph, keep)
+    zeroed = masked(model, graph, keep, without)
     if not averages(graph, keep):
         return zeroed
     return _OverSurvivors(zeroed, graph, keep)

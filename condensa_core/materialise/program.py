@@ -6,14 +6,17 @@ It needs no cooperation of the user's forward, and its file needs none of the us
 from __future__ import annotations
 
 import warnings
-from itertools import chain
+from collections.abc import Collection, Mapping
+from itertools import chain, combinations
 from typing import Any, cast
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 
-from condensa_core.graph.channels import Keep, ModelGraph
+from condensa_core.errors import SchemeError
+from condensa_core.graph.channels import Branch, Keep, ModelGraph
 from condensa_core.graph.propagation import base_name
 from condensa_core.materialise.kept import cut, kept_positions
 from condensa_core.materialise.literals import LITERALS, Survivors
@@ -43,11 +46,12 @@ class Program(GraphModule):
             return cast(Program, super().__deepcopy__(memo))
 
 
-def cut_program(model: nn.Module, graph: ModelGraph, keep: Keep) -> Program:
-    """The program of `model`, as `analyse` captured it, without the removed units and with the weights of now.
+def cut_program(model: nn.Module, graph: ModelGraph, keep: Keep, without: Collection[str] = ()) -> Program:
+    """The program of `model`, as `analyse` captured it, with the weights of now: no removed units, none of the branches
+    named in `without`.
 
     Tied parameters stay tied; dtype, device and `requires_grad` are those of `model`, which is not touched. The result
-    is in evaluation mode. SchemeError for an impossible `keep`.
+    is in evaluation mode. SchemeError for an impossible `keep`, an unknown branch, or both operands of one addition.
     """
     anatomy = graph.anatomy
     assert anatomy is not None, "only graphs made by `analyse` have a program"
@@ -63,11 +67,45 @@ def cut_program(model: nn.Module, graph: ModelGraph, keep: Keep) -> Program:
             rewrite(survivors, original, node)
         node.meta = {"nn_module_stack": node.meta.get("nn_module_stack", {})}  # sizes and source lines are outdated
         _remember_training(node)
-    cut_graph.eliminate_dead_code()  # sizes in what nobody reads were not rewritten
+    for branch in _distinct(graph, without):
+        _drop(branch, dict(anatomy.capture.calls()), copies)
+    # Sizes in what nobody reads were not rewritten. Attention is no side effect, though it may draw random numbers.
+    cut_graph.eliminate_dead_code(lambda node: node.is_impure(impure_random=False))
     cut_graph.lint()
     read = {str(node.target) for node in cut_graph.nodes if node.op == "get_attr"}
     tensors = _tensors(read, model, graph, keep, survivors)
     return Program(tensors, cut_graph, type(model).__name__).eval()
+
+
+def _distinct(graph: ModelGraph, names: Collection[str]) -> list[Branch]:
+    """The branches of these names; SchemeError for an unknown one, or two that leave nothing of an addition."""
+    known = {branch.name: branch for branch in graph.branches}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SchemeError(f"the model has no branch {unknown[0]!r}")
+    branches = [known[name] for name in dict.fromkeys(names)]
+    for one, other in combinations(branches, 2):
+        if one.addition is other.addition:
+            raise SchemeError(f"branches {one.name!r} and {other.name!r} are all that one addition adds")
+    return branches
+
+
+def _writes(node: Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable
+
+
+def _drop(branch: Branch, twins: Mapping[Node, Node], copies: Mapping[Node, Node]) -> None:
+    """The addition becomes its other operand; copied where somebody writes to the sum in place."""
+    addition = copies[twins[branch.addition]]
+    branch_end = copies[twins[branch.operand]]
+    (rest,) = (source for source in addition.args[:2] if source is not branch_end)
+    assert isinstance(rest, Node)
+    if any(_writes(node) for node in (addition, *addition.users)):
+        with addition.graph.inserting_before(addition):
+            rest = addition.graph.call_function(torch.ops.aten.clone.default, (rest,))
+    addition.replace_all_uses_with(rest)
+    addition.graph.erase_node(addition)
 
 
 def _remember_training(node: Node) -> None:
@@ -79,9 +117,7 @@ def _remember_training(node: Node) -> None:
         node.meta["training_at"] = position
 
 
-def _tensors(
-    names: set[str], model: nn.Module, graph: ModelGraph, keep: Keep, survivors: Survivors
-) -> dict[str, Any]:
+def _tensors(names: set[str], model: nn.Module, graph: ModelGraph, keep: Keep, survivors: Survivors) -> dict[str, Any]:
     """What the program reads, cut: the model's parameters and buffers of now, and its constants."""
     assert graph.anatomy is not None
     captured = graph.anatomy.capture
