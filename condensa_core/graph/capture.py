@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import operator
 import re
+import sysconfig
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +19,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from condensa_core.errors import WorkloadError
 
@@ -99,11 +103,21 @@ def _export(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> torch.expor
         try:
             return _inlined(torch.export.export(model, example_inputs, strict=False))
         except Exception as error:  # torch.export has no common exception class, and the forward is the user's
+            data_dependent = isinstance(error, GuardOnDataDependentSymNode)
             raise WorkloadError(
-                f"torch.export cannot capture {type(model).__name__}: {first_line(error)}",
-                hint="the forward must run on the example input and may not branch on tensor values; compute such "
-                "branches with torch.where, or move them out of the model",
+                f"torch.export cannot capture {type(model).__name__}{_where(error)}: {first_line(error)}",
+                hint=_ON_DATA if data_dependent else _ON_THE_REST,
             ) from error
+
+
+_ON_DATA: Final = (
+    "sizes and branches must not depend on values: keep everything and choose with torch.where, or compress the part "
+    "of the model before that, such as the backbone of a detector"
+)
+_ON_THE_REST: Final = (
+    "the forward must run on the example input with torch operators alone: move the rest (NumPy, other libraries) out "
+    "of the model, or compress the part that works on tensors"
+)
 
 
 def _inlined(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
@@ -127,12 +141,13 @@ def _inlined(program: torch.export.ExportedProgram) -> torch.export.ExportedProg
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch.export's log lines: what it prints before a failure is in the exception as well."""
+    """Without what torch.export logs and prints before a failure: its reason is in the exception as well."""
     logger = logging.getLogger("torch")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with redirect_stderr(io.StringIO()):  # torch 2.13 prints the graph so far when a branch depends on values
+            yield
     finally:
         logger.setLevel(before)
 
@@ -183,6 +198,17 @@ def _is_open(size: int | torch.SymInt) -> bool:
     return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None
 
 
+def _where(error: Exception) -> str:
+    """` at file:line` of the innermost line of user code in a traceback; empty if there is none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
+    return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
+def _is_own(file: str) -> bool:
+    packaged = "site-packages" in file and not file.startswith(_TORCH)
+    return not file.startswith(("<", _TORCH, _OURS)) and (packaged or not file.startswith(_STDLIB))
+
+
 def line_of(node: Node) -> str:
     """`file:line` of the innermost line of user code that made this call; empty if it is not known."""
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
@@ -191,6 +217,8 @@ def line_of(node: Node) -> str:
 
 
 _TORCH: Final = str(Path(torch.__file__).parent)
+_OURS: Final = str(Path(__file__).parents[1])
+_STDLIB: Final = sysconfig.get_path("stdlib")
 _FRAME: Final = re.compile(r'File "([^"]+)", line (\d+)')
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -86,11 +87,20 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+_WRAP: Final = (
+    "name a module that calls this model and returns the tensor of scores alone; of a detector, whose output is boxes, "
+    "compress the backbone"
+)
+
+
 def check_scores(outputs: object, count: int, classes: int) -> None:
     """WorkloadError unless a model's `outputs` for `count` samples hold one score for each of at least `classes`."""
     if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != count:
         found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-        raise WorkloadError(f"the model gives {found} for {count} samples, expected one score per class")
+        raise WorkloadError(
+            f"the model gives {found} for {count} samples, expected one score per class",
+            hint=None if isinstance(outputs, Tensor) else _WRAP,
+        )
     if not outputs.is_floating_point():
         raise WorkloadError(f"the model gives {outputs.dtype}, expected floating-point scores")
     if classes > outputs.shape[1]:

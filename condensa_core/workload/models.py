@@ -12,6 +12,7 @@ from condensa_core.errors import WorkloadError
 from condensa_core.randomness import Seed
 from condensa_core.workload.evaluation import check_scores, device_of, evaluating
 from condensa_core.workload.python_reference import call_object, load_object, user_code
+from condensa_core.workload.single_input import check_single_input
 from condensa_core.workload.splits import SampleShape, Splits
 from condensa_core.workload.zoo import zoo_model
 
@@ -75,6 +76,7 @@ def check_fit(module: nn.Module, model: ModelSpec, splits: Splits | SampleShape)
     inputs = next(iter(splits.val))[0] if isinstance(splits, Splits) else example_inputs(model, splits, _TRIED)[0]
     inputs = inputs[:_TRIED]
     name = model.python or model.builtin or type(module).__name__
+    check_single_input(module, name)
     hint = f"it was given {len(inputs)} samples of shape {list(inputs.shape[1:])}"
     # no_grad, not inference mode: what a module makes in its first forward must still learn
     with torch.random.fork_rng(devices=[]), evaluating(module), torch.no_grad(), user_code(name, hint):

@@ -82,6 +82,42 @@ class Branching(Written):
 class Outside(Written):
     def forward(self, x):
         return self.b(torch.from_numpy(self.a(x).detach().numpy()).flatten(1))
+
+
+class Selecting(Written):
+    def forward(self, x):
+        x = self.a(x).flatten(1)
+        return self.b(x)[(x.sum(1) < 1e9).nonzero().flatten()]
+
+
+class Masked(Written):
+    def forward(self, input_ids, attention_mask):
+        return self.b(self.a(input_ids).flatten(1)) * attention_mask
+
+
+class Translating(Written):
+    def forward(self, src, tgt, src_mask=None):
+        return self.b(self.a(src).flatten(1)) + tgt
+
+
+class Detecting(Written):
+    def forward(self, images, targets):
+        return self.b(self.a(images).flatten(1))
+
+
+class Gated(Written):
+    def forward(self, x, *, strength):
+        return self.b(self.a(x).flatten(1)) * strength
+
+
+class Scores(Written):
+    def forward(self, x):
+        return {"logits": self.b(self.a(x).flatten(1))}
+
+
+class Boxes(Written):
+    def forward(self, x):
+        return [{"boxes": self.a(image)} for image in x]
 """
 
 
@@ -283,14 +319,54 @@ def test_latency_of_a_builtin_model_needs_a_recipe(condensa):
     assert "needs a recipe" in answer.err
 
 
-@pytest.mark.parametrize("model", ["Branching", "Outside"])
-def test_a_model_that_cannot_be_captured_is_refused_with_reason_and_remedy(condensa, recipe_of, model):
+@pytest.mark.parametrize(
+    ("model", "line", "remedy"),
+    [("Branching", "if x.mean() > 0", "torch.where"), ("Outside", "torch.from_numpy", "NumPy")],
+)
+def test_a_model_that_cannot_be_captured_is_refused_with_its_line_and_a_remedy(
+    condensa, recipe_of, model, line, remedy
+):
     recipe = recipe_of(model)
 
-    answer = condensa("inspect", "--json", recipe)
+    answer = condensa("inspect", "--json", "--quiet", recipe)
 
     document = json.loads(answer.out)
     assert answer.code == document["exit_code"] == 2
-    assert document["reasons"][0].startswith(f"torch.export cannot capture {model}: ")
-    assert "torch.where" in document["hint"]
+    assert document["reasons"][0].startswith(f"torch.export cannot capture {model} at own.py:{line_with(line)}: ")
+    assert remedy in document["hint"]
     assert document["place"] == f"{recipe}:2:8"
+    assert "def forward" not in answer.err  # torch prints the graph it had so far
+
+
+def test_sizes_that_only_the_data_tells_freeze_what_they_pick_from(condensa, recipe_of):
+    answer = condensa("inspect", "--quiet", "--json", recipe_of("Selecting"))
+
+    frozen = json.loads(answer.out)["frozen"]
+    assert answer.code == 0
+    assert [(entry["layer"], entry["operator"]) for entry in frozen] == [("b", "aten.index.Tensor")]
+    assert frozen[0]["line"] == f"own.py:{line_with('.nonzero()')}"
+
+
+@pytest.mark.parametrize(
+    ("model", "needed", "advice"),
+    [
+        ("Masked", "(input_ids, attention_mask)", "torch.ones_like(ids)"),
+        ("Translating", "(src, tgt)", "encoder"),
+        ("Detecting", "(images, targets)", "backbone"),
+        ("Gated", "(x, strength)", "makes the others itself"),
+    ],
+)
+def test_a_model_that_needs_more_inputs_names_them_and_what_to_do(condensa, recipe_of, model, needed, advice):
+    answer = condensa("inspect", "--quiet", recipe_of(model))
+
+    assert answer.code == 2
+    assert f"the forward of own.py:{model} needs 2 inputs {needed}" in answer.err
+    assert advice in answer.err.partition("help:")[2]
+
+
+@pytest.mark.parametrize("model", ["Scores", "Boxes"])
+def test_a_model_that_gives_no_tensor_is_told_to_be_wrapped(condensa, recipe_of, model):
+    answer = condensa("inspect", "--quiet", recipe_of(model))
+
+    assert answer.code == 2
+    assert "returns the tensor of scores alone" in answer.err

@@ -250,7 +250,9 @@ def test_a_model_that_cannot_be_exported_is_refused_with_the_reason():
         def forward(self, x):
             return self.a(x) if x.sum() > 0 else x
 
-    with pytest.raises(WorkloadError, match=r"cannot capture Branching: .*data-dependent.*torch\.where"):
+    with pytest.raises(
+        WorkloadError, match=r"cannot capture Branching at test_families.py:\d+: .*data-dependent.*torch\.where"
+    ):
         analyse(Branching(), (torch.randn(2, 3),))
 
 
