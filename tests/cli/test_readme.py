@@ -12,9 +12,8 @@ from condensa_cli.app import app
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    (text,) = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-    return text
+def block(language: str, number: int = 0) -> str:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)[number]
 
 
 def test_the_recipe_takes_twelve_lines_and_passes_check(condensa, tmp_path):
@@ -51,6 +50,17 @@ def test_it_lists_every_exit_code():
     known = {value for name, value in vars(exit_codes).items() if name.isupper()}
 
     assert table == known - {exit_codes.BROKEN_PIPE}  # what a shell shows, not what a script would test for
+
+
+def test_the_second_python_block_cuts_heads_and_neurons():
+    names: dict[str, object] = {}
+
+    exec(compile(block("python", 1), "README.md", "exec"), names)
+
+    assert {f.unit: f.size for f in names["graph"].families} == {"head": 4, "channel": 2048}
+    assert names["smaller"].error <= 1e-10
+    before, after = (sum(p.numel() for p in m.parameters()) for m in (names["model"], names["smaller"].model))
+    assert after < 0.51 * before
 
 
 def test_the_python_code_does_the_digits_job_in_fewer_than_ten_lines(tmp_path, monkeypatch):
