@@ -4,11 +4,12 @@
 
 Each case is a fresh network of `tests/support/random_networks.py`: residuals, concatenations of concatenations, splits,
 factorised reshapes, grouped and transposed convolutions, attention in its usual spellings, recurrent layers, norms,
-gates, shared modules, tied weights. It is cut in four ways: one unit, half of everything, one survivor in each family,
-any number of any. A cut counts as wrong if the program that is left does not compute, in float64 to a relative 1e-10,
-what the network computes with the removed units masked (norms that average over channels: over the survivors), if it
-differs from that on inputs which the check does not see, if nothing became smaller, or if anything crashes. Every
-fourth network is also cut strictly (norms keep their channels: the masked network, always) and exported again.
+gates, shared modules, tied weights. It is cut in four ways (one unit, half of everything, one survivor in each family,
+any number of any), and some of its branches are removed. A cut counts as wrong if the program that is left does not
+compute, in float64 to a relative 1e-10, what the network computes with the removed units masked (norms that average over
+channels: over the survivors), if it differs from that on inputs which the check does not see, if nothing became smaller,
+or if anything crashes. Every fourth network is also cut strictly (norms keep their channels: the masked network, always)
+and exported again.
 """
 
 from __future__ import annotations
@@ -49,18 +50,22 @@ def run(cases: int, seed: int) -> dict[str, Any]:
             wrong.append({"case": case, "what": sentence})
             print(f"case {case}: {sentence}", flush=True)
         if (case + 1) % 100 == 0:
-            cuts = counts["cuts"] + counts["strict_cuts"]
+            cuts = _cuts(counts)
             print(f"{case + 1} cases, {cuts} cuts checked, {len(wrong)} wrong removals", flush=True)
     return {
         "cases": cases,
         "seed": seed,
-        "cuts_checked": counts["cuts"] + counts["strict_cuts"],
+        "cuts_checked": _cuts(counts),
         "wrong_removals": len(wrong),
         "wrong": wrong,
         "seconds": round(time.perf_counter() - begun),
         "counts": dict(sorted(counts.items())),
         "blocks": dict(blocks.most_common()),
     }
+
+
+def _cuts(counts: Counter[str]) -> int:
+    return counts["cuts"] + counts["strict_cuts"] + counts["branch_cuts"]
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ def counted(request):
     """Sums what the tests tried; the sum is printed."""
     counts = Counter()
     yield counts
-    cuts = counts["cuts"] + counts["strict_cuts"]
+    cuts = counts["cuts"] + counts["strict_cuts"] + counts["branch_cuts"]
     request.config.get_terminal_writer().line(f"\n{counts['networks']} random networks, {cuts} cuts")
 
 

@@ -11,7 +11,7 @@ import torch
 from random_networks import VOCABULARY, RandomNetwork
 from torch import Tensor, nn
 
-from condensa_core.errors import NotEquivalent
+from condensa_core.errors import NotEquivalent, SchemeError
 from condensa_core.graph import Keep, ModelGraph, analyse
 from condensa_core.materialise import check_equivalence, cut_program, masked, reference, shrink
 
@@ -47,9 +47,10 @@ def _keeping(size: int, count: int, generator: np.random.Generator) -> np.ndarra
 def try_removals(network: RandomNetwork, *, thorough: bool = True) -> Trials:
     """Cuts the network in several ways and tells every way in which a cut is not what it must be.
 
-    Each cut program is held against the reference, against the masked model where nothing is averaged over, and on
-    further inputs, and must be smaller. The module route may refuse, but not differ. With `thorough` (which takes two
-    more exports) one cut is exported again, and a cut of the strict analysis must equal the masked model.
+    Each cut program is held against the masked model (the reference where a norm averages over removed channels), on
+    inputs that the check does not see as well, and must be smaller; so is one without some branches. The module route
+    may refuse, but not differ. With `thorough` (which takes two more exports) one cut is exported again, and a cut of
+    the strict analysis must equal the masked model.
     """
     trials = Trials()
     generator = np.random.default_rng(network.program.seed)
@@ -68,12 +69,22 @@ def try_removals(network: RandomNetwork, *, thorough: bool = True) -> Trials:
         unknown_operators=len(graph.unknown_operators),
     )
     changed = 0
+    keeps: list[Keep] = [{}]
     for kind, keep in removals(graph, generator):
         trials.counts["cuts"] += 1
         try:
             changed += _try_cut(network, graph, keep, trials.counts, export=thorough and kind == "half")
         except Exception as error:  # whatever it is, this removal was not right
             trials.wrong.append(f"{kind} of {_shown(keep)}: {error!r}")
+        keeps.append(keep)
+    branches = [branch.name for branch in graph.branches]
+    if branches:
+        without = [name for name in branches if generator.integers(2)] or branches[:1]
+        trials.counts["branch_cuts"] += 1
+        try:
+            _try_without(network, graph, keeps[-1], without)
+        except Exception as error:
+            trials.wrong.append(f"without {without} and {_shown(keeps[-1])}: {error!r}")
     if strict is not None and strict.families:
         *_, (kind, keep) = removals(strict, generator)
         trials.counts["strict_cuts"] += 1
@@ -89,14 +100,11 @@ def try_removals(network: RandomNetwork, *, thorough: bool = True) -> Trials:
 def _try_cut(network: RandomNetwork, graph: ModelGraph, keep: Keep, counts: Counter[str], *, export: bool) -> bool:
     """Whether the cut changes what the network computes; raises whatever is wrong about it."""
     inputs = network.example_inputs()
-    expected = reference(network, graph, keep)
+    averaged = any(graph.family(name).averaged and not kept.all() for name, kept in keep.items())
+    counts["averaged_cuts"] += averaged
+    expected = (reference if averaged else masked)(network, graph, keep)
     small = cut_program(network, graph, keep)
     check_equivalence(expected, small, inputs, TOLERANCE)
-    averaged = any(graph.family(name).averaged and not kept.all() for name, kept in keep.items())
-    if averaged:
-        counts["averaged_cuts"] += 1
-    else:
-        check_equivalence(masked(network, graph, keep), small, inputs, TOLERANCE)
     others = fresh_inputs(network, 1)
     assert difference(expected, small, others) < DIFFERENT, "differs on inputs that the check did not see"
     assert parameters(small) < parameters(network), "nothing was removed"
@@ -113,6 +121,19 @@ def _try_cut(network: RandomNetwork, graph: ModelGraph, keep: Keep, counts: Coun
         assert difference(small, again, others) < DIFFERENT, "exported again, it computes something else"
         counts["exports"] += 1
     return difference(network, small, others) > DIFFERENT
+
+
+def _try_without(network: RandomNetwork, graph: ModelGraph, keep: Keep, without: list[str]) -> None:
+    """Removes branches, alone and with units."""
+    for kept in ({}, keep):
+        try:
+            small = cut_program(network, graph, kept, without)
+        except SchemeError:
+            return  # both operands of one addition
+        expected = reference(network, graph, kept, without)
+        check_equivalence(expected, small, network.example_inputs(), TOLERANCE)
+        assert difference(expected, small, fresh_inputs(network, 1)) < DIFFERENT, "differs on other inputs"
+        assert parameters(small) < parameters(network), "nothing was removed"
 
 
 def _shown(keep: Keep) -> dict[str, str]:
