@@ -6,10 +6,10 @@ Each case is a fresh network of `tests/support/random_networks.py`: residuals, c
 factorised reshapes, grouped and transposed convolutions, attention in its usual spellings, recurrent layers, norms,
 gates, shared modules, tied weights. It is cut in four ways (one unit, half of everything, one survivor in each family,
 any number of any), and some of its branches are removed. A cut counts as wrong if the program that is left does not
-compute, in float64 to a relative 1e-10, what the network computes with the removed units masked (norms that average over
-channels: over the survivors), if it differs from that on inputs which the check does not see, if nothing became smaller,
-or if anything crashes. Every fourth network is also cut strictly (norms keep their channels: the masked network, always)
-and exported again.
+compute, in float64 to a relative 1e-10, what the network computes with the removed units masked (norms that average
+over channels: over the survivors), if it differs from that on inputs which the check does not see, if nothing became
+smaller, or if anything crashes. Every fourth network is also cut strictly (norms keep their channels: the masked
+network, always) and exported again.
 """
 
 from __future__ import annotations
