@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Sequence
+from itertools import combinations
 from typing import Final
 
 from torch.fx import Node
 
+from condensa_core.errors import SchemeError
 from condensa_core.graph.capture import Capture, shape_of
 from condensa_core.graph.channels import Branch
 from condensa_core.graph.families import layer_of
@@ -39,6 +42,19 @@ def branches_of(captured: Capture) -> tuple[Branch, ...]:
         Branch(name, tuple(layers), zeroed, addition, end)
         for name, (addition, end, zeroed, layers) in zip(names, found, strict=True)
     )
+
+
+def branches_named(branches: Sequence[Branch], names: Collection[str]) -> list[Branch]:
+    """The branches of these names; SchemeError for an unknown one, or two that leave nothing of an addition."""
+    known = {branch.name: branch for branch in branches}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SchemeError(f"the model has no branch {unknown[0]!r}")
+    found = [known[name] for name in dict.fromkeys(names)]
+    for one, other in combinations(found, 2):
+        if one.addition is other.addition:
+            raise SchemeError(f"branches {one.name!r} and {other.name!r} are all that one addition adds")
+    return found
 
 
 def _zeroing(captured: Capture, end: Node) -> tuple[str, ...]:

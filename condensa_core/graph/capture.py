@@ -6,6 +6,7 @@ import io
 import logging
 import operator
 import re
+import sys
 import sysconfig
 import traceback
 import warnings
@@ -14,7 +15,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,7 @@ class Capture:
     aliases: Mapping[str, str]
     shapes: Mapping[str, tuple[int, ...]]
     modules: Mapping[str, nn.Module]
+    example_inputs: tuple[Tensor, ...]
 
     @property
     def graph(self) -> Graph:
@@ -50,22 +52,49 @@ class Capture:
         """The same calls in the same order, with parameters and constants as attributes. Not to be changed."""
         unlifted = self.program.module(check_guards=False)
         assert isinstance(unlifted, GraphModule)
+        for node in list(unlifted.graph.nodes):
+            if node.target is torch.ops.aten._assert_tensor_metadata.default:
+                unlifted.graph.erase_node(node)  # holds for the device and dtype of the capture only
+                continue
+            # In torch 2.13 an export may leave out a `contiguous` that only the real strides need.
+            node.target = _WITH_ANY_STRIDES.get(node.target, node.target)
+        unlifted.recompile()
         return unlifted
 
     def calls(self) -> Iterator[tuple[Node, Node]]:
         """Every call of `graph` with its twin in `unlifted`."""
         ours, theirs = (
-            [node for node in graph.nodes if node.op == "call_function"] for graph in (self.graph, self.unlifted.graph)
+            [
+                node
+                for node in graph.nodes
+                if node.op == "call_function" and node.target is not torch.ops.aten._assert_tensor_metadata.default
+            ]
+            for graph in (self.graph, self.unlifted.graph)
         )
-        assert [node.target for node in ours] == [node.target for node in theirs[: len(ours)]]
+        assert [_WITH_ANY_STRIDES.get(node.target, node.target) for node in ours] == [
+            node.target for node in theirs[: len(ours)]
+        ]
         return zip(ours, theirs, strict=False)  # writes to buffers are added at the end
+
+    @property
+    def vocabularies(self) -> list[int | None]:
+        """For every input, how many rows the table has that it numbers; None where it numbers none."""
+        rows: dict[Node, int] = {}
+        for node in self.graph.nodes:
+            if node.target is torch.ops.aten.embedding.default and node.args[1].op == "placeholder":
+                number, table = node.args[1], shape_of(node.args[0])
+                assert table is not None
+                rows[number] = min(rows.get(number, table[0]), table[0])
+        given = set(self.program.graph_signature.user_inputs)
+        return [rows.get(node) for node in self.graph.nodes if node.op == "placeholder" and node.name in given]
 
     @property
     def any_batch(self) -> bool:
         """Whether the graph holds for every batch size, not for that of the example alone."""
         given = set(self.program.graph_signature.user_inputs)
         inputs = [node for node in self.graph.nodes if node.op == "placeholder" and node.name in given]
-        return all(_is_open(node.meta["val"].shape[0]) for node in inputs if node.meta["val"].ndim)
+        ranges = self.program.range_constraints
+        return all(_is_open(node.meta["val"].shape[0], ranges) for node in inputs if node.meta["val"].ndim)
 
 
 def capture(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Capture:
@@ -88,6 +117,7 @@ def capture(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Capture:
         aliases=aliases,
         shapes={name: tuple(tensor.shape) for name, tensor in first.items()},
         modules=dict(model.named_modules(remove_duplicate=False)),
+        example_inputs=example_inputs,
     )
 
 
@@ -110,6 +140,11 @@ def _export(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> torch.expor
             ) from error
 
 
+_WITH_ANY_STRIDES: Final = {
+    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten.view_as.default: torch.ops.aten.reshape_as.default,
+}
 _ON_DATA: Final = (
     "sizes and branches must not depend on values: keep everything and choose with torch.where, or compress the part "
     "of the model before that, such as the backbone of a detector"
@@ -157,7 +192,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     """`model.eval()`, with every module's own training flag restored afterwards; attention is not fused meanwhile."""
     training = [module for module in model.modules() if module.training]
     fused = torch.backends.mha.get_fastpath_enabled()
-    model.eval()
+    try:
+        model.eval()
+    except NotImplementedError as error:
+        raise WorkloadError(
+            f"{type(model).__name__} has no evaluation mode: {first_line(error)}",
+            hint="an exported program is not a model any more: give the model that it was made of",
+        ) from error
     torch.backends.mha.set_fastpath_enabled(False)  # one fused operator for a whole encoder layer hides its channels
     try:
         yield
@@ -194,8 +235,12 @@ def example_size(size: int | torch.SymInt) -> int:
     return int(size.node.hint or 0) if isinstance(size, torch.SymInt) else size
 
 
-def _is_open(size: int | torch.SymInt) -> bool:
-    return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None
+def _is_open(size: int | torch.SymInt, ranges: Mapping[Any, Any]) -> bool:
+    """Whether a size may be any number: neither fixed nor bounded by what the forward does with it."""
+    if not isinstance(size, torch.SymInt) or size.node.maybe_as_int() is not None:
+        return False
+    allowed = ranges.get(size.node.expr)
+    return allowed is None or (allowed.lower <= 2 and allowed.upper >= sys.maxsize)
 
 
 def _where(error: Exception) -> str:

@@ -22,7 +22,8 @@ def linear(walk: Propagation, node: Node) -> Carried:
     source, weight = node.args[:2]
     assert isinstance(source, Node) and isinstance(weight, Node)
     rows = [f"row{i}" for i in range(len(walk.shape(source)) - 1)]
-    dims = contracted(walk, node, [(source, [*rows, "in"]), (weight, ["out", "in"])], [*rows, "out"])
+    out = ["out"] if len(walk.shape(weight)) > 1 else []  # a single output may be written without its dimension
+    dims = contracted(walk, node, [(source, [*rows, "in"]), (weight, [*out, "in"])], [*rows, *out])
     return _with_bias(walk, node, dims, argument(node, 2, "bias"))
 
 

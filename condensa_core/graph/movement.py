@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -31,6 +31,10 @@ class Side:
     dim: int
     place: np.ndarray  # of every input channel
     of_position: np.ndarray  # of every output position
+
+
+# What arrives of one source in one output: channels, and the sides along which they stand there.
+Arrivals = list[tuple[Channels, list[Side]]]
 
 
 class Scattered(Exception):
@@ -96,7 +100,7 @@ def reshaped(walk: Propagation, node: Node) -> Carried:
         if dim is None:
             continue
         try:
-            arrivals.append((axis, dim, _sides_of_view(before, after, axis)))
+            arrivals.append((dim, _sides_of_view(before, after, axis)))
         except Scattered:
             walk.freeze(node, dim, "is reinterpreted")
     return _landed(walk, node, [arrivals], after)
@@ -142,7 +146,28 @@ def moving(walk: Propagation, node: Node) -> Carried:
 
 def section(walk: Propagation, node: Node) -> Carried:
     """Moves by written-out positions (slice, pad, roll): what remains of a dimension must keep its order."""
+    source = walk.tensor_inputs(node)[0]
+    for axis, dim in enumerate(walk.dims(source)):
+        if _cuts_off(node, len(walk.shape(source)), axis):
+            walk.freeze(node, dim, "is cut off at a computed place")
     return _moved(walk, node, in_order=True)
+
+
+def _cuts_off(node: Node, rank: int, axis: int) -> bool:
+    """Whether a dimension loses positions in a way that a smaller one could not: by padding, or where sizes say."""
+    if base_name(node) in ("slice", "narrow"):
+        acted = whole_number(argument(node, 1, "dim", 0)) % rank
+        return axis == acted and any(isinstance(place, Node) for place in node.args[2:4])
+    sizes = argument(node, 1, "pad") if "pad" in base_name(node) else None
+    if not isinstance(sizes, (list, tuple)):
+        return False
+    here = sizes[2 * (rank - 1 - axis) : 2 * (rank - axis)]
+    return any(isinstance(size, int) and size < 0 for size in here)
+
+
+def _shrinks(node: Node) -> bool:
+    sizes = argument(node, 1, "pad") if base_name(node) == "constant_pad_nd" else ()
+    return isinstance(sizes, (list, tuple)) and any(not isinstance(size, int) or size < 0 for size in sizes)
 
 
 def picked(walk: Propagation, node: Node) -> Carried:
@@ -164,25 +189,26 @@ def _moved(walk: Propagation, node: Node, *, in_order: bool, only_first: bool = 
     several = isinstance(values, (list, tuple))
     shapes = [sizes_of(value) for value in values] if several else [walk.shape(node)]
     sources = walk.tensor_inputs(node)[: 1 if only_first else None]
-    arrivals: list[list[list[tuple[int, Channels, list[Side]]]]] = [[[] for _ in sources] for _ in shapes]
+    arrivals: list[list[Arrivals]] = [[[] for _ in sources] for _ in shapes]
     for number, source in enumerate(sources):
         for axis, dim in enumerate(walk.dims(source)):
             if dim is None:
                 continue
+            passed = _passed_by(node, len(walk.shape(source)), axis)
             try:
-                outputs = _on_coordinates(walk, node, source, axis)
-            except (RuntimeError, NotImplementedError, TypeError):
+                outputs = [] if passed is not None else _on_coordinates(walk, node, source, axis)
+            except (RuntimeError, NotImplementedError, TypeError, IndexError):
                 return walk.refuse(node)
-            for output, coordinates in enumerate(outputs):
+            for output in range(len(shapes)):
                 try:
-                    sides = _sides_of(coordinates, len(dim))
+                    sides = [passed] if passed is not None else _sides_of(outputs[output], len(dim))
                 except Scattered:
                     walk.freeze(node, dim, "is picked from or scattered")
                     continue
                 if in_order and not all(_keeps_order(side) for side in sides):
                     walk.freeze(node, dim, "changes its order in a written-out way")
                 if sides:
-                    arrivals[output][number].append((axis, dim, sides))
+                    arrivals[output][number].append((dim, sides))
     carried = [_landed(walk, node, arrival, shape) for arrival, shape in zip(arrivals, shapes, strict=True)]
     if not any(dim is not None for output in carried for dim in output):
         return nothing(node)
@@ -227,13 +253,34 @@ def _sides_of_view(before: tuple[int, ...], after: tuple[int, ...], axis: int) -
     return sides
 
 
+def _passed_by(node: Node, rank: int, axis: int) -> Side | None:
+    """The side of a dimension that an operator on one other dimension leaves as it is; None if it is not such a one."""
+    at = _ACTS_ON.get(base_name(node))
+    if at is None:
+        return None
+    acted = whole_number(argument(node, at, "dim", 0)) % rank
+    if acted == axis:
+        return None
+    gone = base_name(node) in ("select", "unbind") and acted < axis
+    size = (shape_of(node.all_input_nodes[0]) or ())[axis]
+    return Side(axis - gone, np.arange(size), np.arange(size))
+
+
 def _on_coordinates(walk: Propagation, node: Node, source: Node, axis: int) -> list[np.ndarray]:
-    """The operator's outputs when `source` holds 1 + its coordinate along `axis`, and every other tensor zeros."""
+    """The operator's outputs when `source` holds 1 + its coordinate along `axis`, and every other tensor zeros.
+
+    Dimensions that the operator treats one by one are cut to size 1, so that activations of any size cost little.
+    """
     shape = walk.shape(source)
+    slim = base_name(node) in _ACTS_ON or (base_name(node) in _ONE_BY_ONE and not _shrinks(node))
+    sizes = [size if d == axis or not slim else 1 for d, size in enumerate(shape)]
     # float32 is exact to 2^24 and known to every operator, which integers are not
     ramp = torch.arange(1.0, shape[axis] + 1)
-    ramp = ramp.view([-1 if d == axis else 1 for d in range(len(shape))]).expand(shape).contiguous()
-    return [output.numpy().astype(np.int64) for output in _run(node, {source: ramp})]
+    ramp = ramp.view([-1 if d == axis else 1 for d in range(len(shape))]).expand(sizes).contiguous()
+    values = {source: ramp}
+    if slim and base_name(node) == "stack":
+        values = {other: torch.zeros(sizes) for other in walk.tensor_inputs(node)} | values
+    return [output.numpy().astype(np.int64) for output in _run(node, values)]
 
 
 def _run(node: Node, values: dict[Node, Tensor]) -> list[Tensor]:
@@ -255,6 +302,15 @@ def _run(node: Node, values: dict[Node, Tensor]) -> list[Tensor]:
     with torch.no_grad():
         outputs = node.target(*args, **kwargs)  # type: ignore[operator]
     return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+
+# Operators that act on one dimension, with the position of its number among the arguments.
+_ACTS_ON: Final = {
+    **dict.fromkeys(("slice", "narrow", "select", "unbind"), 1),
+    **dict.fromkeys(("split", "split_with_sizes", "chunk", "tensor_split"), 2),
+}
+# Operators whose effect along a dimension does not depend on the sizes of the others.
+_ONE_BY_ONE: Final = frozenset(("expand", "flip", "repeat", "tile", "roll", "constant_pad_nd", "stack", "index_select"))
 
 
 def _number(value: object) -> object:
@@ -320,14 +376,14 @@ def _pairs(coordinates: np.ndarray, dim: int, size: int) -> tuple[np.ndarray, np
 def _landed(
     walk: Propagation,
     node: Node,
-    arrivals: Sequence[list[tuple[int, Channels, list[Side]]]],
+    arrivals: Sequence[Arrivals],
     shape: tuple[int, ...],
 ) -> Dims:
     """What an output carries, from what arrives of each dimension of each source."""
     out: list[Channels | None] = [None] * len(shape)
     for of_source in arrivals:
         landed: list[list[Channels]] = [[] for _ in shape]
-        for _, dim, sides in of_source:
+        for dim, sides in of_source:
             for side, labels in zip(sides, _side_labels(walk, node, dim, sides), strict=True):
                 there = side.of_position >= 0
                 landed[side.dim].append(Channels(np.where(there, labels[side.of_position], -1), dim.zero))

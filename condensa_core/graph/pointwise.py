@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from torch.fx import Node
 
+from condensa_core.graph.capture import shape_of
 from condensa_core.graph.labels import Channels, Dim
 from condensa_core.graph.propagation import Carried, Propagation, argument, base_name, whole_number
 
@@ -111,7 +112,11 @@ def _keeps_zero(node: Node) -> bool:
     """Whether the operator makes zero of nothing but zeros; another operand that is a number must not be added."""
     name = base_name(node)
     name = name.rstrip("_") if not name.startswith("_") else name
-    numbers = [number for number in node.args if isinstance(number, (int, float))]
+    numbers = [
+        number
+        for number in node.args
+        if isinstance(number, (int, float)) or (isinstance(number, Node) and shape_of(number) is None)
+    ]
     if name in ("clamp", "clip", "hardtanh"):
         low, high = argument(node, 1, "min", None), argument(node, 2, "max", None)
         low, high = (-1, 1) if name == "hardtanh" and not numbers else (low, high)

@@ -93,10 +93,6 @@ class Propagation:
         self.freeze(node, a if b is None else b, "meets a dimension of fixed size")
         return None
 
-    def tie_all(self, node: Node, rows: Channels, columns: np.ndarray) -> None:
-        """Every position along `rows`, a grid of labels by rows and columns, is one with its column."""
-        self.labels.tie(rows.labels, np.broadcast_to(columns, rows.labels.shape))
-
     def grid(self, node: Node, flat: np.ndarray, axes: Sequence[np.ndarray], places: Sequence[np.ndarray]) -> None:
         """Channels that can go along one side of a grid only (see `labels.Grid`)."""
         stop = self._stop(node, "is one side of a grid of channels that go along another side")
@@ -173,8 +169,12 @@ class Propagation:
         """Views share their storage; what is written to it in place may no longer be zero in any of them."""
         schema = getattr(node.target, "_schema", None)
         source = node.all_input_nodes[0] if node.all_input_nodes else None
-        shares = node.target is operator.getitem or (
-            schema is not None and any(value.alias_info is not None for value in schema.returns)
+        shares = (
+            node.target is operator.getitem
+            or "dropout" in base_name(node)
+            or (  # which gives its input in eval
+                schema is not None and any(value.alias_info is not None for value in schema.returns)
+            )
         )
         storage = self._storage.setdefault(source, [source]) if shares and source is not None else []
         storage.append(node)

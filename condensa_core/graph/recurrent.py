@@ -32,6 +32,7 @@ def _recurrent(walk: Propagation, node: Node, gates: int, states: int) -> Carrie
         walk.freeze(node, batch, "is the batch of a recurrent state")
     hidden: Dim = walk.dims(initial[-1])[-1]  # type: ignore[arg-type]
     output: Dim = walk.dims(initial[0])[-1]  # type: ignore[arg-type]
+    starts_at_zero = all((dim := walk.dims(state)[-1]) is None or dim.zero for state in initial)  # type: ignore[arg-type]
     cells = iter(weights)
     for _ in range(layers):
         outputs: list[Dim] = []
@@ -42,16 +43,16 @@ def _recurrent(walk: Propagation, node: Node, gates: int, states: int) -> Carrie
             hidden = _cell(walk, node, own, gates, hidden)
             recurrent = walk.dims(own[1])[1]
             walk.mark(recurrent, "consumes")
-            output = walk.tie(node, output, recurrent, zero=True)
+            output = walk.tie(node, output, recurrent, zero=starts_at_zero)
             if projects:
                 produced, consumed = walk.dims(own[-1])
                 walk.mark(produced, "produces")
                 walk.mark(consumed, "consumes")
                 # An LSTM takes as many units as outputs for one without projection: the larger number stays.
                 walk.freeze(node, walk.tie(node, hidden, consumed), "is projected to fewer outputs")
-                output = walk.tie(node, output, produced, zero=True)
+                output = walk.tie(node, output, produced, zero=starts_at_zero)
             else:
-                output = walk.tie(node, output, hidden, zero=True)
+                output = walk.tie(node, output, hidden, zero=starts_at_zero)
             outputs.append(output)
         channels = _joined(outputs)
     last = (None, None)

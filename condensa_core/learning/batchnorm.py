@@ -21,11 +21,10 @@ def recalibrate_batchnorm(model: nn.Module, batches: Batches, *, epoch: int = 0,
     Only layers that track statistics are touched; momentum and training flags are as before afterwards.
     A model without BatchNorm is left alone at no cost.
     """
-    if isinstance(model, GraphModule):
-        _recalibrate_program(model, batches, epoch, count)
-        return
     norms = [m for m in model.modules() if isinstance(m, _NORMS) and m.track_running_stats]
     if not norms:
+        if isinstance(model, GraphModule):
+            _recalibrate_program(model, batches, epoch, count)
         return
     momenta = [m.momentum for m in norms]
     device = device_of(model)

@@ -1,14 +1,17 @@
 """Sizes that modules of the user's keep as attributes: a number of heads, the widths of a split.
 
-A captured program says which dimensions shrink while a module runs. An attribute equal to such a size, where that size
-has one successor only, is taken for it. That is a guess, so its result counts only once it is proven equal.
+A captured program says which dimensions shrink while a module runs. An attribute that the forward reads and that equals
+such a size, where that size has one successor only, is taken for it. That is a guess, so its result counts only once it
+is proven equal.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.fx import Node
 
 from condensa_core.graph.capture import module_of
@@ -16,11 +19,15 @@ from condensa_core.graph.channels import Keep, ModelGraph
 from condensa_core.materialise.literals import Survivors
 
 
-def resize_attributes(small: nn.Module, graph: ModelGraph, keep: Keep) -> None:
-    """Sets whole numbers in the attributes of the cut model's own modules (not of torch's) to the new sizes."""
+def resize_attributes(small: nn.Module, model: nn.Module, graph: ModelGraph, keep: Keep) -> nn.Module:
+    """The cut model with whole numbers among its modules' attributes set to the new sizes, in place.
+
+    Only attributes that a forward of `model` reads are touched, and none of torch's own modules.
+    """
     anatomy = graph.anatomy
     if anatomy is None:
-        return
+        return small
+    read = _attributes_read(model, anatomy.capture.example_inputs)
     survivors = Survivors(anatomy, keep, graph.families)
     successors: dict[str, dict[int, set[int]]] = {}
     for node in anatomy.capture.graph.nodes:
@@ -35,9 +42,31 @@ def resize_attributes(small: nn.Module, graph: ModelGraph, keep: Keep) -> None:
             continue
         single = {before: next(iter(after)) for before, after in sizes.items() if len(after) == 1}
         for name, attribute in list(vars(module).items()):
+            if (path, name) not in read:
+                continue
             resized = _resized(attribute, single)
             if resized != attribute:
                 setattr(module, name, resized)
+    return small
+
+
+def _attributes_read(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> set[tuple[str, str]]:
+    """(module path, attribute) of all that one forward looks up."""
+    read: set[tuple[str, str]] = set()
+    spied = copy.deepcopy(model).eval()
+    for path, module in list(spied.named_modules()):
+        module.__class__ = _spying(type(module), path, read)
+    with torch.no_grad():
+        spied(*example_inputs)
+    return read
+
+
+def _spying(cls: type[nn.Module], path: str, read: set[tuple[str, str]]) -> type[nn.Module]:
+    def __getattribute__(self: nn.Module, name: str) -> Any:
+        read.add((path, name))
+        return object.__getattribute__(self, name)
+
+    return type(cls.__name__, (cls,), {"__getattribute__": __getattribute__})
 
 
 def _changes(survivors: Survivors, node: Node) -> list[tuple[int, int]]:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from condensa_core.errors import NotEquivalent
 from condensa_core.graph.channels import Family, Frozen, Keep, ModelGraph
 from condensa_core.materialise.attributes import resize_attributes
-from condensa_core.materialise.equivalence import check_equivalence
+from condensa_core.materialise.equivalence import check_batches, check_equivalence, check_training
 from condensa_core.materialise.masking import reference
 from condensa_core.materialise.program import cut_program
+from condensa_core.materialise.rousing import roused
 from condensa_core.materialise.shrink import shrink
 
 Route = Literal["module", "program"]
@@ -42,34 +43,53 @@ def deliver(
     Whole branches, named in `without`, can only go from a program.
 
     That is what the masked model computes, norms that average over removed channels taken over the survivors, to a
-    relative 1e-10 in float64. NotEquivalent, with the reason of the last route, if none does; SchemeError for an
-    impossible `keep`. `model` is not touched.
+    relative 1e-10 in float64: with the weights as they are and, where tensors hold one number only, with these drawn at
+    random (see `roused`). The user's modules must also still run in training mode, and a program must hold for every
+    batch size. NotEquivalent, with the reason of the last route, if none does; SchemeError for an impossible `keep` or
+    an unknown branch. `model` is not touched.
     """
-    expected = reference(model, graph, keep, without)
-    if without:
-        program = cut_program(model, graph, keep, without)
-        return Delivered(program, "program", check_equivalence(expected, program, example_inputs))
+    subjects = [subject for subject in (roused(model), model) if subject is not None]
+    expected = [reference(subject, graph, keep, without) for subject in subjects]
+    vocabularies = graph.anatomy.capture.vocabularies if graph.anatomy is not None else ()
     failure: NotEquivalent | None = None
-    for route in routes:
+    for route in ("program",) if without else routes:
         for make in _WAYS[route]:
             try:
-                small = make(model, graph, keep)
-                return Delivered(small, route, check_equivalence(expected, small, example_inputs))
-            except NotEquivalent as error:
-                failure = failure if failure is not None and make is _shrink_attributes else error
+                if route == "program":
+                    _require_any_batch(graph)
+                for subject, right in zip(subjects, expected, strict=True):
+                    small = make(subject, graph, keep, without)
+                    error = check_equivalence(right, small, example_inputs, vocabularies=vocabularies)
+                if route == "module":
+                    check_training(model, small, example_inputs)
+                else:
+                    check_batches(expected[-1], small, example_inputs)
+                return Delivered(small, route, error)
+            except NotEquivalent as found:
+                failure = failure if failure is not None and make is _shrink_attributes else found
     assert failure is not None, "routes must not be empty"
     raise failure
 
 
-def _shrink_attributes(model: nn.Module, graph: ModelGraph, keep: Keep) -> nn.Module:
-    small = shrink(model, graph, keep)
-    resize_attributes(small, graph, keep)
-    return small
+def _require_any_batch(graph: ModelGraph) -> None:
+    if not _holds_for_any_batch(graph):
+        raise NotEquivalent(
+            "the captured program holds for some batch sizes only",
+            hint="the forward must not depend on the number of samples: take it from x.shape, and do not branch on it",
+        )
+
+
+def _shrink(model: nn.Module, graph: ModelGraph, keep: Keep, without: Collection[str]) -> nn.Module:
+    return shrink(model, graph, keep)
+
+
+def _shrink_attributes(model: nn.Module, graph: ModelGraph, keep: Keep, without: Collection[str]) -> nn.Module:
+    return resize_attributes(shrink(model, graph, keep), model, graph, keep)
 
 
 # What is tried by each route, in this order.
-_WAYS: Final[dict[Route, tuple[Callable[[nn.Module, ModelGraph, Keep], nn.Module], ...]]] = {
-    "module": (shrink, _shrink_attributes),
+_WAYS: Final[dict[Route, tuple[Callable[[nn.Module, ModelGraph, Keep, Collection[str]], nn.Module], ...]]] = {
+    "module": (_shrink, _shrink_attributes),
     "program": (cut_program,),
 }
 

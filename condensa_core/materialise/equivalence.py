@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -20,17 +20,27 @@ _HINT = (
 
 
 def check_equivalence(
-    reference: nn.Module, small: nn.Module, example_inputs: tuple[Tensor, ...], tolerance: float = 1e-10
+    reference: nn.Module,
+    small: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    tolerance: float = 1e-10,
+    vocabularies: Sequence[int | None] = (),
 ) -> float:
     """The relative error max|y_small - y| / max|y| over all outputs, in float64 and evaluation mode.
 
     Both models run as float64 copies on the example inputs and on three random draws of the same shapes, the same in
-    every call. NotEquivalent if the error exceeds `tolerance`, is not a number, shapes differ, or `small` does not run.
+    every call; whole numbers lie below their `vocabularies` where these are given, else within the example's range.
+    NotEquivalent if the error exceeds `tolerance`, is not a number, shapes differ, or one of the models does not run.
     """
     reference, candidate = (copy.deepcopy(model).double().eval() for model in (reference, small))
     worst = 0.0
-    for inputs in (_doubled(example_inputs), *_drawn(example_inputs, 3)):
-        expected = _outputs(reference, inputs)
+    for inputs in (_doubled(example_inputs), *_drawn(example_inputs, 3, vocabularies)):
+        try:
+            expected = _outputs(reference, inputs)
+        except (RuntimeError, ValueError, TypeError, AssertionError) as failed:
+            reason = str(failed).strip().partition("\n")[0]
+            message = f"the model does not run in float64, so no cut can be checked: {reason}"
+            raise NotEquivalent(message) from failed
         with _blaming(candidate):
             actual = _outputs(candidate, inputs)
         if [y.shape for y in actual] != [y.shape for y in expected]:
@@ -47,6 +57,36 @@ def check_equivalence(
                 )
             worst = max(worst, error)
     return worst
+
+
+def check_batches(reference: nn.Module, program: nn.Module, example_inputs: tuple[Tensor, ...]) -> None:
+    """`check_equivalence` with one sample, and with more than the example has: a capture is made with its batch only.
+
+    Sizes at which `reference` itself does not run are left out.
+    """
+    samples = example_inputs[0].shape[0]
+    if any(x.shape[:1] != (samples,) for x in example_inputs):
+        return
+    for count in (1, 2 * samples + 1):
+        inputs = tuple(x[torch.arange(count) % samples] for x in example_inputs)
+        try:
+            _outputs(copy.deepcopy(reference).double().eval(), _doubled(inputs))
+        except (RuntimeError, ValueError, IndexError, TypeError, AssertionError):
+            continue
+        check_equivalence(reference, program, inputs)
+
+
+def check_training(model: nn.Module, small: nn.Module, example_inputs: tuple[Tensor, ...]) -> None:
+    """NotEquivalent if `small` does not run in training mode where `model` does: heads that only train may have been
+    overlooked, since a capture is of evaluation mode."""
+    trained, candidate = (copy.deepcopy(one).train() for one in (model, small))
+    with torch.no_grad(), torch.random.fork_rng():
+        try:
+            trained(*example_inputs)
+        except Exception:  # the user's forward, in a mode that it may not be made for
+            return
+        with _blaming(candidate):
+            candidate(*example_inputs)
 
 
 def _relative_error(actual: Tensor, expected: Tensor) -> float:
@@ -67,18 +107,19 @@ def _doubled(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(x.double() if x.is_floating_point() else x for x in inputs)
 
 
-def _drawn(inputs: tuple[Tensor, ...], times: int) -> Iterator[tuple[Tensor, ...]]:
+def _drawn(inputs: tuple[Tensor, ...], times: int, vocabularies: Sequence[int | None]) -> Iterator[tuple[Tensor, ...]]:
     """Normal deviates; whole numbers (token ids) lie between the smallest and largest of the example."""
     generator = torch.Generator().manual_seed(0)
     for _ in range(times):
         drawn = []
-        for x in inputs:
+        for number, x in enumerate(inputs):
             if x.is_floating_point():
                 drawn.append(torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device))
             elif x.dtype == torch.bool or not x.numel():
                 drawn.append(x)
             else:
-                low, high = int(x.min()), int(x.max()) + 1
+                rows = vocabularies[number] if number < len(vocabularies) else None
+                low, high = (0, rows) if rows is not None else (int(x.min()), int(x.max()) + 1)
                 drawn.append(torch.randint(low, high, x.shape, generator=generator, dtype=x.dtype).to(x.device))
         yield tuple(drawn)
 

@@ -79,9 +79,7 @@ def _sizes_at(position: int, name: str) -> Callable[[Survivors, Node, Node], Non
         changes = survivors.changes(original)
         sizes = argument(node, position, name)
         if changes and isinstance(sizes, (list, tuple)):
-            # Sizes may leave out leading dimensions (expand): they are counted from the end.
-            shift = len(shape_of(original) or ()) - len(sizes)
-            _set(node, position, name, _resized(node, sizes, {d - shift: c for d, c in changes.items()}))
+            _set(node, position, name, _resized(node, sizes, changes))
 
     return rewrite
 
@@ -112,7 +110,7 @@ def _narrowed(survivors: Survivors, original: Node, node: Node) -> None:
     dim = whole_number(original.args[1]) % len(shape_of(source) or ())
     mask = survivors.mask(source, dim)
     if mask is not None:
-        start, length = whole_number(original.args[2]), whole_number(original.args[3])
+        start, length = whole_number(original.args[2]) % len(mask), whole_number(original.args[3])
         node.update_arg(2, int(mask[:start].sum()))
         node.update_arg(3, int(mask[start : start + length].sum()))
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
+from condensa_core.graph.branches import branches_named
 from condensa_core.graph.channels import Keep, ModelGraph
 from condensa_core.graph.contractions import surviving_groups
 from condensa_core.graph.propagation import base_name
@@ -29,8 +30,8 @@ def masked(model: nn.Module, graph: ModelGraph, keep: Keep, without: Collection[
     zeroing: dict[str, Callable[[Tensor], Tensor]] = {
         name: partial(_zeroed, kept=kept) for name, kept in kept_positions(graph, keep).items()
     }
-    for branch in without:
-        zeroing |= dict.fromkeys(graph.branch(branch).zeroed, torch.zeros_like)
+    for branch in branches_named(graph.branches, without):
+        zeroing |= dict.fromkeys(branch.zeroed, torch.zeros_like)
     return copy_with(model, zeroing)
 
 

@@ -21,9 +21,12 @@ def carry_over(optimizer: _Optimizer, model: nn.Module, small: nn.Module, graph:
     """A new optimizer of the same kind over `small`, with the settings of `optimizer` and the survivors of its state.
 
     Momenta and moments of removed slices are cut with them; one step of it is the step that `optimizer` would take on
-    the survivors. `optimizer` holds parameters of `model` only (else SchemeError), and is not touched. Parameters that
-    `small` no longer has are left out. Learning-rate schedulers find their settings in the parameter groups.
+    the survivors. `optimizer` holds parameters of `model` only, and states of their shapes or numbers (else
+    SchemeError); it is not touched. Parameters that `small` no longer has are left out. Learning-rate schedulers find
+    their settings in the parameter groups.
     """
+    if hasattr(optimizer, "_params"):
+        raise SchemeError(f"{type(optimizer).__name__} keeps state of all parameters together, which cannot be cut")
     names: dict[int, str] = {}
     for name, parameter in model.named_parameters():  # tied parameters: their first name
         names[id(parameter)] = name
@@ -50,4 +53,8 @@ def _survivors(value: object, name: str, kept: Mapping[str, Kept], graph: ModelG
         return copy.copy(value)
     if name in kept and tuple(value.shape) == graph.shapes[graph.aliases.get(name, name)]:
         return cut(value, kept[name]).clone()
+    if name in kept and value.ndim:
+        raise SchemeError(
+            f"the optimizer's state of {name} has shape {tuple(value.shape)}, which is not the parameter's"
+        )
     return value.clone()

@@ -6,16 +6,16 @@ It needs no cooperation of the user's forward, and its file needs none of the us
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
-from itertools import chain, combinations
-from typing import Any, cast
+from collections.abc import Callable, Collection, Mapping
+from itertools import chain
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 
-from condensa_core.errors import SchemeError
+from condensa_core.graph.branches import branches_named
 from condensa_core.graph.channels import Branch, Keep, ModelGraph
 from condensa_core.graph.propagation import base_name
 from condensa_core.materialise.kept import cut, kept_positions
@@ -23,10 +23,11 @@ from condensa_core.materialise.literals import LITERALS, Survivors
 
 
 class Program(GraphModule):
-    """Captured operators as a module: it trains, copies and exports like any other.
+    """Captured operators as a module: it trains, copies, moves and exports like any other.
 
-    The capture is of evaluation mode. `train()` and `eval()` set what differs between the modes: whether BatchNorm
-    takes its statistics from the batch, and whether dropout drops.
+    The capture is of evaluation mode. `train()` and `eval()` set what the operators say of the mode: whether BatchNorm
+    takes its statistics from the batch, whether dropout drops. What a forward does in training mode alone (dropout
+    inside fused attention, dropped paths, auxiliary heads, cumulative BatchNorm) is not in a capture.
     """
 
     def train(self, mode: bool = True) -> Program:
@@ -40,10 +41,29 @@ class Program(GraphModule):
             self.recompile()
         return super().train(mode)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Program:
+        """`to`, `cuda`, `double`: tensors that operators create follow the parameters."""
+        before = next(chain(self.parameters(), self.buffers()), None)
+        moved = super()._apply(fn, recurse)
+        after = next(chain(self.parameters(), self.buffers()), None)
+        if before is not None and after is not None:
+            _create_like(self.graph, before.dtype, after)
+            self.recompile()
+        return moved
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
         with warnings.catch_warnings():  # torch 2.13 warns about how it copies itself
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
             return cast(Program, super().__deepcopy__(memo))
+
+
+def _create_like(graph: Graph, dtype: torch.dtype, example: Tensor) -> None:
+    """Devices that are written out become that of `example`; created tensors of `dtype` get its dtype."""
+    for node in graph.nodes:
+        if isinstance(node.kwargs.get("device"), torch.device):
+            node.update_kwarg("device", example.device)
+            if node.kwargs.get("dtype") is dtype and base_name(node) in _CREATING:
+                node.update_kwarg("dtype", example.dtype)
 
 
 def cut_program(model: nn.Module, graph: ModelGraph, keep: Keep, without: Collection[str] = ()) -> Program:
@@ -60,6 +80,9 @@ def cut_program(model: nn.Module, graph: ModelGraph, keep: Keep, without: Collec
     cut_graph, copies = Graph(), dict[Node, Node]()
     cut_graph.output(cut_graph.graph_copy(unlifted.graph, copies))
     cut_graph.set_codegen(unlifted.graph._codegen)  # how inputs and outputs are nested
+    for node in cut_graph.nodes:
+        if node.op == "get_attr":  # tied tensors: by the name that the model's own tools know
+            node.target = graph.aliases.get(str(node.target), node.target)
     for original, twin in anatomy.capture.calls():
         node = copies[twin]
         rewrite = LITERALS.get(base_name(original))
@@ -67,27 +90,17 @@ def cut_program(model: nn.Module, graph: ModelGraph, keep: Keep, without: Collec
             rewrite(survivors, original, node)
         node.meta = {"nn_module_stack": node.meta.get("nn_module_stack", {})}  # sizes and source lines are outdated
         _remember_training(node)
-    for branch in _distinct(graph, without):
+    for branch in branches_named(graph.branches, without):
         _drop(branch, dict(anatomy.capture.calls()), copies)
     # Sizes in what nobody reads were not rewritten. Attention is no side effect, though it may draw random numbers.
     cut_graph.eliminate_dead_code(lambda node: node.is_impure(impure_random=False))
     cut_graph.lint()
     read = {str(node.target) for node in cut_graph.nodes if node.op == "get_attr"}
     tensors = _tensors(read, model, graph, keep, survivors)
+    example = next(chain(model.parameters(), model.buffers()), None)
+    if example is not None:
+        _create_like(cut_graph, example.dtype, example)
     return Program(tensors, cut_graph, type(model).__name__).eval()
-
-
-def _distinct(graph: ModelGraph, names: Collection[str]) -> list[Branch]:
-    """The branches of these names; SchemeError for an unknown one, or two that leave nothing of an addition."""
-    known = {branch.name: branch for branch in graph.branches}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise SchemeError(f"the model has no branch {unknown[0]!r}")
-    branches = [known[name] for name in dict.fromkeys(names)]
-    for one, other in combinations(branches, 2):
-        if one.addition is other.addition:
-            raise SchemeError(f"branches {one.name!r} and {other.name!r} are all that one addition adds")
-    return branches
 
 
 def _writes(node: Node) -> bool:
@@ -101,7 +114,7 @@ def _drop(branch: Branch, twins: Mapping[Node, Node], copies: Mapping[Node, Node
     branch_end = copies[twins[branch.operand]]
     (rest,) = (source for source in addition.args[:2] if source is not branch_end)
     assert isinstance(rest, Node)
-    if any(_writes(node) for node in (addition, *addition.users)):
+    if any(_writes(node) for node in addition.graph.nodes):  # perhaps to the sum, through some view of it
         with addition.graph.inserting_before(addition):
             rest = addition.graph.call_function(torch.ops.aten.clone.default, (rest,))
     addition.replace_all_uses_with(rest)
@@ -110,11 +123,20 @@ def _drop(branch: Branch, twins: Mapping[Node, Node], copies: Mapping[Node, Node
 
 def _remember_training(node: Node) -> None:
     """Where a node says which mode it was captured in, if it does."""
-    name = base_name(node)
-    position = {"batch_norm": 5, "dropout": 2, "feature_dropout": 2, "alpha_dropout": 2, "dropout_": 2}.get(name)
-    has_statistics = name != "batch_norm" or (len(node.args) > 4 and node.args[3] is not None)
-    if position is not None and has_statistics and node.args[position] is False:
+    position = _TRAINING_AT.get(base_name(node))
+    has_statistics = base_name(node) != "batch_norm" or (len(node.args) > 4 and node.args[3] is not None)
+    if position is not None and has_statistics and len(node.args) > position and node.args[position] is False:
         node.meta["training_at"] = position
+
+
+_CREATING: Final = frozenset({"empty", "full", "new_empty", "new_full", "new_ones", "new_zeros", "ones", "zeros"})
+_DROPOUTS: Final = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+_TRAINING_AT: Final = {
+    **{name + suffix: 2 for name in _DROPOUTS for suffix in ("", "_")},
+    **dict.fromkeys(("rrelu", "rrelu_"), 3),
+    "batch_norm": 5,
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), 6),
+}
 
 
 def _tensors(names: set[str], model: nn.Module, graph: ModelGraph, keep: Keep, survivors: Survivors) -> dict[str, Any]:
