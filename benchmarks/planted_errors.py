@@ -4,9 +4,9 @@
 
 Each error is one position of one tensor, swapped for a removed one, in a random cut of a random network: in the map
 that the cut of the program reads, in the one that the cut of the modules reads, or in the family itself, so that the
-masked model is wrong in the same way. An error is harmless if the faulty model computes what the right one does on
-three further batches of inputs (a bias in front of a norm, a unit behind a dead ReLU); any other must be caught by
-`check_equivalence`, or not even be built.
+masked model is wrong in the same way. An error is harmless if the faulty model computes what a right one does on three
+further batches of inputs (a bias in front of a norm, a dead ReLU, two units exchanged altogether); any other must be
+caught by `check_equivalence`, or not even be built.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ class Planted:
     """One error, where it was planted, and what became of it.
 
     `route` says who believed the wrong map: the cut of the program, the cut of the modules, or everybody, masked model
-    included, because the family itself was wrong. `fate`: harmless (the faulty model computes what the right one does,
-    on inputs that the check does not see), not built (the faulty cut is no model), caught or missed by the check.
+    included, because the family itself was wrong. `fate`: harmless (the faulty model computes what a right one does, on
+    inputs that the check does not see), not built (the faulty cut is no model), caught or missed by the check.
     """
 
     route: str
@@ -54,8 +54,6 @@ def plant_error(network: RandomNetwork, route: str, generator: np.random.Generat
     if kept is None or not families:
         return None
     family = families[generator.integers(len(families))]
-    if route == "family" and len(family.members) == 1:
-        return None  # a swap in the only tensor renumbers the units, and everybody agrees on the new numbers
     case = _Case(network, graph, kept, family, family.members[generator.integers(len(family.members))])
     cut: Callable[[nn.Module, ModelGraph, Keep], nn.Module] = shrink if route == "module" else cut_program
     expected, right = reference(network, graph, kept), cut(network, graph, kept)
@@ -67,22 +65,23 @@ def plant_error(network: RandomNetwork, route: str, generator: np.random.Generat
 
 
 def _fate(case: _Case, route: str, generator: np.random.Generator, right: nn.Module) -> str:
-    inputs = case.network.example_inputs()
-    graph = case.graph
+    graph, innocent = case.graph, [right]
     try:
         if route == "family":
-            graph = _spoilt_graph(case, generator)
+            graph, renumbered = _spoilt_graph(case, generator)
             faulty: nn.Module = cut_program(case.network, graph, case.keep)
+            # Where no other tensor of the family matters, all that the swap did is to exchange two units.
+            innocent.append(cut_program(case.network, case.graph, renumbered))
         else:
             cut = shrink if route == "module" else cut_program
             with patch.object(sys.modules[cut.__module__], "kept_positions", _spoilt_positions(case, generator)):
                 faulty = cut(case.network, graph, case.keep)
     except Exception:  # such a cut crashes in ways of its own
         return "not built"
-    if not _changes(right, faulty, case.network):
+    if not all(_changes(other, faulty, case.network) for other in innocent):
         return "harmless"
     try:
-        check_equivalence(reference(case.network, graph, case.keep), faulty, inputs)
+        check_equivalence(reference(case.network, graph, case.keep), faulty, case.network.example_inputs())
     except NotEquivalent:
         return "caught"
     return "missed"
@@ -109,17 +108,19 @@ def _spoilt_positions(case: _Case, generator: np.random.Generator) -> Callable[[
     return lambda graph, keep: kept | dict.fromkeys(names, tensor)
 
 
-def _spoilt_graph(case: _Case, generator: np.random.Generator) -> ModelGraph:
-    """The graph with one position of a removed unit and one of a surviving unit swapped, in one member."""
+def _spoilt_graph(case: _Case, generator: np.random.Generator) -> tuple[ModelGraph, Keep]:
+    """The graph with one position of a removed unit and one of a surviving unit swapped, in one member; and the units
+    to keep if these two had changed places altogether."""
     survives = case.keep[case.family.name]
     index = case.member.index.copy()
     here, there = (
         (generator.choice(np.flatnonzero(units)), generator.integers(index.shape[1])) for units in (~survives, survives)
     )
+    renumbered = survives.copy()
+    renumbered[[here[0], there[0]]] = True, False
     index[here], index[there] = index[there], index[here]
     spoilt = dataclasses.replace(case.member, index=index)
     members = tuple(spoilt if member is case.member else member for member in case.family.members)
     family = dataclasses.replace(case.family, members=members)
-    return dataclasses.replace(
-        case.graph, families=tuple(family if f is case.family else f for f in case.graph.families)
-    )
+    families = tuple(family if f is case.family else f for f in case.graph.families)
+    return dataclasses.replace(case.graph, families=families), {**case.keep, case.family.name: renumbered}
