@@ -137,15 +137,15 @@ def _frozen(
     for family in families:
         for member in family.members:
             removable[member.name, member.dim] += member.index.size
-    read = {place.name for place in places if side_of[place.labels[0]] < len(_SIDES)}
-    read |= {name for name, _ in removable}
-    read |= set(walk.captured.program.graph_signature.buffers)  # tables of positions and masks are no layers
+    touched_names = {name for name, _ in removable}
+    touched_names |= set(walk.captured.program.graph_signature.buffers)  # tables of positions and masks are no layers
     frozen: dict[str, Frozen] = {}
     for place in places:
-        # A matrix that only an unknown operator reads was never said to do anything: it is listed as well.
-        unread = place.name not in read and len(walk.captured.shapes[place.name]) > 1
+        # Nothing comes off a matrix: it is listed though it produces nothing, as a depthwise convolution, or though an
+        # unknown operator reads it, of which nobody knows what it does.
+        whole = place.name not in touched_names and len(walk.captured.shapes[place.name]) > 1
         kept = len(place.labels) - removable[place.name, place.dim]
-        if kept == 0 or not (unread or place.side == "produces"):
+        if kept == 0 or not (whole or place.side == "produces"):
             continue
         touched = classes.stop[place.labels]
         stop = classes.stops[touched[touched >= 0].min()] if (touched >= 0).any() else None

@@ -5,8 +5,10 @@ It needs no cooperation of the user's forward, and its file needs none of the us
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final, cast
 
@@ -52,9 +54,40 @@ class Program(GraphModule):
         return moved
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
-        with warnings.catch_warnings():  # torch 2.13 warns about how it copies itself
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        with _unwarned():
             return cast(Program, super().__deepcopy__(memo))
+
+    def __copy__(self) -> Program:
+        with _unwarned():
+            graph = copy.deepcopy(self.graph)  # each sets its own mode
+        shared = Program(self, graph, type(self).__name__)
+        shared.training = self.training
+        return shared
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """GraphModule pickles its code and traces it again, in evaluation mode as it was captured."""
+        training = self.training
+        try:
+            return _unpickled, (super(Program, self.eval()).__reduce__(), training)
+        finally:
+            self.train(training)
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """torch 2.13 warns about how it copies its own graphs."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        yield
+
+
+def _unpickled(reduced: tuple[Any, ...], training: bool) -> Program:
+    rebuild, arguments = reduced[:2]
+    with _unwarned():
+        module = rebuild(*arguments)
+    for node in module.graph.nodes:
+        _remember_training(node)
+    return Program(module, module.graph, type(module).__name__).train(training)
 
 
 def _create_like(graph: Graph, dtype: torch.dtype, example: Tensor) -> None:

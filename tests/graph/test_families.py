@@ -259,3 +259,11 @@ def test_a_model_that_cannot_be_exported_is_refused_with_the_reason():
 def test_an_input_that_does_not_fit_is_refused_with_its_shape():
     with pytest.raises(WorkloadError, match=r"Linear does not run on an example input of shape \(2, 4\)"):
         analyse(nn.Linear(3, 3), (torch.randn(2, 4),))
+
+
+def test_a_depthwise_layer_that_loses_nothing_says_why() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=8))
+    graph = analyse(model.eval(), (torch.randn(1, 3, 8, 8),))
+    assert graph.families == ()
+    assert [frozen.layer for frozen in graph.frozen] == ["0", "1"]
+    assert len({frozen.reason for frozen in graph.frozen}) == 1
