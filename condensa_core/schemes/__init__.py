@@ -4,9 +4,11 @@ from condensa_core.schemes.catalogue import SCHEMES, scheme_named
 from condensa_core.schemes.channels import Filter, Neuron, Structure, zero_units
 from condensa_core.schemes.compose import Compose
 from condensa_core.schemes.contents import masks_of, value_bits_of
-from condensa_core.schemes.contract import Code, Facts, Part, Scheme, Target, Tensors
+from condensa_core.schemes.contract import Code, Facts, Freedom, Part, Scheme, Target, Tensors
+from condensa_core.schemes.metric import Metric
 from condensa_core.schemes.prune import Prune
 from condensa_core.schemes.quantize import Quantize
+from condensa_core.schemes.terms import Plain, Product, Scaled, Term
 
 __all__ = [
     "SCHEMES",
@@ -14,14 +16,20 @@ __all__ = [
     "Compose",
     "Facts",
     "Filter",
+    "Freedom",
+    "Metric",
     "Neuron",
     "Part",
+    "Plain",
+    "Product",
     "Prune",
     "Quantize",
+    "Scaled",
     "Scheme",
     "Structure",
     "Target",
     "Tensors",
+    "Term",
     "masks_of",
     "scheme_named",
     "value_bits_of",
