@@ -95,7 +95,7 @@ def main() -> None:
         sparsity, small, kept = cut_to(bench, rule)
         recalibrate_batchnorm(small, train)
         small = small.to(memory_format=torch.channels_last)
-        runs = [finetune(small, {}, train, loss, judge, settings, seed=Seed(s)) for s in range(options.seeds)]
+        runs = [finetune(small, [], train, loss, judge, settings, seed=Seed(s)) for s in range(options.seeds)]
         rows.append(
             {
                 "rule": name,

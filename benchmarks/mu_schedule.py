@@ -54,8 +54,8 @@ class Case:
         for seed in map(Seed, range(self.seeds)):
             try:
                 result = compress(self.model, parts, train, loss, self.judge, settings, seed=seed)
-                masks = {n: p != 0 for n, p in result.model.named_parameters() if n in names}
-                best = finetune(result.model, masks, train, loss, self.judge, settings, seed=seed)[1]
+                freedoms = [code.freedom() for code in result.codes]
+                best = finetune(result.model, freedoms, train, loss, self.judge, settings, seed=seed)[1]
             except Diverged:
                 learned.append(0.0)
                 tuned.append(0.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from condensa_core.schemes import Code, Part, Target, Tensors
+from condensa_core.schemes import Code, Part, Tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,15 +24,25 @@ class Iterate:
     settled: bool  # same masks, units or assignments as in the step before
 
 
-def c_step(weights: Tensors, parts: Sequence[Part]) -> tuple[tuple[Code, ...], dict[str, Tensor]]:
-    """Theta = argmin ||weights - Delta(Theta)||^2 for every part, and Delta(Theta)."""
-    codes = tuple(part.scheme.project(Target({n: weights[n] for n in part.names}, part.families)) for part in parts)
+def c_step(
+    weights: Tensors, parts: Sequence[Part], mu: float | None = None
+) -> tuple[tuple[Code, ...], dict[str, Tensor]]:
+    """Theta = argmin cost(Theta) + mu/2 ||weights - Delta(Theta)||^2 for every part, and Delta(Theta).
+
+    Most schemes cost nothing, whatever mu; those that do refuse to be projected without it (SchemeError).
+    """
+    codes = tuple(part.scheme.project(part.target(weights, mu)) for part in parts)
     theta: dict[str, Tensor] = {}
     for code in codes:
         for name, value in code.decode().items():
             # parts share a tensor only where units of several families lie in it: what any of them removes is zero
             theta[name] = torch.where(theta[name] == 0, theta[name], value) if name in theta else value
     return codes, theta
+
+
+def mu_of(ladder: Sequence[float], step: int) -> float | None:
+    """mu of the C step after L step `step`. Direct compression, step 0, pays for what it keeps as step 1 will."""
+    return ladder[max(step, 1) - 1] if ladder else None
 
 
 @torch.no_grad()
@@ -55,14 +65,14 @@ def alternate(
     step j is done again, which is deterministic.
     Source: Carreira-Perpinan, arXiv:1707.01209, figure 2.
     """
-    before = c_step(earlier, parts)[0] if earlier else None
+    before = c_step(earlier, parts, mu_of(ladder, start - 1))[0] if earlier else None
     theta: dict[str, Tensor] = {}
     for step in range(start, len(ladder) + 1):
         mu = ladder[step - 1] if step else 0.0
         if step > start:
             learn(step, mu, {name: theta[name] + multipliers[name] / mu for name in theta})
         shifted = {n: w - multipliers[n] / mu if step else w.detach().clone() for n, w in weights.items()}
-        codes, theta = c_step(shifted, parts)
+        codes, theta = c_step(shifted, parts, mu_of(ladder, step))
         yield Iterate(step, mu, shifted, codes, theta, _distance(weights, theta), _same(codes, before))
         for name, value in theta.items():
             multipliers[name].sub_(weights[name] - value, alpha=mu)

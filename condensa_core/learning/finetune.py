@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from condensa_core.learning.batchnorm import recalibrate_batchnorm
 from condensa_core.learning.descent import Loss, descend, optimizer_named, stream
+from condensa_core.learning.hold import Hold
 from condensa_core.learning.settings import Settings
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
+from condensa_core.schemes import Freedom
 from condensa_core.workload import Batches, Score
 
 # The data order of fine-tuning starts far from that of the L steps.
@@ -22,7 +24,7 @@ _FIRST_EPOCH = 10_000
 
 def finetune(
     model: nn.Module,
-    masks: Mapping[str, Tensor],
+    freedoms: Sequence[Freedom],
     train: Batches,
     loss: Loss,
     judge: Callable[[nn.Module], Score],
@@ -33,8 +35,9 @@ def finetune(
 ) -> tuple[nn.Module, Score]:
     """A trained copy of `model` and its validation score: the best of the start and every epoch's end.
 
-    `masks` (parameter name -> boolean, True survives) hold zeros at zero after every step. The learning rate falls from
-    `settings.finetune_lr` to zero along a half cosine over `settings.finetune_iterations`. Raises Diverged.
+    `freedoms` say what moves in compressed parameters, after every step: zeros stay zero, entries of a code book move
+    together. The learning rate falls from `settings.finetune_lr` to zero along a half cosine over
+    `settings.finetune_iterations`. Raises Diverged.
     """
     tuned = copy.deepcopy(model)
     best, best_state = judge(tuned), _state(tuned)
@@ -44,7 +47,7 @@ def finetune(
     parameters = [p for p in tuned.parameters() if p.requires_grad]
     for p in parameters:
         p.grad = torch.zeros_like(p)
-    masked = [(dict(tuned.named_parameters())[name], mask) for name, mask in masks.items()]
+    hold = Hold(dict(tuned.named_parameters()), freedoms)
     optimizer = optimizer_named(
         settings.optimizer, parameters, settings.finetune_lr, settings.momentum, settings.weight_decay
     )
@@ -56,11 +59,6 @@ def finetune(
         for group in optimizer.param_groups:
             group["lr"] = settings.finetune_lr * 0.5 * (1 + math.cos(math.pi * (done + i) / total))
 
-    @torch.no_grad()
-    def hold_zeros() -> None:
-        for parameter, mask in masked:
-            parameter.mul_(mask)
-
     listener(PhaseStarted("finetune", total=epochs))
     sign = 1 if best.better == "higher" else -1
     with torch.random.fork_rng(devices=[]):
@@ -69,7 +67,7 @@ def finetune(
             count = min(train.steps, total - done)
             value = descend(
                 tuned, batches, loss, optimizer, count,
-                before_step=anneal, after_step=hold_zeros, where=f"fine-tuning epoch {epoch + 1}",
+                before_step=anneal, after_step=hold, where=f"fine-tuning epoch {epoch + 1}",
             )  # fmt: skip
             done += count
             recalibrate_batchnorm(tuned, train, epoch=epoch)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from condensa_core.learning.alternate import Iterate, alternate, c_step
+from condensa_core.learning.alternate import Iterate, alternate, c_step, mu_of
 from condensa_core.learning.batchnorm import recalibrate_batchnorm
 from condensa_core.learning.checkpoint import Checkpoint, Progress
 from condensa_core.learning.descent import Loss, descend, optimizer_named, stream
@@ -118,7 +118,7 @@ def compress(
     shadow.load_state_dict(best.state)
     return Learned(
         model=shadow,
-        codes=c_step(best.shifted, parts)[0],
+        codes=c_step(best.shifted, parts, mu_of(ladder, best.step))[0],
         score=judge(shadow),
         direct=Score(**history[0]["score"]),
         best_step=best.step,

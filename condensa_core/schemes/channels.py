@@ -16,8 +16,9 @@ from torch import Tensor
 from condensa_core.criteria import criterion_named, share_gained
 from condensa_core.errors import SchemeError
 from condensa_core.graph.channels import Family
-from condensa_core.schemes.contract import Facts, Target, Tensors
+from condensa_core.schemes.contract import Facts, Freedom, Target, Tensors
 from condensa_core.schemes.counting import kept_of
+from condensa_core.schemes.terms import Plain, Term
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +31,15 @@ class ChannelsCode:
 
     def decode(self) -> dict[str, Tensor]:
         """The target's tensors with every slice of a removed unit at zero."""
-        return dict(self.tensors)
+        return {name: tensor.clone() for name, tensor in self.tensors.items()}
 
     def bits(self) -> int:
         """What is left after removal of rows and followers, at the width of their dtype; no index is needed."""
-        return self.bits_at(None)
+        return sum(t.numel() * 8 * t.element_size() for t in self.arrays().values())
 
-    def bits_at(self, value_bits: int | None) -> int:
-        """`bits()` with values stored in `value_bits` each (None: the width of their dtype)."""
-        return sum(t.numel() * (value_bits or 8 * t.element_size()) for t in self.arrays().values())
+    def structure_bits(self) -> int:
+        """None: the smaller shapes say it."""
+        return 0
 
     def arrays(self) -> dict[str, Tensor]:
         """The tensors without the removed slices."""
@@ -57,6 +58,26 @@ class ChannelsCode:
         return isinstance(other, ChannelsCode) and all(
             np.array_equal(kept, other.keep[name]) for name, kept in self.keep.items()
         )
+
+    def values(self) -> Target:
+        """The tensors, alive where no removed unit lies."""
+        alive = {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in self.tensors.items()}
+        zero_units(alive, self.families, self.keep, consumers=False)
+        return Target(self.decode(), self.families, alive=alive)
+
+    def rebuild(self, values: Tensors) -> dict[str, Tensor]:
+        """The values, with removed units at zero."""
+        tensors = {name: tensor.clone() for name, tensor in values.items()}
+        zero_units(tensors, self.families, self.keep, consumers=False)
+        return tensors
+
+    def freedom(self) -> Freedom:
+        """Surviving units move, removed ones stay."""
+        return Freedom({name: -mask.to(torch.int32) for name, mask in self.values().alive.items()})
+
+    def terms(self) -> dict[str, tuple[Term, ...]]:
+        """The tensors as they are."""
+        return {name: (Plain(tensor),) for name, tensor in self.decode().items()}
 
 
 def zero_units(tensors: Tensors, families: tuple[Family, ...], keep: dict[str, np.ndarray], *, consumers: bool) -> None:

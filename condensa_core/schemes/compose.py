@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, cast
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from condensa_core.errors import SchemeError
-from condensa_core.schemes.contract import Code, Facts, Scheme, Target
+from condensa_core.schemes.contract import Code, Facts, Freedom, Scheme, Target, Tensors
+from condensa_core.schemes.terms import Term
+
+# What may act on what the ones before it left: units, then ranks, then single weights, then their precision.
+_ORDER: Final = ("channel", "rank", "element", "value")
 
 
 @dataclass(frozen=True, eq=False)
 class ComposedCode:
-    """The codes of each scheme in order; the last one holds the values."""
+    """The codes of each scheme in order; each one's values are those that the next one's code stands for."""
 
     codes: tuple[Code, ...]
-    value_bits: int | None
-    tensors: dict[str, Tensor]
 
     @property
     def keep(self) -> dict[str, np.ndarray]:
@@ -26,15 +30,21 @@ class ComposedCode:
         return {k: v for code in self.codes for k, v in getattr(code, "keep", {}).items()}
 
     def decode(self) -> dict[str, Tensor]:
-        """The tensors after the last scheme."""
-        return dict(self.tensors)
+        """The innermost values, put into the structure of each code from the last to the first."""
+        return self._outwards(self.codes[-1].decode())
+
+    def _outwards(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        for code in reversed(self.codes[:-1]):
+            values = code.rebuild(values)
+        return values
 
     def bits(self) -> int:
-        """Structure of the first scheme, values at the width of the last."""
-        structure = self.codes[0]
-        if self.value_bits is not None and hasattr(structure, "bits_at"):
-            return int(structure.bits_at(self.value_bits))
-        return self.codes[-1].bits()
+        """Structures of all, values in the form of the last."""
+        return sum(code.structure_bits() for code in self.codes[:-1]) + self.codes[-1].bits()
+
+    def structure_bits(self) -> int:
+        """Structures of all."""
+        return sum(code.structure_bits() for code in self.codes)
 
     def arrays(self) -> dict[str, Tensor]:
         """What every code stores, prefixed by its position."""
@@ -46,14 +56,46 @@ class ComposedCode:
             a.same_structure(b) for a, b in zip(self.codes, other.codes, strict=True)
         )
 
+    def values(self) -> Target:
+        """What the last scheme leaves to compress."""
+        return self.codes[-1].values()
+
+    def rebuild(self, values: Tensors) -> dict[str, Tensor]:
+        """Delta with other innermost values."""
+        return self._outwards(self.codes[-1].rebuild(values))
+
+    def freedom(self) -> Freedom:
+        """That of the last code, for tensors that are stored under their own names; factors are held."""
+        inner = self.codes[-1].freedom()
+        labels = {n: torch.zeros(t.shape, dtype=torch.int32, device=t.device) for n, t in self.decode().items()}
+        return Freedom(
+            {name: inner.labels.get(name, held) for name, held in labels.items()},
+            {name: sign for name, sign in inner.signs.items() if name in labels},
+        )
+
+    def terms(self) -> dict[str, tuple[Term, ...]]:
+        """The pieces of the last code; products of what it leaves of the factors where a member factorises."""
+        terms = self.codes[-1].terms()
+        values = self.codes[-1].decode()
+        for code in reversed(self.codes[:-1]):
+            terms = {**_terms_with(code, values), **{n: t for n, t in terms.items() if n in code.decode()}}
+            values = code.rebuild(values)
+        return terms
+
+
+def _terms_with(code: Code, values: Tensors) -> dict[str, tuple[Term, ...]]:
+    changed: Any = getattr(code, "with_values", None)
+    return {} if changed is None else changed(values).terms()
+
 
 @dataclass(frozen=True)
 class Compose:
-    """Each scheme projects what the one before it left: Theta_n = project_n(Delta(Theta_{n-1})).
+    """Each scheme projects what the one before it left: survivors, factors, units.
 
-    Each projection is exact; their sequence is the composition the user asked for, not a joint minimiser. Structure
-    schemes come first, precision last (else SchemeError: importance would be that of rounded weights).
-    Source: Condensa's Compose, arXiv:1911.02497, section 3.
+    Each projection is exact; their sequence is the composition the user asked for, not a joint minimiser. The order is
+    units, ranks, single weights, precision (else SchemeError: importance would be that of rounded weights).
+    Source: Condensa's Compose, arXiv:1911.02497, section 3; pruning, then a code book of the survivors: Han et al.,
+    "Deep compression", arXiv:1510.00149.
     """
 
     schemes: tuple[Scheme, ...]
@@ -66,27 +108,50 @@ class Compose:
         exact=False,
         shrinks_file="as its members",
         speeds_up="as its members",
+        metrics=frozenset(("diagonal", "gram")),
     )
 
     def __post_init__(self) -> None:
         if not self.schemes:
             raise SchemeError("compose needs at least one scheme")
-        kinds = [scheme.facts.structure for scheme in self.schemes]
-        if "value" in kinds[:-1]:
-            raise SchemeError("quantize must come last in a composed scheme: pruning after it would undo the grid")
-        if "channel" in kinds and "element" in kinds:
-            raise SchemeError(
-                "zeros inside the channels that survive are not available in this version", hint="drop one of the two"
-            )
-        if len(kinds) != len(set(kinds)):
-            raise SchemeError("two schemes of a list act on the same structure; keep one of them")
+        for before, after in zip(self.schemes, self.schemes[1:], strict=False):
+            first, second = (_ORDER.index(scheme.facts.structure) for scheme in (before, after))
+            if before.facts.structure == "value":
+                raise SchemeError(
+                    f"{before.name} must come last in a composed scheme: {after.name} after it would undo the grid"
+                )
+            if second < first:
+                raise SchemeError(
+                    f"{after.name} must come before {before.name}: it would not keep what {before.name} left",
+                    hint=f"write {after.name} first, or add them up: sum: [{after.name}, {before.name}]",
+                )
+            if first == second:
+                raise SchemeError(
+                    f"{before.name} and {after.name} act on the same structure; keep one of them",
+                    hint=f"to add them up write sum: [{before.name}, {after.name}]",
+                )
 
     def project(self, target: Target) -> ComposedCode:
-        """Project in order, each on the result of the one before."""
+        """Project in order, each on what the one before it left."""
         codes: list[Code] = []
+        left = target
         for scheme in self.schemes:
-            codes.append(scheme.project(target))
-            target = Target(codes[-1].decode(), target.families)
-        last = self.schemes[-1]
-        value_bits = cast("int | None", getattr(last, "value_bits", None))
-        return ComposedCode(tuple(codes), value_bits, dict(target.tensors))
+            codes.append(scheme.project(left))
+            left = _with_knowledge(codes[-1].values(), target)
+        return ComposedCode(tuple(codes))
+
+
+def _with_knowledge(values: Target, target: Target) -> Target:
+    """`values` with what is known of the tensors that still go by their names."""
+
+    def known(mapping: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: entry for name, entry in mapping.items() if name in values.tensors}
+
+    return replace(
+        values,
+        mu=target.mu,
+        metrics=known(target.metrics),
+        uses=known(target.uses),
+        rank_costs=known(target.rank_costs),
+        alive={**known(target.alive), **values.alive},
+    )

@@ -94,8 +94,9 @@ def test_fine_tuning_keeps_zeros_at_zero_and_never_returns_something_worse(toy):
     _, train, judge = toy
     result = learn(toy, replace(SHORT, steps=4))
     masks = {n: dict(result.model.named_parameters())[n] != 0 for n in WEIGHTS}
+    freedoms = [code.freedom() for code in result.codes]
 
-    tuned, score = finetune(result.model, masks, train, cross_entropy, judge, SHORT, seed=Seed(1))
+    tuned, score = finetune(result.model, freedoms, train, cross_entropy, judge, SHORT, seed=Seed(1))
 
     assert all(bool((dict(tuned.named_parameters())[n][~m] == 0).all()) for n, m in masks.items())
     assert score.value >= result.score.value
