@@ -9,8 +9,8 @@ from typing import Any
 from condensa_core.errors import Place, PlanError, Problem, SchemeError
 from condensa_core.graph.channels import Family
 from condensa_core.plan.knobs import KnobSpace, Value
-from condensa_core.recipe import Expression, Ref, SchemeSpec
-from condensa_core.schemes import Compose, Part, scheme_named
+from condensa_core.recipe import Expression, PythonSpec, Ref, SchemeSpec
+from condensa_core.schemes import Compose, Part, Sum, scheme_named
 from condensa_core.schemes.contract import Scheme
 
 
@@ -32,16 +32,25 @@ class Assignment:
     families: tuple[Family, ...]
     schemes: tuple[SchemeSpec, ...]
     place: Place
+    uses: Mapping[str, float]
+    own: Mapping[str, Any]  # the user's patterns by name, criteria by their key
 
     def at(self, knobs: Mapping[str, Value]) -> Task:
         """The task at these knob values; PlanError at the rule's place if the scheme refuses them."""
         try:
-            built = tuple(_built(spec, knobs) for spec in self.schemes)
+            built = tuple(_built(spec, knobs, self.own) for spec in self.schemes)
             scheme = built[0] if len(built) == 1 else Compose(built)
         except SchemeError as error:
             advice = (error.hint,) if error.hint else ()
             raise PlanError([Problem("E222", error.message, self.place, advice)]) from error
-        return Task(names=self.names, scheme=scheme, families=self.families, rule=self.rule, label=self.label)
+        return Task(
+            names=self.names,
+            scheme=scheme,
+            families=self.families,
+            uses=self.uses,
+            rule=self.rule,
+            label=self.label,
+        )
 
 
 @dataclass(frozen=True)
@@ -77,10 +86,17 @@ class Plan:
         return [vars(row).copy() for row in self.table]
 
 
-def _built(spec: SchemeSpec, knobs: Mapping[str, Value]) -> Scheme:
+def _built(spec: SchemeSpec, knobs: Mapping[str, Value], own: Mapping[str, Any]) -> Scheme:
+    if spec.sum is not None:
+        return Sum(tuple(_built(summand, knobs, own) for summand in spec.sum))
     settings = {
         name: value.evaluate(knobs) if isinstance(value, (Ref, Expression)) else value
         for name, value in spec.settings.items()
     }
+    for name, value in settings.items():
+        if isinstance(value, PythonSpec):
+            settings[name] = own[value.key]
+        elif name == "pattern":
+            settings[name] = own.get(str(value), value)
     scheme: Scheme = scheme_named(spec.kind)(**settings)
     return scheme

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from torch import nn
 
 from condensa_core.errors import PlanError
@@ -10,18 +15,22 @@ from condensa_core.plan.assignment import Assignment, Plan, Row
 from condensa_core.plan.families import claimed_families
 from condensa_core.plan.knobs import knob_space
 from condensa_core.plan.rules import Match, Rules, problems_in_order
-from condensa_core.recipe import Expression, Recipe, Ref, SchemeSpec
+from condensa_core.recipe import Expression, PythonSpec, Recipe, Ref, SchemeSpec
 
 
-def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph) -> Plan:
-    """The plan of a recipe for a model; PlanError holds everything that does not fit, each with its place."""
+def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, Any] | None = None) -> Plan:
+    """The plan of a recipe for a model; PlanError holds everything that does not fit, each with its place.
+
+    `own` are the user's Python objects: patterns by the name they are declared under, criteria by `PythonSpec.key`.
+    """
     rules = Rules(recipe, model, graph)
     families = claimed_families(rules, graph)
     problems = tuple(problems_in_order(rules.problems))
     if any(problem.severity == "error" for problem in problems):
         raise PlanError(problems)
     parameters = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    parts = [part for match in rules.matches for part in _parts(match, families, parameters)]
+    known = _Known(_uses(graph), own or {})
+    parts = [part for match in rules.matches for part in _parts(match, families, parameters, known)]
     return Plan(
         space=knob_space(recipe.layers, recipe.knobs),
         assignments=tuple(_merged(parts, {match.number: match.rule.scope for match in rules.matches})),
@@ -31,7 +40,27 @@ def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph) -> Plan:
     )
 
 
-def _parts(match: Match, families: dict[int, list[Family]], parameters: dict[str, int]) -> list[Assignment]:
+@dataclass(frozen=True)
+class _Known:
+    """What is handed on to every assignment."""
+
+    uses: Mapping[str, float]
+    own: Mapping[str, Any]
+
+
+def _uses(graph: ModelGraph) -> dict[str, float]:
+    """Multiply-accumulates of each matrix's weights for one sample; a layer's matrices share its work by size."""
+    uses = {}
+    for layer in graph.layers:
+        matrices = {name: math.prod(shape) for name, shape in layer.parameters.items() if len(shape) > 1}
+        for name in matrices:
+            uses[f"{layer.name}.{name}" if layer.name else name] = layer.macs / sum(matrices.values())
+    return uses
+
+
+def _parts(
+    match: Match, families: dict[int, list[Family]], parameters: dict[str, int], known: _Known
+) -> list[Assignment]:
     """What one rule projects jointly: all of it, or layer by layer under `scope: layer`."""
     if match.kind is not None:
         pieces: list[tuple[str, tuple[str, ...], tuple[Family, ...]]] = [
@@ -43,7 +72,19 @@ def _parts(match: Match, families: dict[int, list[Family]], parameters: dict[str
         names = tuple(dict.fromkeys(name for _, part, _ in pieces for name in part))
         pieces = [(", ".join(match.rule.match), names, tuple(family for _, _, part in pieces for family in part))]
     scheme, place = match.rule.scheme, match.place
-    return [Assignment(match.number, label, names, coupled, scheme, place) for label, names, coupled in pieces]
+    return [
+        Assignment(
+            match.number,
+            label,
+            names,
+            coupled,
+            scheme,
+            place,
+            {name: known.uses[name] for name in names if name in known.uses},
+            known.own,
+        )
+        for label, names, coupled in pieces
+    ]
 
 
 def _names(family: Family, parameters: dict[str, int]) -> tuple[str, ...]:
@@ -74,6 +115,8 @@ def _merged(parts: list[Assignment], scopes: dict[int, str]) -> list[Assignment]
             families=(*other.families, *part.families),
             schemes=other.schemes,
             place=other.place,
+            uses={**other.uses, **part.uses},
+            own=other.own,
         )
     return merged
 
@@ -94,14 +137,25 @@ def _row(match: Match, families: dict[int, list[Family]], parameters: dict[str, 
     )
 
 
+# Settings left at these values are not worth a word.
+_QUIET = {"align": 1, "norm": "scaled", "pattern": "unstructured", "form": "constraint", "granularity": "tensor",
+          "symmetric": True, "range": "max", "convolution": "output", "zero": False, "scale": True}  # fmt: skip
+
+
 def _scheme_text(scheme: SchemeSpec) -> str:
     """`filter $sparsity l2, align 8`: the settings that say something."""
+    if scheme.sum is not None:
+        return "(" + " + ".join(_scheme_text(summand) for summand in scheme.sum) + ")"
     texts = [scheme.kind]
     for name, value in scheme.settings.items():
-        if isinstance(value, (Ref, Expression)) or name in ("criterion", "dtype"):
+        if value is None or _QUIET.get(name) == value or (scheme.kind, name, value) == ("prune", "norm", "l0"):
+            continue
+        if isinstance(value, PythonSpec):
+            texts.append(value.python)
+        elif isinstance(value, (Ref, Expression)) or name in ("criterion", "dtype", "pattern", "form", "select"):
             texts.append(str(value))
         elif name == "sparsity":
             texts.append(f"{value:g}")
-        elif (name, value) not in (("align", 1), ("norm", "scaled")):
+        else:
             texts.append(f"{name} {value}")
     return " ".join(texts)

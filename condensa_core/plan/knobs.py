@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from condensa_core.errors import UsageError
-from condensa_core.recipe import Expression, KnobSpec, Ref, RuleSpec
+from condensa_core.recipe import LESS_IS_SMALLER, Expression, KnobSpec, Ref, RuleSpec
 
 Value = float | int | str | bool
 
@@ -44,23 +44,25 @@ def knob_space(rules: tuple[RuleSpec, ...], knobs: Mapping[str, KnobSpec]) -> Kn
     specs: dict[str, KnobSpec] = {}
     strongest: dict[str, Literal["high", "low"]] = {}
     for rule in rules:
-        for scheme in rule.scheme:
-            for value in scheme.settings.values():
+        for leaf in (leaf for scheme in rule.scheme for _, leaf in scheme.leaves()):
+            for setting, value in leaf.settings.items():
                 if isinstance(value, (Ref, Expression)):
                     for name in sorted(value.names):
                         specs.setdefault(name, knobs[name])
-                        strongest.setdefault(name, _strongest(value, name, knobs))
+                        strongest.setdefault(name, _strongest(value, name, knobs, less=setting in LESS_IS_SMALLER))
     return KnobSpace(specs, strongest)
 
 
-def _strongest(value: Ref | Expression, name: str, knobs: Mapping[str, KnobSpec]) -> Literal["high", "low"]:
-    """Which end of a knob gives the larger setting: sparsity and align both compress more when they grow."""
+def _strongest(
+    value: Ref | Expression, name: str, knobs: Mapping[str, KnobSpec], *, less: bool
+) -> Literal["high", "low"]:
+    """Which end of a knob compresses more: the one with the larger setting, or with `less` the smaller."""
     first = {other: _ends(knobs[other])[0] for other in value.names}
     low, high = _ends(knobs[name])
     at_low, at_high = value.evaluate({**first, name: low}), value.evaluate({**first, name: high})
     if isinstance(at_low, str) or isinstance(at_high, str):
         return "high"
-    return "high" if at_high >= at_low else "low"
+    return "high" if (at_high >= at_low) != less else "low"
 
 
 def _ends(spec: KnobSpec) -> tuple[Value, Value]:

@@ -22,6 +22,8 @@ PRODUCERS: Final[Mapping[str, tuple[str, ...]]] = {
     "neuron": ("Linear",),
     "structure": (*_CONVOLUTIONS, "Linear"),
 }
+# Names of weight matrices: of most layers, of recurrent ones (weight_ih_l0), of attention (in_proj_weight).
+_WEIGHTS: Final = ("weight", "weight_*", "*_weight")
 _WHAT: Final = {"filter": "a convolution", "neuron": "a Linear", "structure": "a layer with channels of its own"}
 
 
@@ -182,8 +184,8 @@ class Rules:
         match.layers = [name for name in match.layers if name not in self.kept]
 
     def _choose_tensors(self, match: Match) -> None:
-        """The tensors of a rule that compresses weights: `params`, or every `weight` of two or more dimensions."""
-        patterns = match.rule.params or ("weight",)
+        """The tensors of a rule that compresses weights: `params`, or every weight of two or more dimensions."""
+        patterns = match.rule.params or _WEIGHTS
         reached = match.layers
         for name in reached:
             layer = self.names.layers[name]
@@ -200,7 +202,8 @@ class Rules:
             layer = self.names.layers[(unfit or reached)[0]]
             have = ", ".join(layer.parameters)
             message = f"'{without_wrappers(layer.name)}' ({layer.type}) has no tensor '{patterns[0]}'; it has {have}"
-            if match.rule.params is None and "weight" in layer.parameters:
+            weights = any(fnmatchcase(tensor, pattern) for tensor in layer.parameters for pattern in patterns)
+            if match.rule.params is None and weights:
                 message = f"'{without_wrappers(layer.name)}' ({layer.type}) has no weight of two or more dimensions"
             advice = (f"choose with params: [{next(iter(layer.parameters))}]",)
             key = "params" if match.rule.params else "match"

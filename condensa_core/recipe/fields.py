@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo, WithJsonSchema
 from pydantic_core import CoreSchema, core_schema
@@ -109,12 +110,25 @@ def identifier(value: Any) -> str:
     return value
 
 
-def _replaceable(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """`check` for numbers; a reference to a knob passes, its values are checked where the knobs are known."""
-    return lambda value: value if isinstance(value, (Ref, Expression)) else check(value)
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """A number of a scheme, which a reference to a knob may stand for: its values are checked where knobs are known."""
+
+    name: str
+    check: Callable[[Any], Any]
+    schema: Mapping[str, Any]
+
+    def read(self, value: Any) -> Any:
+        return value if isinstance(value, (Ref, Expression)) else self.check(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [dict(self.schema), {"type": "string", "pattern": r"^\$"}]}
 
 
-def sparsity_value(value: Any) -> float:
+def _sparsity(value: Any) -> float:
     """The fraction removed, in [0, 1)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         as_percent = re.fullmatch(r"(\d{1,2}(?:\.\d+)?) ?%", value) if isinstance(value, str) else None
@@ -126,13 +140,69 @@ def sparsity_value(value: Any) -> float:
     return float(value)
 
 
-def align_value(value: Any) -> int:
-    """The multiple that survivors are rounded to, a whole number from 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise refusal("E103", f"'align' must be a whole number, not {shown(value)}")
-    if value < 1:
-        raise refusal("E222", f"align {value} is below 1")
-    return value
+def _whole(name: str, low: int, high: int | None = None) -> Setting:
+    """A whole number from `low`, to `high` where there is one."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # arithmetic over knobs
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise refusal("E103", f"'{name}' must be a whole number, not {shown(value)}")
+        if value < low:
+            raise refusal("E222", f"{name} {value} is below {low}")
+        if high is not None and value > high:
+            raise refusal("E222", f"{name} {value} is above {high}")
+        return value
+
+    ends = {"minimum": low} if high is None else {"minimum": low, "maximum": high}
+    return Setting(name, check, {"type": "integer", **ends})
+
+
+def _real(name: str, *, to_one: bool, from_zero: bool = False) -> Setting:
+    """A number above 0 (or from it), at most 1 for a fraction."""
+
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise refusal("E103", f"'{name}' must be a number or a knob, not {shown(value)}")
+        if value < 0 or (value == 0 and not from_zero) or not math.isfinite(value) or (to_one and value > 1):
+            advice = [f"write {value / 100:g} for {value:g}%"] if to_one and 1 < value <= 100 else []
+            span = ("[0" if from_zero else "(0") + (", 1]" if to_one else ", inf)")
+            raise refusal("E222", f"{name} {value:g} is outside {span}", *advice)
+        return value
+
+    low = {"minimum": 0} if from_zero else {"exclusiveMinimum": 0}
+    return Setting(name, check, {"type": "number", **low, **({"maximum": 1} if to_one else {})})
+
+
+SPARSITY: Final = Setting("sparsity", _sparsity, {"type": "number", "minimum": 0, "exclusiveMaximum": 1})
+ALIGN: Final = _whole("align", 1)
+KAPPA: Final = _real("kappa", to_one=False, from_zero=True)  # a count, or with norm l1 a sum of magnitudes
+ALPHA: Final = _real("alpha", to_one=False)
+GROUP: Final = _whole("group", 1)
+BOOK_SIZE: Final = _whole("size", 1, 65536)
+RANK: Final = _whole("rank", 1)
+ENERGY: Final = _real("energy", to_one=True)
+BUDGET: Final = _real("budget", to_one=True)
+
+
+class _BlockShape:
+    """Two or more sizes of a block."""
+
+    def read(self, value: Any) -> tuple[int, ...]:
+        sizes = value if isinstance(value, tuple) else ()
+        if not sizes or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
+            advice = "write the size of a block along each dimension, such as [4, 1]"
+            raise refusal("E103", f"'shape' must be a list of whole numbers from 1, not {shown(value)}", advice)
+        return sizes
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1}
+
+
+BLOCK_SHAPE: Final = _BlockShape()
 
 
 def _pattern(value: Any, info: ValidationInfo) -> str:
@@ -143,13 +213,18 @@ def _pattern(value: Any, info: ValidationInfo) -> str:
     if value == "unstructured":
         return value
     declared = info.context.get("patterns", ()) if info.context else ()
-    if re.fullmatch(r"\d+:\d+", value) or value in declared:
-        raise not_available(f"pattern '{value}'", "available: unstructured")
+    ratio = re.fullmatch(r"(\d+):(\d+)", value)
+    if ratio:
+        kept, group = int(ratio[1]), int(ratio[2])
+        if not 0 < kept <= group:
+            advice = f"write {group}:{kept}, the smaller number first" if 0 < group < kept else "write N:M, such as 2:4"
+            raise refusal("E224", f"pattern {value} keeps {kept} of each {group} weights", advice)
+        return value
+    if value in declared:
+        return value
     known = ("unstructured", *declared)
     raise refusal("E225", f"pattern '{value}' is neither N:M nor declared under 'patterns'", suggestion(value, known))
 
-
-_KNOB = {"type": "string", "pattern": r"^\$"}
 
 Selector = Annotated[str, BeforeValidator(_selector), WithJsonSchema({"type": "string", "minLength": 1})]
 PythonReference = Annotated[
@@ -168,14 +243,6 @@ Identifier = Annotated[
 Seconds = Annotated[
     float, BeforeValidator(seconds), WithJsonSchema({"type": "string", "pattern": r"^[0-9.eE+-]+ ?(us|ms|s|min|h|d)$"})
 ]
-Sparsity = Annotated[
-    Any,
-    BeforeValidator(_replaceable(sparsity_value)),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 1}, _KNOB]}),
+Pattern = Annotated[
+    str, BeforeValidator(_pattern), WithJsonSchema({"type": "string", "minLength": 1})
 ]
-Align = Annotated[
-    Any,
-    BeforeValidator(_replaceable(align_value)),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _KNOB]}),
-]
-Pattern = Annotated[str, BeforeValidator(_pattern), WithJsonSchema({"type": "string", "enum": ["unstructured"]})]

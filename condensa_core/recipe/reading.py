@@ -17,7 +17,6 @@ from condensa_core.recipe.expressions import Ref
 from condensa_core.recipe.records import KnobSpec, Recipe, RuleSpec, TargetSpec
 from condensa_core.recipe.references import References
 from condensa_core.recipe.refusals import near, shown
-from condensa_core.recipe.schemes import SchemeSpec
 from condensa_core.recipe.vocabulary import (
     DEFAULT_ACQUISITION,
     DEFAULT_TARGET,
@@ -170,13 +169,8 @@ def _completed(recipe: Recipe) -> Recipe:
 
 
 def _with_implied_knob(rule: RuleSpec) -> RuleSpec:
-    def filled(scheme: SchemeSpec) -> SchemeSpec:
-        if scheme.settings.get("sparsity", 0) is not None:
-            return scheme
-        settings = getattr(scheme, scheme.kind).model_copy(update={"sparsity": Ref(IMPLIED_KNOB)})
-        return scheme.model_copy(update={scheme.kind: settings})
-
-    return rule.model_copy(update={"scheme": tuple(filled(scheme) for scheme in rule.scheme)})
+    knob = Ref(IMPLIED_KNOB)
+    return rule.model_copy(update={"scheme": tuple(scheme.with_implied_knob(knob) for scheme in rule.scheme)})
 
 
 def _folder_name(text: str) -> str:

@@ -1,14 +1,29 @@
-"""The settings each kind of scheme takes, and which kinds and settings are still to come."""
+"""The settings each kind of scheme takes, which kinds may meet on the same weights, and what is still to come."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from condensa_core.recipe.expressions import Expression, Ref
-from condensa_core.recipe.fields import Align, Pattern, Sparsity, Word
+from condensa_core.recipe.fields import (
+    ALIGN,
+    ALPHA,
+    BLOCK_SHAPE,
+    BOOK_SIZE,
+    BUDGET,
+    ENERGY,
+    GROUP,
+    KAPPA,
+    RANK,
+    SPARSITY,
+    Pattern,
+    PythonReference,
+    Setting,
+    Word,
+)
 from condensa_core.recipe.record import Record
 from condensa_core.recipe.refusals import refusal, shown
 
@@ -18,63 +33,208 @@ _UnitCriterion = Annotated[
     str, Word("criterion", ("l2", "l1", "max", "mean"), (*LATER_CRITERIA, "magnitude"), code="E223")
 ]
 _WeightCriterion = Annotated[str, Word("criterion", ("magnitude",), (*LATER_CRITERIA, "l1", "l2"), code="E223")]
+_BLOCK_CRITERIA: Final = ("l2", "scaled_l2", "l1", "max", "min", "mean", "sum")
 _Norm = Annotated[str, Word("norm", ("scaled", "none"))]
-_Form = Annotated[str, Word("form", ("constraint",), ("penalty",))]
+_Form = Annotated[str, Word("form", ("constraint", "penalty"))]
 _Dtype = Annotated[
     str,
-    Word("dtype", ("float16",), ("int8", "uint8", "int4", "int2", "fp8", "float8", "bfloat16"), (("fp16", "float16"),)),
+    Word(
+        "dtype",
+        ("float16", "bfloat16", *(f"{sign}int{bits}" for bits in range(8, 1, -1) for sign in ("", "u"))),
+        ("fp8", "float8", "int1", "int16"),
+        (("fp16", "float16"), ("bf16", "bfloat16")),
+    ),
 ]
 
 
-class Settings(Record):
-    """What all settings share: those in `fixed` have one value in this version, so no scheme takes them."""
+class PythonSpec(Record):
+    """An object of the user's, as `python: file.py:NAME`. With `args` it is called; what it returns is used."""
 
-    fixed: ClassVar[frozenset[str]] = frozenset()
+    python: PythonReference
+    args: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """By what the object is known once it is loaded."""
+        return f"{self.python} {self.args}"
+
+
+class Settings(Record):
+    """What the settings of all kinds share."""
 
     def chosen(self) -> dict[str, Any]:
         """The settings a scheme is built with; knobs still stand as references."""
-        return {name: getattr(self, name) for name in type(self).model_fields if name not in self.fixed}
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+    @property
+    def implies_knob(self) -> bool:
+        """Whether its strength is left out, and so becomes the knob `sparsity`."""
+        return False
 
 
 class ChannelSettings(Settings):
     """filter, neuron, structure: `sparsity` is the fraction of coupled units removed; None is the implied knob."""
 
     later: ClassVar[frozenset[str]] = frozenset({"remove", "form"})
-    sparsity: Sparsity | None = None
-    align: Align = 1
+    sparsity: Annotated[Any, SPARSITY] | None = None
+    align: Annotated[Any, ALIGN] = 1
     criterion: _UnitCriterion = "l2"
     norm: _Norm = "scaled"
 
+    @property
+    def implies_knob(self) -> bool:
+        return self.sparsity is None
+
 
 class PruneSettings(Settings):
-    """prune: `sparsity` is the fraction of weights set to zero; None is the implied knob."""
+    """prune: single weights become zero.
 
-    later: ClassVar[frozenset[str]] = frozenset({"norm", "cost", "alpha", "kappa"})
-    fixed: ClassVar[frozenset[str]] = frozenset({"pattern", "form"})
-    sparsity: Sparsity | None = None
+    Constraint: `sparsity` (the fraction set to zero; None is the implied knob) or `kappa` (how many stay, or with norm
+    l1 the sum of magnitudes that stays). Penalty: `alpha`, what a weight costs.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset({"cost"})
+    sparsity: Annotated[Any, SPARSITY] | None = None
+    kappa: Annotated[Any, KAPPA] | None = None
+    alpha: Annotated[Any, ALPHA] | None = None
     pattern: Pattern = "unstructured"
     criterion: _WeightCriterion = "magnitude"
+    norm: Annotated[str, Word("norm", ("l0", "l1"), code="E107")] = "l0"
     form: _Form = "constraint"
+
+    @property
+    def implies_knob(self) -> bool:
+        needs_sparsity = self.pattern != "unstructured" and ":" in self.pattern
+        return self.form == "constraint" and self.norm == "l0" and not needs_sparsity and (
+            self.sparsity is None and self.kappa is None
+        )
+
+    @model_validator(mode="after")
+    def _one_strength(self) -> PruneSettings:
+        given = [name for name in ("sparsity", "kappa", "alpha") if getattr(self, name) is not None]
+        nm = ":" in self.pattern
+        allowed = ("alpha",) if self.form == "penalty" else ("kappa",) if self.norm == "l1" else ("sparsity", "kappa")
+        if nm:
+            if given:
+                message = f"pattern {self.pattern} says how many weights stay, so it takes no '{given[0]}'"
+                raise refusal("E109", message, key=given[0], on_key=True)
+            if (self.form, self.norm) != ("constraint", "l0"):
+                raise refusal("E109", f"pattern {self.pattern} is an l0 constraint", key="pattern")
+            return self
+        wrong = [name for name in given if name not in allowed]
+        if wrong:
+            what = f"the {self.norm} {self.form}"
+            raise refusal("E109", f"{what} takes {' or '.join(allowed)}, not '{wrong[0]}'", key=wrong[0], on_key=True)
+        if len(given) > 1:
+            raise refusal("E109", "give 'sparsity' or 'kappa', not both", key=given[1], on_key=True)
+        if not given and allowed != ("sparsity", "kappa"):
+            raise refusal("E102", f"the {self.norm} {self.form} needs '{allowed[0]}'")
+        return self
+
+
+class BlockSettings(Settings):
+    """block: whole blocks of `shape` become zero; `sparsity` is the fraction of blocks, None the implied knob."""
+
+    sparsity: Annotated[Any, SPARSITY] | None = None
+    shape: Annotated[tuple[int, ...], BLOCK_SHAPE]
+    criterion: Annotated[str, Word("criterion", _BLOCK_CRITERIA, LATER_CRITERIA, code="E223")] | PythonSpec = "l2"
+    align: Annotated[Any, ALIGN] = 1
+
+    @property
+    def implies_knob(self) -> bool:
+        return self.sparsity is None
+
+
+class ActivationSettings(Record):
+    """How the inputs of quantized layers are quantized: in int8, their ranges from the `calib` split."""
+
+    dtype: Annotated[str, Word("dtype", ("int8",), ("uint8", "int16", "float8"))] = "int8"
+    range: Annotated[str, Word("range", ("max", "percentile", "mse", "kl"), (), (("entropy", "kl"),))] = "mse"
 
 
 class QuantizeSettings(Settings):
-    """quantize: the precision weights are stored in."""
+    """quantize: the precision weights are stored in, and with `activations` that of computing."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"weights", "activations", "observer", "granularity", "symmetric"})
+    later: ClassVar[frozenset[str]] = frozenset({"weights", "observer"})
     dtype: _Dtype
+    granularity: Annotated[str, Word("granularity", ("tensor", "channel", "group"))] = "tensor"
+    group: Annotated[Any, GROUP] | None = None
+    symmetric: bool = True
+    range: Annotated[str, Word("range", ("max", "percentile", "mse"))] = "max"
+    activations: ActivationSettings | None = None
+
+    def chosen(self) -> dict[str, Any]:
+        return {name: value for name, value in super().chosen().items() if name != "activations"}
+
+    @model_validator(mode="after")
+    def _fits(self) -> QuantizeSettings:
+        if (self.granularity == "group") != (self.group is not None):
+            raise refusal("E109", "'group' is the number of weights that share a scale under 'granularity: group'")
+        if self.activations is not None and self.dtype not in ("int8", "uint8"):
+            message = f"activations are quantized with int8 weights, not with {self.dtype}"
+            raise refusal("E109", message, key="activations", on_key=True)
+        return self
+
+
+class CodebookSettings(Settings):
+    """codebook: `size` values are shared by all weights; with `zero` one of them is zero."""
+
+    size: Annotated[Any, BOOK_SIZE]
+    zero: bool = False
+
+
+class BinarySettings(Settings):
+    """binary: -c and c, with `scale: false` -1 and 1."""
+
+    scale: bool = True
+
+
+class TernarySettings(Settings):
+    """ternary: -c, 0 and c."""
+
+
+class LowrankSettings(Settings):
+    """lowrank: a matrix is the product of two thin ones, of given `rank`, of given `energy` (the fraction of squared
+    singular values kept), or of the ranks that `select` finds: within a `budget` (the fraction of the dense cost), or
+    paying `alpha` for each unit of it."""
+
+    rank: Annotated[Any, RANK] | None = None
+    energy: Annotated[Any, ENERGY] | None = None
+    select: Annotated[str, Word("select", ("flops", "storage", "latency"))] | None = None
+    alpha: Annotated[Any, ALPHA] | None = None
+    budget: Annotated[Any, BUDGET] | None = None
+    convolution: Annotated[str, Word("convolution", ("output", "kernel"))] = "output"
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> LowrankSettings:
+        given = [name for name in ("rank", "energy", "select") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(f"'{name}'" for name in given) or "none"
+            raise refusal("E109", f"lowrank takes exactly one of 'rank', 'energy' and 'select'; found {found}")
+        strengths = [name for name in ("alpha", "budget") if getattr(self, name) is not None]
+        if self.select is None and strengths:
+            message = f"'{strengths[0]}' belongs to 'select', which is not given"
+            raise refusal("E109", message, key=strengths[0], on_key=True)
+        if self.select is not None and len(strengths) != 1:
+            raise refusal("E109", "'select' takes exactly one of 'budget' and 'alpha'", key="select", on_key=True)
+        return self
 
 
 class SchemeSpec(Record):
     """One scheme of a rule, written as one key with its settings: `filter: {sparsity: 0.5}`."""
 
-    later: ClassVar[frozenset[str]] = frozenset(
-        {"block", "codebook", "binary", "ternary", "lowrank", "sum", "hash", "tt", "head"}
-    )
+    later: ClassVar[frozenset[str]] = frozenset({"hash", "tt", "head"})
     filter: ChannelSettings | None = None
     neuron: ChannelSettings | None = None
     structure: ChannelSettings | None = None
+    lowrank: LowrankSettings | None = None
     prune: PruneSettings | None = None
+    block: BlockSettings | None = None
     quantize: QuantizeSettings | None = None
+    codebook: CodebookSettings | None = None
+    binary: BinarySettings | None = None
+    ternary: TernarySettings | None = None
+    sum: tuple[SchemeSpec, ...] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -88,29 +248,86 @@ class SchemeSpec(Record):
             raise refusal("E206", message, *advice)
         return {kind: {} if settings is None else settings for kind, settings in value.items()}
 
+    @model_validator(mode="after")
+    def _summands(self) -> SchemeSpec:
+        if self.sum is None:
+            return self
+        if len(self.sum) < 2:
+            raise refusal("E231", "a sum needs at least two schemes", key="sum")
+        for position, scheme in enumerate(self.sum):
+            if scheme.kind in STRUCTURED or scheme.kind == "sum":
+                message = f"'{scheme.kind}' cannot be a summand"
+                what = "what it removes, another would put back" if scheme.kind in STRUCTURED else "write one flat list"
+                raise refusal("E231", message, what, key=f"sum.{position}")
+        return self
+
     @property
     def kind(self) -> str:
-        """filter, neuron, structure, prune or quantize."""
+        """filter, neuron, structure, lowrank, prune, block, quantize, codebook, binary, ternary or sum."""
         return next(name for name in type(self).model_fields if getattr(self, name) is not None)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the scheme is built with; a knob stands as `Ref` or `Expression`."""
-        chosen: Settings = getattr(self, self.kind)
-        return chosen.chosen()
+        """What the scheme is built with; a knob stands as `Ref` or `Expression`. Those of a sum stand in `leaves`."""
+        chosen = getattr(self, self.kind)
+        return chosen.chosen() if isinstance(chosen, Settings) else {}
+
+    def leaves(self) -> Iterator[tuple[tuple[str | int, ...], SchemeSpec]]:
+        """The schemes with settings of their own, itself or its summands, and the key paths of these settings."""
+        if self.sum is None:
+            yield (self.kind,), self
+            return
+        for position, scheme in enumerate(self.sum):
+            for path, leaf in scheme.leaves():
+                yield ("sum", position, *path), leaf
 
     @property
     def knobs(self) -> frozenset[str]:
         """Names of the knobs its settings use."""
-        used = [value.names for value in self.settings.values() if isinstance(value, (Ref, Expression))]
-        return frozenset().union(*used)
+        values = [value for _, leaf in self.leaves() for value in leaf.settings.values()]
+        return frozenset().union(*(value.names for value in values if isinstance(value, (Ref, Expression))))
+
+    def with_implied_knob(self, knob: Ref) -> SchemeSpec:
+        """The same with `knob` where a sparsity is left out."""
+        if self.sum is not None:
+            return self.model_copy(update={"sum": tuple(scheme.with_implied_knob(knob) for scheme in self.sum)})
+        settings = getattr(self, self.kind)
+        if not settings.implies_knob:
+            return self
+        return self.model_copy(update={self.kind: settings.model_copy(update={"sparsity": knob})})
 
 
 # Those that remove whole units; the others change tensors one by one.
 STRUCTURED: Final = ("filter", "neuron", "structure")
 
-# Whole units go first, then single weights, then their precision.
-ORDER: Final[Mapping[str, int]] = {"filter": 0, "neuron": 0, "structure": 0, "prune": 1, "quantize": 2}
+# Whole units go first, then ranks, then single weights, then what stays is stored in few bits.
+ORDER: Final[Mapping[str, int]] = {
+    "filter": 0,
+    "neuron": 0,
+    "structure": 0,
+    "lowrank": 1,
+    "prune": 2,
+    "block": 2,
+    "quantize": 3,
+    "codebook": 3,
+    "binary": 3,
+    "ternary": 3,
+    "sum": 3,
+}
+
+# Settings of which less means a smaller model; of all others more does.
+LESS_IS_SMALLER: Final = frozenset({"kappa", "size", "rank", "energy", "budget"})
+
+
+def check_setting(name: str) -> Callable[[Any], Any]:
+    """The check of a setting that a knob may take the place of."""
+    return _CHECKS[name].check
+
+
+_CHECKS: Final[Mapping[str, Setting]] = {
+    setting.name: setting
+    for setting in (SPARSITY, ALIGN, KAPPA, ALPHA, GROUP, BOOK_SIZE, RANK, ENERGY, BUDGET)
+}
 
 
 def check_composition(schemes: tuple[SchemeSpec, ...]) -> tuple[SchemeSpec, ...]:
@@ -119,13 +336,16 @@ def check_composition(schemes: tuple[SchemeSpec, ...]) -> tuple[SchemeSpec, ...]
         before, kind = schemes[position - 1].kind, schemes[position].kind
         if kind == before:
             raise refusal("E231", f"'{kind}' is given twice for the same weights", key=str(position))
-        if before == "quantize":
-            message = "quantize must come last in a composed scheme: pruning after it would undo the grid"
-            raise refusal("E230", message, key=f"{position - 1}.quantize", on_key=True)
+        if ORDER[before] == 3:
+            message = f"{before} must come last in a composed scheme: {kind} after it would undo the grid"
+            advice = f"to add them up write sum: [{before}, {kind}]"
+            sums = ORDER[kind] > 0 and "sum" not in (before, kind)
+            raise refusal("E230", message, *([advice] if sums else []), key=f"{position - 1}.{before}", on_key=True)
         if ORDER[kind] < ORDER[before]:
             message = f"'{kind}' must come before '{before}': it removes what '{before}' would have chosen from"
             raise refusal("E230", message, key=f"{position}.{kind}", on_key=True)
         if ORDER[kind] == ORDER[before]:
             message = f"'{before}' and '{kind}' cannot be combined on the same weights"
-            raise refusal("E231", message, "'structure' is filters and neurons together", key=str(position))
+            advice = "'structure' is filters and neurons together" if ORDER[kind] == 0 else "keep one of the two"
+            raise refusal("E231", message, advice, key=str(position))
     return schemes

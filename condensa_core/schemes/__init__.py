@@ -8,6 +8,7 @@ from condensa_core.schemes.contract import Code, Facts, Freedom, Part, Scheme, T
 from condensa_core.schemes.metric import Metric
 from condensa_core.schemes.prune import Prune
 from condensa_core.schemes.quantize import Quantize
+from condensa_core.schemes.sum import Sum
 from condensa_core.schemes.terms import Plain, Product, Scaled, Term
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Scaled",
     "Scheme",
     "Structure",
+    "Sum",
     "Target",
     "Tensors",
     "Term",

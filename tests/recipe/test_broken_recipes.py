@@ -156,9 +156,39 @@ BROKEN = {
         [("filter: {sparsity: $early, criterion: l2, align: 8}", "prune: {sparsity: $early, pattern: 124}")],
         "21:49 E224 pattern 124 is a number = write N:M, such as 2:4",
     ),
-    "pattern to come": (
+    "pattern with a sparsity": (
         [("filter: {sparsity: $early, criterion: l2, align: 8}", "prune: {sparsity: $early, pattern: 2:4}")],
-        "21:49 E110 pattern '2:4' is not available in this version = available: unstructured",
+        "21:22 E109 pattern 2:4 says how many weights stay, so it takes no 'sparsity'",
+    ),
+    "pattern the wrong way round": (
+        [("filter: {sparsity: $early, criterion: l2, align: 8}", "prune: {pattern: 4:2}")],
+        "8:3 W301 knob 'early' is never used, so the search would vary nothing with it",
+        "21:31 E224 pattern 4:2 keeps 4 of each 2 weights = write 2:4, the smaller number first",
+    ),
+    "penalty without a price": (
+        [("filter: {sparsity: $early, criterion: l2, align: 8}", "prune: {form: penalty, sparsity: $early}")],
+        "21:37 E109 the l0 penalty takes alpha, not 'sparsity'",
+    ),
+    "two ways to choose a rank": (
+        [("filter: {sparsity: $early, criterion: l2, align: 8}", "lowrank: {rank: 4, energy: $early}")],
+        "21:23 E109 lowrank takes exactly one of 'rank', 'energy' and 'select'; found 'rank' and 'energy'",
+    ),
+    "a rank of zero": (
+        [("filter: {sparsity: $early, criterion: l2, align: 8}", "lowrank: {rank: $early}")],
+        "21:30 E312 knob 'early' can be 0, but here rank 0 is below 1",
+    ),
+    "a book of no entries": (
+        [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "[prune: {sparsity: $early}, codebook: {size: 0}]")],
+        "21:58 E222 size 0 is below 1",
+    ),
+    "channels in a sum": (
+        [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "{sum: [filter: {}, codebook: {size: $early}]}")],
+        "21:20 E231 'filter' cannot be a summand = what it removes, another would put back",
+    ),
+    "group without its size": (
+        [("filter: {sparsity: $early, criterion: l2, align: 8}", "quantize: {dtype: int4, granularity: group}")],
+        "8:3 W301 knob 'early' is never used, so the search would vary nothing with it",
+        "21:24 E109 'group' is the number of weights that share a scale under 'granularity: group'",
     ),
     "several targets": (
         [("  box: {batch: 64}", "  box: {batch: 64}\n  pi: {}"), (", on: box", "")],
@@ -183,7 +213,8 @@ BROKEN = {
                 "\n      - quantize: {dtype: fp16}\n      - prune: {sparsity: $early}",
             )
         ],
-        "22:9 E230 quantize must come last in a composed scheme: pruning after it would undo the grid",
+        "22:9 E230 quantize must come last in a composed scheme: prune after it would undo the grid"
+        " = to add them up write sum: [quantize, prune]",
     ),
     "channels after weights": (
         [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "[prune: {sparsity: $early}, filter: {}]")],
@@ -277,14 +308,14 @@ BROKEN = {
         " = available: throughput, latency.p50, latency.p90, latency.p99, latency.mean, macs, params, size.onnx",
     ),
     "scheme to come": (
-        [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "{lowrank: {rank: $early}}")],
-        "21:14 E110 scheme 'lowrank' is not available in this version"
-        " = available: filter, neuron, structure, prune, quantize",
+        [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "{hash: {size: $early}}")],
+        "21:14 E110 scheme 'hash' is not available in this version"
+        " = available: filter, neuron, structure, lowrank, prune, block, quantize, codebook, binary, ternary, sum",
     ),
     "section to come": (
         [("keep: [conv1]", "extends: other.yaml")],
         "16:1 E110 key 'extends' is not available in this version = available: condensa, name, description, seed, vars,"
-        " knobs, model, task, data, reference, metrics, targets, keep, layers, compress, constraint, objective, search,"
+        " knobs, patterns, model, task, data, reference, metrics, targets, keep, layers, compress, constraint, objective, search,"
         " gates, output",
     ),
     "backend to come": (
