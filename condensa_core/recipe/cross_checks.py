@@ -12,7 +12,6 @@ from typing import Any
 from condensa_core.errors import Problem
 from condensa_core.recipe.document import Document, KeyPath
 from condensa_core.recipe.expressions import Expression, Ref
-from condensa_core.recipe.fields import align_value, sparsity_value
 from condensa_core.recipe.records import (
     BoundSpec,
     ConstraintSpec,
@@ -26,7 +25,19 @@ from condensa_core.recipe.records import (
 )
 from condensa_core.recipe.references import References
 from condensa_core.recipe.refusals import suggestion
-from condensa_core.recipe.vocabulary import IMPLIED_KNOB, METRIC_KINDS, OBJECTIVES, SHORT_OBJECTIVES, Dimension, Figure
+from condensa_core.recipe.schemes import STRUCTURED, check_setting
+from condensa_core.recipe.vocabulary import (
+    IMPLIED_KNOB,
+    LANGUAGE_MODELS,
+    LANGUAGE_TASK,
+    METRIC_KINDS,
+    OBJECTIVES,
+    SHORT_OBJECTIVES,
+    TASKS,
+    TEXT_DATA,
+    Dimension,
+    Figure,
+)
 
 # Points of a knob's range at which an expression is tried: dense enough to meet a pole or a bound that lies inside.
 _SAMPLES = 65
@@ -44,6 +55,7 @@ class CrossChecks:
         """Every problem, in no particular order."""
         if "metrics" in self.sections or "metrics" not in self.document.data:
             metrics = self._metrics()
+            yield from self._kinds()
             if constraint := self.sections.get("constraint"):
                 yield from self._constraint(constraint, metrics)
             for position, gate in enumerate(self.sections.get("gates", ())):
@@ -52,15 +64,46 @@ class CrossChecks:
             yield from self._objective(objective)
         if data := self.sections.get("data"):
             yield from self._splits(data)
+        if "task" in self.sections or "task" not in self.document.data:
+            yield from self._about_text()
         if (model := self.sections.get("model")) and (reference := self.sections.get("reference")):
             yield from self._reference(model, reference)
         yield from self._unused_knobs()
         if "layers" in self.sections and ("knobs" in self.sections or "knobs" not in self.document.data):
             yield from self._knobs(self.sections["layers"], self.sections.get("knobs", {}))
 
+    @property
+    def _task(self) -> str:
+        task: str = self.sections.get("task", "classification")
+        return task
+
     def _metrics(self) -> dict[str, Figure]:
         declared = self.sections.get("metrics", {})
-        return {**METRIC_KINDS, **{name: METRIC_KINDS[spec.kind] for name, spec in declared.items()}}
+        own = {kind: METRIC_KINDS[kind] for kind in TASKS[self._task]}
+        return {**own, **{name: METRIC_KINDS[spec.kind] for name, spec in declared.items()}}
+
+    def _kinds(self) -> Iterator[Problem]:
+        """E401 for declared metrics of a kind that the task does not have."""
+        for name, spec in self.sections.get("metrics", {}).items():
+            if spec.kind not in TASKS[self._task]:
+                message = f"task '{self._task}' has no metric of kind '{spec.kind}'"
+                advice = f"it has: {', '.join(TASKS[self._task])}"
+                yield self._problem("E401", ("metrics", name, "kind"), message, advice)
+
+    def _about_text(self) -> Iterator[Problem]:
+        """E109 where the task is about text and a built-in data set or model is not, or the other way round."""
+        reads = self._task == LANGUAGE_TASK
+        of_text = {"data": TEXT_DATA, "model": LANGUAGE_MODELS}
+        for section, names in of_text.items():
+            found = self.sections.get(section)
+            if found is None or found.builtin is None or (found.builtin in names) == reads:
+                continue
+            what = f"builtin {section} '{found.builtin}'"
+            if reads:
+                message, advice = f"task '{self._task}' is about text, {what} is not", f"of text: {', '.join(names)}"
+            else:
+                message, advice = f"{what} is of text, task '{self._task}' is not", f"write task: {LANGUAGE_TASK}"
+            yield self._problem("E109", (section, "builtin"), message, advice)
 
     def _constraint(self, constraint: ConstraintSpec, metrics: Mapping[str, Figure]) -> Iterator[Problem]:
         figure = metrics.get(constraint.metric)
@@ -187,7 +230,7 @@ class CrossChecks:
         self, reference: Ref | Expression, setting: str, path: KeyPath, knobs: Mapping[str, KnobSpec]
     ) -> Iterator[Problem]:
         """E312 where a knob can take a value that the setting cannot."""
-        check = align_value if setting == "align" else sparsity_value
+        check = check_setting(setting)
         for name in sorted(reference.names):
             # one knob varies, the others stay at their first value: this version searches one knob anyway
             rest = {other: _sampled(knobs[other])[0] for other in reference.names if other != name}
@@ -216,15 +259,23 @@ def _declared(data: Mapping[str, Any], section: str) -> tuple[str, ...]:
 
 
 def _leaves_sparsity_out(data: Any) -> bool:
-    """Whether a scheme anywhere in the (unchecked) rules names no sparsity."""
+    """Whether a scheme anywhere in the (unchecked) rules names no strength where it could."""
     rules = data.get("layers")
     for rule in rules if isinstance(rules, tuple) else ():
-        schemes = rule.get("scheme") if isinstance(rule, Mapping) else None
-        for scheme in schemes if isinstance(schemes, tuple) else (schemes,):
-            if isinstance(scheme, Mapping):
-                for kind, settings in scheme.items():
-                    if kind != "quantize" and (settings is None or "sparsity" not in settings):
-                        return True
+        if isinstance(rule, Mapping) and _implies_knob(rule.get("scheme")):
+            return True
+    return False
+
+
+def _implies_knob(schemes: Any) -> bool:
+    for scheme in schemes if isinstance(schemes, tuple) else (schemes,):
+        for kind, settings in scheme.items() if isinstance(scheme, Mapping) else ():
+            if kind == "sum" and _implies_knob(settings):
+                return True
+            if kind in (*STRUCTURED, "prune", "block"):
+                given = settings if isinstance(settings, Mapping) else {}
+                if not {"sparsity", "kappa", "alpha"} & set(given) and ":" not in str(given.get("pattern")):
+                    return True
     return False
 
 
@@ -232,12 +283,13 @@ def _knob_uses(rules: tuple[RuleSpec, ...]) -> Iterator[tuple[KeyPath, str, Ref 
     """Where knobs are used: path, setting, reference; None for a sparsity that is left out."""
     for number, rule in enumerate(rules):
         for position, scheme in enumerate(rule.scheme):
-            path: KeyPath = ("layers", number, "scheme", position, scheme.kind)
-            for setting, value in scheme.settings.items():
-                if isinstance(value, (Ref, Expression)):
-                    yield (*path, setting), setting, value
-                elif value is None and setting == "sparsity":
-                    yield path, setting, None
+            for below, leaf in scheme.leaves():
+                path: KeyPath = ("layers", number, "scheme", position, *below)
+                for setting, value in leaf.settings.items():
+                    if isinstance(value, (Ref, Expression)):
+                        yield (*path, setting), setting, value
+                if getattr(leaf, leaf.kind).implies_knob:
+                    yield path, "sparsity", None
 
 
 def _sampled(knob: KnobSpec) -> list[Any]:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -26,19 +27,20 @@ from condensa_core.recipe.document import Document
 from condensa_core.recipe.fields import FolderName, Identifier, OneOrMany, PythonReference, Seconds, Selector, Word
 from condensa_core.recipe.record import Record
 from condensa_core.recipe.refusals import not_available, refusal, shown
-from condensa_core.recipe.schemes import STRUCTURED, SchemeSpec, check_composition
+from condensa_core.recipe.schemes import STRUCTURED, PythonSpec, SchemeSpec, check_composition
 from condensa_core.recipe.units import Quantity
 from condensa_core.recipe.vocabulary import (
     BUILTIN_DATA,
     BUILTIN_MODELS,
+    DATA_WITH_PATH,
     DEFAULT_ACQUISITION,
     LATER_METRIC_KINDS,
     LATER_OBJECTIVES,
     METRIC_KINDS,
     OBJECTIVES,
     OF_ALL_DATA,
-    OF_SOME_DATA,
     SHORT_OBJECTIVES,
+    TASKS,
     Better,
 )
 
@@ -136,7 +138,7 @@ class DataSpec(Record):
     """Which data: a known data set with its settings, or a source for each split."""
 
     builtin: Annotated[str, Word("builtin data set", tuple(BUILTIN_DATA))] | None = None
-    path: str | None = None  # the folder of the files
+    path: str | None = None  # the folder of the files, or a text file
     size: Count | None = None  # image-folder: pixels of a side
     download: bool | None = None  # fashion-mnist: fetch missing files
     batch: Batch | None = None
@@ -144,12 +146,16 @@ class DataSpec(Record):
     val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None  # of the training part, cut off for validation
     val_count: Count | None = None  # the same, in samples
     augment: Annotated[str, Word("augmentation", ("none", "flip", "shift", "crop-flip"))] | None = None
+    level: Annotated[str, Word("level", ("byte", "char", "word"))] | None = None  # texts: what a token is
+    length: Count | None = None  # texts: tokens of a sample
+    vocabulary: Annotated[int, Field(ge=2, le=10**6)] | None = None  # texts: the most different characters or words
+    max_bytes: Count | None = None  # python-text: how much of it
     train: SourceSpec | None = None
     val: SourceSpec | None = None
     test: SourceSpec | None = None
     calib: None = None  # named by the grammar, refused below
 
-    _SETTINGS: ClassVar[tuple[str, ...]] = (*OF_SOME_DATA, *OF_ALL_DATA)
+    _SETTINGS: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys((*OF_ALL_DATA, *chain(*BUILTIN_DATA.values()))))
     _SPLITS: ClassVar[tuple[str, ...]] = ("train", "val", "test")
 
     @field_validator("calib", mode="before")
@@ -168,7 +174,7 @@ class DataSpec(Record):
                 if getattr(self, split) is None:
                     advice = "'val' steers the search, 'test' is read once"
                     raise refusal("E102", f"missing '{split}' in 'data'", advice)
-        takes = (*BUILTIN_DATA[self.builtin], *OF_ALL_DATA) if self.builtin else ()
+        takes = (*OF_ALL_DATA, *BUILTIN_DATA[self.builtin]) if self.builtin else ()
         for name in (*self._SETTINGS, *(self._SPLITS if self.builtin else ())):
             if getattr(self, name) is not None and name not in takes:
                 owner = f"builtin data '{self.builtin}'" if self.builtin else "data from Python"
@@ -176,8 +182,12 @@ class DataSpec(Record):
                 raise refusal("E101", f"{owner} takes no '{name}'", advice, key=name, on_key=True)
         if self.val_fraction is not None and self.val_count is not None:
             raise refusal("E109", "give 'val_fraction' or 'val_count', not both", key="val_count", on_key=True)
-        if self.builtin == "image-folder" and self.path is None:
-            raise refusal("E102", "builtin data 'image-folder' needs 'path', the folder of the images")
+        if self.builtin in DATA_WITH_PATH and self.path is None:
+            what = {"image-folder": "images", "text": "text, or its only file"}.get(self.builtin, "files")
+            raise refusal("E102", f"builtin data '{self.builtin}' needs 'path', the folder of the {what}")
+        if self.vocabulary is not None and (self.level or "byte") == "byte" and self.builtin != "wikitext2":
+            advice = "write level: char or level: word"
+            raise refusal("E109", "bytes are a vocabulary of 256, which cannot be set", advice, key="vocabulary")
         return self
 
     @property
@@ -550,15 +560,16 @@ def _not_empty(rules: tuple[RuleSpec, ...]) -> tuple[RuleSpec, ...]:
 class Recipe(Record):
     """A whole recipe, checked. Two recipes are equal when their values are, wherever they were read from."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"patterns", "extends", "requires"})
+    later: ClassVar[frozenset[str]] = frozenset({"extends", "requires"})
     condensa: Literal[1]
     name: FolderName
     description: str | None = None
     seed: Seed = 0
     vars: dict[Identifier, Scalar] = Field(default_factory=dict)
     knobs: dict[Identifier, KnobSpec] = Field(default_factory=dict)
+    patterns: dict[Identifier, PythonSpec] = Field(default_factory=dict)
     model: ModelSpec
-    task: Annotated[str, Word("task", ("classification",), ("language-model", "regression"))] = "classification"
+    task: Annotated[str, Word("task", tuple(TASKS), ("regression",))] = "classification"
     data: DataSpec
     reference: ReferenceSpec = ReferenceSpec()
     metrics: dict[str, MetricSpec] = Field(default_factory=dict)

@@ -19,17 +19,27 @@ BUILTIN_MODELS: Final = (
     "resnet32",
     "resnet56",
     "resnet110",
+    "lstm-lm",
+    "transformer-lm",
 )
-OF_ALL_DATA: Final = ("batch", "limit", "val_fraction", "val_count", "augment")
-OF_SOME_DATA: Final = ("path", "size", "download")
+LANGUAGE_MODELS: Final = ("lstm-lm", "transformer-lm")
+OF_ALL_DATA: Final = ("batch", "limit")
+_OF_IMAGES: Final = ("val_fraction", "val_count", "augment")
+_OF_TEXTS: Final = ("level", "length", "vocabulary")
 # Built-in data and the settings each takes besides those of all.
 BUILTIN_DATA: Final[Mapping[str, tuple[str, ...]]] = {
-    "digits": (),
-    "fashion-mnist": ("path", "download"),
-    "cifar10": ("path",),
-    "cifar100": ("path",),
-    "image-folder": ("path", "size"),
+    "digits": _OF_IMAGES,
+    "fashion-mnist": (*_OF_IMAGES, "path", "download"),
+    "cifar10": (*_OF_IMAGES, "path"),
+    "cifar100": (*_OF_IMAGES, "path"),
+    "image-folder": (*_OF_IMAGES, "path", "size"),
+    "python-text": (*_OF_TEXTS, "val_fraction", "max_bytes"),
+    "text": (*_OF_TEXTS, "val_fraction", "path"),
+    "wikitext2": (*_OF_TEXTS, "path"),
 }
+TEXT_DATA: Final = ("python-text", "text", "wikitext2")
+DATA_WITH_PATH: Final = ("image-folder", "text", "wikitext2")  # which cannot be found without
+LANGUAGE_TASK: Final = "language-model"
 
 Better = Literal["higher", "lower"]
 # What a number measures decides which units it may carry.
@@ -49,8 +59,14 @@ METRIC_KINDS: Final[Mapping[str, Figure]] = {
     "top1": Figure("higher", "fraction"),
     "top5": Figure("higher", "fraction"),
     "loss": Figure("lower", "number"),
+    "perplexity": Figure("lower", "number"),
 }
-LATER_METRIC_KINDS: Final = ("perplexity", "accuracy", "f1", "map")
+# Tasks and the kinds of metrics each has.
+TASKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "classification": ("top1", "top5", "loss"),
+    LANGUAGE_TASK: ("perplexity", "loss", "top1", "top5"),
+}
+LATER_METRIC_KINDS: Final = ("accuracy", "f1", "map")
 
 OBJECTIVES: Final[Mapping[str, Figure]] = {
     "throughput": Figure("higher", "rate", on_hardware=True),

@@ -3,20 +3,24 @@
 from condensa_core.workload.batches import Batches, TensorBatches
 from condensa_core.workload.datasets import DATASETS
 from condensa_core.workload.evaluation import Evaluation, agreement, device_of, difference_stderr, evaluate, evaluating
-from condensa_core.workload.metrics import LOSS, METRICS, TOP1, TOP5, Metric, Score, metrics_named
+from condensa_core.workload.metrics import LOSS, METRICS, PERPLEXITY, TOP1, TOP5, Metric, Score
 from condensa_core.workload.models import build_model, check_fit, example_inputs
 from condensa_core.workload.python_reference import call_object, load_object
 from condensa_core.workload.reference_model import Reference, reference
 from condensa_core.workload.splits import SampleShape, Splits, known_shape, load_splits
-from condensa_core.workload.tasks import task_loss
+from condensa_core.workload.tasks import TASKS, Task, check_task, metrics_named, task_loss, task_named
 from condensa_core.workload.training import EpochRecord, TrainingPlan, train_reference, training_plan
 from condensa_core.workload.weights import load_weights, read_state
-from condensa_core.workload.zoo import ZOO, zoo_model
+from condensa_core.workload.windows import WindowBatches
+from condensa_core.workload.zoo import LANGUAGE_MODELS, ZOO, zoo_model
 
 __all__ = [
     "DATASETS",
+    "LANGUAGE_MODELS",
     "LOSS",
     "METRICS",
+    "PERPLEXITY",
+    "TASKS",
     "TOP1",
     "TOP5",
     "ZOO",
@@ -28,12 +32,15 @@ __all__ = [
     "SampleShape",
     "Score",
     "Splits",
+    "Task",
     "TensorBatches",
     "TrainingPlan",
+    "WindowBatches",
     "agreement",
     "build_model",
     "call_object",
     "check_fit",
+    "check_task",
     "device_of",
     "difference_stderr",
     "evaluate",
@@ -47,6 +54,7 @@ __all__ = [
     "read_state",
     "reference",
     "task_loss",
+    "task_named",
     "train_reference",
     "training_plan",
     "zoo_model",

@@ -24,8 +24,8 @@ Batch = tuple[Tensor, Tensor]
 class Batches(ABC):
     """The samples of one split; iterating gives every sample once, in a fixed order, without augmentation.
 
-    `count` is the number of samples, `batch` how many one step takes. Tensors are on the CPU; inputs are floating
-    point, targets are class numbers (int64).
+    `count` is the number of samples, `batch` how many one step takes. Tensors are on the CPU. Inputs are floating point
+    and targets class numbers (b, int64); or both are ids of tokens (b x t, int64), a target for each input.
     """
 
     count: int
@@ -77,7 +77,7 @@ class Standardise:
         return (images.to(torch.float32) - self.mean).div_(self.deviation)  # not sub_: float images are the stored ones
 
 
-class _Indexed(Batches):
+class Indexed(Batches):
     """Samples that can be had one by one: batches of any size."""
 
     seed: Seed
@@ -92,7 +92,7 @@ class _Indexed(Batches):
 
 
 @dataclass(frozen=True, eq=False)
-class TensorBatches(_Indexed):
+class TensorBatches(Indexed):
     """Samples held in memory as they were read; each batch is augmented, then prepared, when it is asked for."""
 
     inputs: Tensor
@@ -141,7 +141,7 @@ class TensorBatches(_Indexed):
 
 
 @dataclass(frozen=True, eq=False)
-class DatasetBatches(_Indexed):
+class DatasetBatches(Indexed):
     """Samples that a map-style `torch.utils.data.Dataset` makes one by one, as its `__getitem__` decides."""
 
     dataset: Any
@@ -220,16 +220,25 @@ class StreamedBatches(Batches):
 
 
 def checked_batch(batch: Any, name: str) -> Batch:
-    """`batch` as (inputs, targets) of equal length, targets as class numbers; WorkloadError says what it is instead."""
+    """`batch` as (inputs, targets): images and the like with a class number each, or token ids with one for each token.
+
+    WorkloadError says what it is instead. Ids and class numbers come as int64.
+    """
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         length = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
         raise WorkloadError(f"{name} gives a {type(batch).__name__}{length} where (inputs, targets) is expected")
     inputs, targets = (_tensor(part, name) for part in batch)
+    if inputs.dim() == targets.dim() == 2 and _counts(inputs) and _counts(targets):
+        if inputs.shape != targets.shape:
+            raise WorkloadError(f"{name} gives tokens {tuple(inputs.shape)} with targets {tuple(targets.shape)}")
+        if inputs.numel() and min(int(inputs.min()), int(targets.min())) < 0:
+            raise WorkloadError(f"{name} gives negative token ids", hint="every target is predicted: leave padding out")
+        return inputs.long(), targets.long()
     if not inputs.is_floating_point():
         raise WorkloadError(
             f"{name} gives inputs of {inputs.dtype}", hint="images must be floating point: divide by 255 first"
         )
-    if targets.dim() != 1 or targets.is_floating_point() or targets.dtype == torch.bool:
+    if targets.dim() != 1 or not _counts(targets):
         raise WorkloadError(
             f"{name} gives targets of {targets.dtype} with shape {tuple(targets.shape)}",
             hint="classification needs one class number (an integer) per sample",
@@ -237,6 +246,10 @@ def checked_batch(batch: Any, name: str) -> Batch:
     if inputs.dim() < 1 or len(inputs) != len(targets):
         raise WorkloadError(f"{name} gives inputs {tuple(inputs.shape)} with targets {tuple(targets.shape)}")
     return inputs, targets.long()
+
+
+def _counts(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() and tensor.dtype != torch.bool
 
 
 def _tensor(part: Any, name: str) -> Tensor:

@@ -17,8 +17,8 @@ from condensa_core.workload.metrics import Metric, Score
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores by metric name, the class chosen for each sample, in order (n, int64, CPU), and each sample's own value of
-    each metric (n, CPU)."""
+    """Scores by metric name, the class chosen in each prediction, in order (n, or n x t for samples of t tokens; int64,
+    CPU), and the values whose mean each score is (of the same shape, CPU)."""
 
     scores: Mapping[str, Score]
     predictions: Tensor | None
@@ -29,7 +29,7 @@ def evaluate(module: nn.Module, batches: Batches, metrics: Sequence[Metric]) -> 
     """The metrics over one fixed pass of `batches`, on the module's device, in evaluation mode and without gradients.
 
     The training flag of every submodule is left as it was. Diverged when an output is NaN or infinite; WorkloadError
-    when outputs are not one score per class.
+    when outputs are not one score per class, of each sample or of each of its tokens.
     """
     values: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
     predictions = []
@@ -38,20 +38,21 @@ def evaluate(module: nn.Module, batches: Batches, metrics: Sequence[Metric]) -> 
         for position, (inputs, given) in enumerate(batches):
             targets = given.to(device)
             outputs = module(inputs.to(device))
-            check_scores(outputs, len(targets), int(targets.max()) + 1)
+            check_scores(outputs, targets.shape, int(targets.max()) + 1)
             if not bool(outputs.isfinite().all()):
                 raise Diverged(f"the model's outputs are not finite (batch {position})")
             for metric in metrics:
-                values[metric.name].append(metric.values(outputs, targets).cpu())
-            predictions.append(outputs.argmax(1).cpu())
-    by_sample = {name: torch.cat(parts) for name, parts in values.items()}
-    scores = {metric.name: Score.of(by_sample[metric.name], metric.better) for metric in metrics}
-    return Evaluation(scores, torch.cat(predictions), by_sample)
+                found = metric.values(outputs.flatten(0, -2), targets.flatten())
+                values[metric.name].append(found.view(targets.shape).cpu())
+            predictions.append(outputs.argmax(-1).cpu())
+    settled = {metric.name: metric.settle(torch.cat(values[metric.name])) for metric in metrics}
+    scores = {metric.name: Score.of(settled[metric.name], metric.better) for metric in metrics}
+    return Evaluation(scores, torch.cat(predictions), settled)
 
 
 def agreement(a: Evaluation, b: Evaluation) -> Score:
-    """The fraction of samples for which two evaluations of the same samples chose the same class."""
-    if a.predictions is None or b.predictions is None or len(a.predictions) != len(b.predictions):
+    """The fraction of predictions in which two evaluations of the same samples chose the same class."""
+    if a.predictions is None or b.predictions is None or a.predictions.shape != b.predictions.shape:
         raise WorkloadError("agreement needs two evaluations of the same samples")
     return Score.of((a.predictions == b.predictions).double(), "higher")
 
@@ -59,14 +60,13 @@ def agreement(a: Evaluation, b: Evaluation) -> Score:
 def difference_stderr(a: Evaluation, b: Evaluation, metric: str) -> float:
     """The standard error of a's metric minus b's on the same samples: what the samples share cancels.
 
-    At least 1 / n for values that are 0 or 1: agreement on every sample is no proof of equality.
+    At least 1 / n for n values that are 0 or 1: agreement in every one is no proof of equality.
     """
     mine, base = a.values[metric].double(), b.values[metric].double()
-    if len(mine) != len(base):
+    if mine.shape != base.shape:
         raise WorkloadError("a difference needs two evaluations of the same samples")
-    n = len(mine)
     counted = bool(((mine == 0) | (mine == 1)).all())
-    return max(float((mine - base).std(correction=0)) / n**0.5, 1 / n if counted else 0.0)
+    return max(Score.of(mine - base, "lower").stderr, 1 / mine.numel() if counted else 0.0)
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -93,15 +93,20 @@ _WRAP: Final = (
 )
 
 
-def check_scores(outputs: object, count: int, classes: int) -> None:
-    """WorkloadError unless a model's `outputs` for `count` samples hold one score for each of at least `classes`."""
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or len(outputs) != count:
+def check_scores(outputs: object, shape: Sequence[int], classes: int) -> None:
+    """WorkloadError unless a model's `outputs`, for targets of `shape`, hold one score for each of at least `classes`.
+
+    Targets have the shape b (one of a sample) or b x t (one of each token).
+    """
+    if not isinstance(outputs, Tensor) or outputs.shape[:-1] != tuple(shape):
         found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        samples = f"{shape[0]} samples" + (f" of {shape[1]} tokens" if len(shape) > 1 else "")
+        wanted = "one score per class" + (" for every token" if len(shape) > 1 else "")
         raise WorkloadError(
-            f"the model gives {found} for {count} samples, expected one score per class",
+            f"the model gives {found} for {samples}, expected {wanted}",
             hint=None if isinstance(outputs, Tensor) else _WRAP,
         )
     if not outputs.is_floating_point():
         raise WorkloadError(f"the model gives {outputs.dtype}, expected floating-point scores")
-    if classes > outputs.shape[1]:
-        raise WorkloadError(f"the data holds class {classes - 1}, the model knows {outputs.shape[1]} classes")
+    if classes > outputs.shape[-1]:
+        raise WorkloadError(f"the data holds class {classes - 1}, the model knows {outputs.shape[-1]} classes")

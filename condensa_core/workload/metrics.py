@@ -1,39 +1,42 @@
-"""Figures of merit of a classifier, each the mean of one value per sample."""
+"""Figures of merit, each the mean of one value per prediction: of a sample, or of each of its tokens."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from torch import Tensor
 from torch.nn import functional
 
-from condensa_core.errors import WorkloadError
-
-if TYPE_CHECKING:
-    from condensa_core.recipe import Recipe
-
 Better = Literal["higher", "lower"]
+
+
+def _as_they_are(values: Tensor) -> Tensor:
+    return values
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A named figure: `values` gives one number per sample (b) from outputs (b x classes) and targets (b)."""
+    """A named figure: `values` gives one number per prediction (p) from outputs (p x classes) and targets (p).
+
+    `settle` turns the values of all predictions into those whose mean is the figure and whose spread is its noise.
+    """
 
     name: str
     better: Better
     values: Callable[[Tensor, Tensor], Tensor]
+    settle: Callable[[Tensor], Tensor] = _as_they_are
 
 
 @dataclass(frozen=True)
 class Score:
-    """A mean over `count` samples with its standard error.
+    """A mean over `count` predictions with its standard error.
 
-    The error is the samples' standard deviation over the root of their number; for values 0 and 1 that is the
-    binomial sqrt(p (1 - p) / n), and 0 where all samples agree.
+    With one prediction per sample the error is the standard deviation over the root of their number; for values 0 and 1
+    that is the binomial sqrt(p (1 - p) / n), and 0 where all samples agree. Tokens of one sample share their context
+    and are no independent draws: there the error is that of the mean of the samples' means.
     """
 
     value: float
@@ -43,10 +46,11 @@ class Score:
 
     @classmethod
     def of(cls, values: Tensor, better: Better) -> Score:
-        """The score of one value per sample; at least one."""
+        """The score of one value per sample (n), or per token of samples of equal length (n x t); at least one."""
         exact = values.double()
-        deviation = float(exact.std(correction=0))
-        return cls(float(exact.mean()), deviation / math.sqrt(len(exact)), len(exact), better)
+        samples = exact.flatten(1).mean(1) if exact.dim() > 1 else exact
+        deviation = float(samples.std(correction=0))
+        return cls(float(exact.mean()), deviation / math.sqrt(len(samples)), exact.numel(), better)
 
 
 def _top1(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -62,29 +66,17 @@ def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(outputs, targets, reduction="none")
 
 
-# Fractions 0..1 of samples whose class is the first choice, or among the first five (all, if there are fewer); nats.
+def _exponential(values: Tensor) -> Tensor:
+    """exp of the mean, linearised about it (the delta method): differences of two figures have their true noise too."""
+    exact = values.double()
+    mean = exact.mean()
+    return mean.exp() * (1 + exact - mean)
+
+
+# Fractions 0..1 of predictions whose class is the first choice, or among the first five (all, if there are fewer);
+# nats; and exp of the mean of these, the number of equally likely choices that would be as hard to tell.
 TOP1: Final = Metric("top1", "higher", _top1)
 TOP5: Final = Metric("top5", "higher", _top5)
 LOSS: Final = Metric("loss", "lower", _loss)
-METRICS: Final = {metric.name: metric for metric in (TOP1, TOP5, LOSS)}
-
-
-def metrics_named(recipe: Recipe) -> dict[str, Metric]:
-    """The metrics of a recipe by the names it gives them, and top1, top5 and loss by their own.
-
-    WorkloadError for a kind that does not exist, and where a built-in name is given to another kind: `top1` in a
-    result means the same in every run.
-    """
-    named = dict(METRICS)
-    for name, spec in (recipe.metrics or {}).items():
-        kind = spec.kind
-        if kind not in METRICS:
-            near = difflib.get_close_matches(str(kind), METRICS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(METRICS)
-            raise WorkloadError(f"metric {name!r}: kind {kind!r} is not available in this version", hint=hint)
-        if name in METRICS and kind != name:
-            raise WorkloadError(
-                f"metric {name!r} is built in and cannot be of kind {kind!r}", hint="choose another name"
-            )
-        named[name] = Metric(name, METRICS[kind].better, METRICS[kind].values)
-    return named
+PERPLEXITY: Final = Metric("perplexity", "lower", _loss, _exponential)
+METRICS: Final = {metric.name: metric for metric in (TOP1, TOP5, LOSS, PERPLEXITY)}

@@ -14,7 +14,7 @@ from condensa_core.workload.evaluation import check_scores, device_of, evaluatin
 from condensa_core.workload.python_reference import call_object, load_object, user_code
 from condensa_core.workload.single_input import check_single_input
 from condensa_core.workload.splits import SampleShape, Splits
-from condensa_core.workload.zoo import zoo_model
+from condensa_core.workload.zoo import LANGUAGE_MODELS, zoo_model
 
 if TYPE_CHECKING:
     from condensa_core.recipe import ModelSpec
@@ -33,6 +33,9 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.child("workload", "model").root)
         if model.builtin is not None:
+            if splits.vocabulary is not None and model.builtin not in LANGUAGE_MODELS:
+                hint = "built-in language models: " + ", ".join(LANGUAGE_MODELS)
+                raise WorkloadError(f"{model.builtin} does not read text", hint=hint)
             return zoo_model(model.builtin, splits.classes, splits.input_shape, model.args)
         reference = model.python
         if reference is None:
@@ -49,10 +52,11 @@ def build_model(
 
 
 def example_inputs(model: ModelSpec, splits: Splits | SampleShape, batch: int = 2) -> tuple[Tensor, ...]:
-    """Inputs of `batch` samples by which the model can be traced: the same standard normal draws every time.
+    """Inputs of `batch` samples by which the model can be traced: the same draws every time, standard normal ones or,
+    of data or for models of text, ids from the whole vocabulary.
 
     Their shape (without the batch) is the data's. WorkloadError where the recipe's `input:` says something else: a
-    model that classifies takes one input in this version, and it is a sample.
+    model takes one input in this version, and it is a sample.
     """
     if model.input is not None and len(model.input) != 1:
         names = ", ".join(model.input) or "none"
@@ -64,11 +68,17 @@ def example_inputs(model: ModelSpec, splits: Splits | SampleShape, batch: int = 
                 hint="shapes are written without the batch; leave `input` out to take the data's",
             )
     generator = Seed(0).torch_generator("workload", "example")
-    return (torch.randn((batch, *splits.input_shape), generator=generator),)
+    shape = (batch, *splits.input_shape)
+    # a shape given by hand, as to look at a built-in model, says nothing of a vocabulary
+    vocabulary = splits.classes if model.builtin in LANGUAGE_MODELS else splits.vocabulary
+    if vocabulary is not None:
+        return (torch.randint(vocabulary, shape, generator=generator),)
+    return (torch.randn(shape, generator=generator),)
 
 
 def check_fit(module: nn.Module, model: ModelSpec, splits: Splits | SampleShape) -> None:
-    """WorkloadError unless `module` gives a score for every class, tried on a few samples before compute is spent.
+    """WorkloadError unless `module` gives a score for every class, tried on a few samples before compute is spent:
+    one for each sample, or for each token of it.
 
     They are the first of `val`, or `example_inputs` where only a shape is known. Whatever the forward raises is told
     with its line. Parameters, training flags and the global random state are left as they were.
@@ -80,4 +90,5 @@ def check_fit(module: nn.Module, model: ModelSpec, splits: Splits | SampleShape)
     hint = f"it was given {len(inputs)} samples of shape {list(inputs.shape[1:])}"
     # no_grad, not inference mode: what a module makes in its first forward must still learn
     with torch.random.fork_rng(devices=[]), evaluating(module), torch.no_grad(), user_code(name, hint):
-        check_scores(module(inputs.to(device_of(module))), len(inputs), splits.classes)
+        outputs = module(inputs.to(device_of(module)))
+        check_scores(outputs, inputs.shape if splits.vocabulary else inputs.shape[:1], splits.classes)

@@ -35,15 +35,16 @@ def own_batches(
     """The batches of the object that `source` names; `name` is what messages call it.
 
     The object, or what it returns when called with the recipe's `args`, may be: (inputs, targets) as tensors or
-    arrays; a map-style `Dataset` of such pairs; a `DataLoader`; anything that gives batches (inputs, targets) each
-    time it is iterated. WorkloadError for all else.
+    arrays (for a language model both of token ids, n x t); a map-style `Dataset` of such pairs; a `DataLoader`;
+    anything that gives batches (inputs, targets) each time it is iterated. WorkloadError for all else.
     """
     found = _own_object(source, directory, allow_python)
     return _wrapped(found, f"{name} ({source.python})", source.batch, source.limit, seed, training)
 
 
 def classes_of(part: Batches) -> int:
-    """How many classes the samples show: what their data set declares, else the largest class number plus one."""
+    """How many classes the samples show: what their data set declares, else the largest number plus one of a class, or
+    of a token that is read or predicted."""
     declared: Any = None
     if isinstance(part, DatasetBatches):
         declared = _declared_classes(part.dataset)
@@ -52,8 +53,17 @@ def classes_of(part: Batches) -> int:
     if declared is not None:
         return int(declared)
     if isinstance(part, TensorBatches):
-        return int(part.targets.max()) + 1
-    return max(int(targets.max()) for _, targets in part) + 1
+        return _largest(part.inputs, part.targets) + 1
+    return max(_largest(inputs, targets) for inputs, targets in part) + 1
+
+
+def holds_tokens(part: Batches) -> bool:
+    """Whether inputs are ids of tokens, each with its own target."""
+    return not next(iter(part))[0].is_floating_point()
+
+
+def _largest(inputs: Tensor, targets: Tensor) -> int:
+    return int(targets.max()) if inputs.is_floating_point() else max(int(inputs.max()), int(targets.max()))
 
 
 def digest_of(part: Batches) -> str:

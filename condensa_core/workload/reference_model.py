@@ -19,7 +19,7 @@ from condensa_core.workload.models import check_fit
 from condensa_core.workload.python_reference import source_digest
 from condensa_core.workload.reference_cache import read_entry, state_digest, write_entry
 from condensa_core.workload.splits import Splits
-from condensa_core.workload.tasks import task_loss
+from condensa_core.workload.tasks import check_task, task_named
 from condensa_core.workload.training import EpochRecord, TrainingPlan, fit, training_plan
 from condensa_core.workload.weights import load_weights, put_state
 
@@ -61,6 +61,8 @@ def reference(
     A damaged cache entry is reported as a Note and trained anew, and so is a cache that cannot be written: the run
     goes on without it. WorkloadError where model and data do not fit, before anything is trained.
     """
+    task = task_named(recipe.task)
+    check_task(task, splits.vocabulary)
     module.to("cpu" if device is None else device)
     check_fit(module, recipe.model, splits)
     if recipe.model.weights is not None:
@@ -76,7 +78,7 @@ def reference(
             listener(Note(f"cached reference ignored: {err.message}; training it again", level="warning"))
         else:
             return Reference(module, "cached", state_digest(state), history)
-    history = fit(module, splits, plan, task_loss(recipe.task), seed=seed, listener=listener, device=device)
+    history = fit(module, splits, plan, task, seed=seed, listener=listener, device=device)
     try:
         write_entry(entry, module.state_dict(), history)
     except MachineError as err:  # the training is paid for, and the run needs no cache to go on

@@ -17,26 +17,35 @@ from condensa_core.workload.datasets import (
     DataSource,
     ImageSet,
     Labelled,
+    TextSource,
     data_options,
     dataset_named,
 )
 from condensa_core.workload.digest import content_digest
-from condensa_core.workload.own_data import classes_of, digest_of, own_batches
+from condensa_core.workload.own_data import classes_of, digest_of, holds_tokens, own_batches
 from condensa_core.workload.partition import stratified_holdout
+from condensa_core.workload.windows import WindowBatches
 
 if TYPE_CHECKING:
     from condensa_core.recipe import DataSpec
 
 _READING_ELEMENTS = 2**22  # of one batch that is only read: 512 images of 28 x 28, 27 of 3 x 224 x 224
 _READING_BATCH = 512
+_READING_SCORES = 2**23  # of one batch of text: 512 windows of 64 bytes
+_TOKENS_LEARNED = 6_000_000  # by a reference: minutes of two CPU cores for a byte LSTM of 0.7 M parameters
 
 
 @dataclass(frozen=True)
 class SampleShape:
-    """What a model must fit: how many classes, and the shape of one input without the batch."""
+    """What a model must fit: how many classes, and the shape of one input without the batch.
+
+    `vocabulary` is None for inputs of floating point; inputs of text are ids of tokens below it, and there is a target
+    for every token.
+    """
 
     classes: int
     input_shape: tuple[int, ...]
+    vocabulary: int | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class Splits:
     """Fixed, disjoint splits. `calib` is None unless the recipe names it.
 
     `fingerprint` is a SHA-256 over what training and judging see: samples, split, preparation, augmentation.
-    `epochs` is how long a reference should train on this data.
+    `epochs` is how long a reference should train on this data. `vocabulary` is as in `SampleShape`.
     """
 
     train: Batches
@@ -55,6 +64,7 @@ class Splits:
     input_shape: tuple[int, ...]
     fingerprint: str
     epochs: int
+    vocabulary: int | None = None
 
 
 def load_splits(data: DataSpec, *, seed: Seed, directory: Path, allow_python: bool = True) -> Splits:
@@ -63,23 +73,57 @@ def load_splits(data: DataSpec, *, seed: Seed, directory: Path, allow_python: bo
     Built-in data: `val` is cut from the training part, stratified by class, as `seed` decides, unless it is published
     (image-folder may bring its own). `test` is the published test part; digits have none, so a fifth of them is set
     apart in the same way for every recipe and seed. Images are standardised per channel by the figures of `train`
-    after the cut, without its augmentation.
+    after the cut, without its augmentation. Text is cut by files, the same for every seed, and read in windows.
     Own data (`train: {python: ...}`) is used as it comes. WorkloadError for whatever does not fit.
     """
     if data.builtin is None:
         return _own_splits(data, seed, directory, allow_python)
     source = dataset_named(data.builtin)
     options = data_options(source.name, data.options, source.takes)
-    return _builtin_splits(source, options, source.load(options, directory), seed)
+    if isinstance(source, TextSource):
+        return _text_splits(source, options, directory, seed)
+    return _image_splits(source, options, source.load(options, directory), seed)
 
 
 def known_shape(data: DataSpec) -> SampleShape | None:
     """Classes and input shape of built-in data whose files need not be at hand to know; None for all other data."""
     source = None if data.builtin is None else dataset_named(data.builtin)
+    if isinstance(source, TextSource):
+        shape = source.shape(data_options(source.name, data.options, source.takes))
+        return None if shape is None else SampleShape(shape[0], (shape[1],), vocabulary=shape[0])
     return None if source is None or source.shape is None else SampleShape(*source.shape)
 
 
-def _builtin_splits(source: DataSource, options: DataOptions, images: ImageSet, seed: Seed) -> Splits:
+def _text_splits(source: TextSource, options: DataOptions, directory: Path, seed: Seed) -> Splits:
+    streams, vocabulary = source.streams(source.load(options, directory), options)
+    length, batch = options.length or source.length, options.batch or source.batch
+    if options.limit is not None:
+        streams = {name: stream[: options.limit * length + 1] for name, stream in streams.items()}
+    reading = max(1, min(_READING_BATCH, _READING_SCORES // (length * vocabulary)))
+    parts = {
+        name: WindowBatches(
+            stream,
+            length,
+            batch if name == "train" else reading,
+            seed=seed.child("workload", name),
+            training=name == "train",
+        )
+        for name, stream in streams.items()
+    }
+    return Splits(
+        train=parts["train"],
+        val=parts["val"],
+        test=parts.get("test"),
+        calib=None,
+        classes=vocabulary,
+        input_shape=(length,),
+        fingerprint=hashlib.sha256(f"{length}:{content_digest(streams.items())}".encode()).hexdigest(),
+        epochs=min(30, max(1, round(_TOKENS_LEARNED / len(streams["train"])))),
+        vocabulary=vocabulary,
+    )
+
+
+def _image_splits(source: DataSource, options: DataOptions, images: ImageSet, seed: Seed) -> Splits:
     name = options.augment or source.augment
     augmentation = augmentation_named(name)
     train, val = images.train, images.val
@@ -170,16 +214,21 @@ def _own_splits(data: DataSpec, seed: Seed, directory: Path, allow_python: bool)
     for name, shape in shapes.items():
         if shape != shapes["train"]:
             raise WorkloadError(f"data.{name} gives inputs of shape {shape}, data.train of {shapes['train']}")
+    reads_tokens = {name: holds_tokens(part) for name, part in parts.items()}
+    if len(set(reads_tokens.values())) > 1:
+        raise WorkloadError("some parts of data give token ids and others do not: " + ", ".join(reads_tokens))
+    classes = max(classes_of(part) for part in parts.values())
     fingerprint = hashlib.sha256("".join(f"{name}:{digest_of(part)};" for name, part in parts.items()).encode())
     return Splits(
         train=parts["train"],
         val=parts["val"],
         test=parts.get("test"),
         calib=parts.get("calib"),
-        classes=max(classes_of(part) for part in parts.values()),
+        classes=classes,
         input_shape=shapes["train"],
         fingerprint=fingerprint.hexdigest(),
         epochs=_own_epochs(parts["train"].count),
+        vocabulary=classes if reads_tokens["train"] else None,
     )
 
 

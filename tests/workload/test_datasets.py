@@ -279,16 +279,15 @@ def test_cifar_refusals(tmp_path):
 )
 def test_options_are_checked(options, message):
     with pytest.raises(WorkloadError, match=message):
-        data_options("digits", options, frozenset())
+        data_options("digits", options, dataset_named("digits").takes)
 
 
 def test_settings_of_all_data_are_taken_by_all():
-    given = {"batch": 2, "limit": 3, "val_fraction": 0.5, "augment": "none"}
+    given = {"batch": 2, "limit": 3}
 
-    assert {*given, "val_count"} == set(OF_ALL_DATA)
-    for name in DATASETS:
-        assert data_options(name, given, frozenset()).limit == 3
-        assert data_options(name, {"val_count": 1}, frozenset()).val_count == 1
+    assert set(given) == set(OF_ALL_DATA)
+    for name, source in DATASETS.items():
+        assert data_options(name, given, source.takes).limit == 3
 
 
 def test_val_can_be_sized():

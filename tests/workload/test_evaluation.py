@@ -15,7 +15,6 @@ from condensa_core.errors import Diverged, WorkloadError
 from condensa_core.recipe import MetricSpec
 from condensa_core.workload import (
     LOSS,
-    METRICS,
     TOP1,
     TOP5,
     Evaluation,
@@ -136,11 +135,13 @@ def test_agreement_is_about_choices_and_not_about_truth():
 
 
 def test_metrics_by_the_names_of_a_recipe():
-    recipe = SimpleNamespace(metrics={"accuracy": MetricSpec(kind="top1"), "nll": MetricSpec(kind="loss")})
+    recipe = SimpleNamespace(
+        task="classification", metrics={"accuracy": MetricSpec(kind="top1"), "nll": MetricSpec(kind="loss")}
+    )
 
     named = metrics_named(recipe)
 
-    assert set(named) == {*METRICS, "accuracy", "nll"}
+    assert set(named) == {"top1", "top5", "loss", "accuracy", "nll"}  # perplexity is no figure of a classifier
     assert named["nll"].better == "lower"
     logits, targets = torch.eye(3), torch.tensor([0, 1, 0])
     evaluation = evaluate(nn.Identity(), TensorBatches(logits, targets, 3), list(named.values()))
@@ -149,9 +150,10 @@ def test_metrics_by_the_names_of_a_recipe():
 
 def test_a_built_in_name_keeps_its_meaning():
     with pytest.raises(WorkloadError, match="'top1' is built in and cannot be of kind 'loss'; choose another name"):
-        metrics_named(SimpleNamespace(metrics={"top1": MetricSpec(kind="loss")}))
+        metrics_named(SimpleNamespace(task="classification", metrics={"top1": MetricSpec(kind="loss")}))
 
-    assert metrics_named(SimpleNamespace(metrics={"top1": MetricSpec(kind="top1")})).keys() == METRICS.keys()
+    named = metrics_named(SimpleNamespace(task="classification", metrics={"top1": MetricSpec(kind="top1")}))
+    assert named == metrics_named(SimpleNamespace(task="classification", metrics={}))
 
 
 def test_task_loss_is_the_mean_of_the_loss_metric():

@@ -11,7 +11,8 @@ from condensa_core.errors import WorkloadError
 from condensa_core.randomness import Seed
 from condensa_core.recipe import ModelSpec
 from condensa_core.recipe.vocabulary import BUILTIN_MODELS
-from condensa_core.workload import ZOO, SampleShape, build_model, example_inputs, zoo_model
+from condensa_core.recipe.vocabulary import LANGUAGE_MODELS as OF_TEXT
+from condensa_core.workload import LANGUAGE_MODELS, ZOO, SampleShape, build_model, example_inputs, zoo_model
 
 HERE = Path()
 FAST = [name for name in ZOO if name != "resnet110"]
@@ -92,7 +93,7 @@ def test_small_cnn_arguments_widen_and_deepen_it():
     ("name", "args", "message"),
     [
         ("vgg19bn", {}, "no model called 'vgg19bn'; did you mean 'vgg19-bn'"),
-        ("transformer", {}, "known: lenet300, lenet5"),
+        ("perceptron", {}, "known: lenet300, lenet5"),
         ("small-cnn", {"widht": 3}, "no argument 'widht'; did you mean 'width'"),
         ("resnet20", {"width": 3}, "no argument 'width'; it takes none"),
     ],
@@ -115,7 +116,8 @@ def built(spec: ModelSpec, seed: int = 0, directory: Path = HERE, **options) -> 
 
 
 def test_recipes_know_every_model_and_no_other():
-    assert set(BUILTIN_MODELS) == set(ZOO)
+    assert set(BUILTIN_MODELS) == {*ZOO, *LANGUAGE_MODELS}
+    assert set(OF_TEXT) == set(LANGUAGE_MODELS)
 
 
 def test_initial_weights_follow_the_seed_and_nothing_else():

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from condensa_core.errors import WorkloadError
-from condensa_core.workload.datasets.images import DataSource, ImageSet, Labelled
+from condensa_core.workload.datasets.images import OF_ALL_IMAGES, DataSource, ImageSet, Labelled
 from condensa_core.workload.datasets.options import DataOptions
 from condensa_core.workload.location import located
 
@@ -69,7 +69,7 @@ CIFAR10: Final = DataSource(
     batch=128,
     epochs=160,
     shape=(10, (3, 32, 32)),
-    takes=frozenset({"path"}),
+    takes=OF_ALL_IMAGES | frozenset({"path"}),
 )
 CIFAR100: Final = DataSource(
     name="cifar100",
@@ -79,5 +79,5 @@ CIFAR100: Final = DataSource(
     batch=128,
     epochs=160,
     shape=(100, (3, 32, 32)),
-    takes=frozenset({"path"}),
+    takes=OF_ALL_IMAGES | frozenset({"path"}),
 )

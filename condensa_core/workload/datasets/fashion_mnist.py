@@ -18,7 +18,7 @@ import torch
 from condensa_core.errors import MachineError, WorkloadError
 from condensa_core.whole_file import replacing
 from condensa_core.workload.datasets.idx import read_idx
-from condensa_core.workload.datasets.images import DataSource, ImageSet, Labelled
+from condensa_core.workload.datasets.images import OF_ALL_IMAGES, DataSource, ImageSet, Labelled
 from condensa_core.workload.datasets.options import DataOptions
 from condensa_core.workload.location import located
 
@@ -107,5 +107,5 @@ FASHION_MNIST: Final = DataSource(
     batch=128,
     epochs=8,  # a small-cnn of width 32 reaches 92.5 % on test
     shape=(10, (1, 28, 28)),
-    takes=frozenset({"path", "download"}),
+    takes=OF_ALL_IMAGES | frozenset({"path", "download"}),
 )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from condensa_core.errors import MachineError, MissingRuntime, WorkloadError
-from condensa_core.workload.datasets.images import DataSource, ImageSet, Labelled
+from condensa_core.workload.datasets.images import OF_ALL_IMAGES, DataSource, ImageSet, Labelled
 from condensa_core.workload.datasets.options import DataOptions
 from condensa_core.workload.location import located
 
@@ -108,5 +108,5 @@ IMAGE_FOLDER: Final = DataSource(
     batch=64,
     epochs=60,
     shape=None,
-    takes=frozenset({"path", "size"}),
+    takes=OF_ALL_IMAGES | frozenset({"path", "size"}),
 )

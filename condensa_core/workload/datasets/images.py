@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from torch import Tensor
 
 from condensa_core.workload.datasets.options import DataOptions
+
+OF_ALL_IMAGES: Final = frozenset({"val_fraction", "val_count", "augment"})
 
 
 @dataclass(frozen=True)
@@ -44,4 +47,4 @@ class DataSource:
     batch: int
     epochs: int
     shape: tuple[int, tuple[int, int, int]] | None
-    takes: frozenset[str] = field(default=frozenset())
+    takes: frozenset[str] = field(default=OF_ALL_IMAGES)

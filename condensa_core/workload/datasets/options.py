@@ -10,7 +10,7 @@ from typing import Any
 
 from condensa_core.errors import WorkloadError
 
-_EVERYWHERE = frozenset({"limit", "val_fraction", "val_count", "augment", "batch"})
+_EVERYWHERE = frozenset({"limit", "batch"})
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class DataOptions:
     `path`: the folder that holds the files, relative to the recipe. `limit`: only the first so many samples of each
     split, for debugging. `val_fraction` (of the training part, between 0 and 1) or `val_count` (samples): how much
     is cut off for validation. `augment`: none, flip, shift or crop-flip. `batch`: the training batch. `download`:
-    fetch what is missing. `size`: side of the square that images are brought to.
+    fetch what is missing. `size`: side of the square that images are brought to. `level`: whether tokens of a text are
+    bytes, characters or words. `length`: tokens in a window. `vocabulary`: the most tokens a model is to know.
+    `max_bytes`: how much text is read.
     """
 
     path: str | None = None
@@ -31,6 +33,10 @@ class DataOptions:
     batch: int | None = None
     download: bool = False
     size: int | None = None
+    level: str | None = None
+    length: int | None = None
+    vocabulary: int | None = None
+    max_bytes: int | None = None
 
 
 def data_options(name: str, given: Mapping[str, Any], takes: frozenset[str]) -> DataOptions:

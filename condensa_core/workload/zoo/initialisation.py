@@ -8,7 +8,8 @@ from torch import nn
 def initialise(model: nn.Module) -> None:
     """He-normal (fan-out) convolutions, He-normal (fan-in) linear layers, zero biases, unit BatchNorm; in place.
 
-    The last linear layer feeds no ReLU and starts small, so that the first losses are near ln(classes).
+    The last linear layer feeds no ReLU and starts small, so that the first losses are near ln(classes). Embeddings
+    start at a tenth of the usual size: a decoder may share them. LSTMs keep torch's uniform draws.
     Source: He et al., ICCV 2015, section 2.2.
     """
     last = None
@@ -25,3 +26,6 @@ def initialise(model: nn.Module) -> None:
             nn.init.zeros_(module.bias)
     if last is not None:
         nn.init.normal_(last.weight, std=0.01)
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.1)
