@@ -18,9 +18,19 @@ def l2(rows: Tensor) -> Tensor:
     return torch.linalg.vector_norm(rows, dim=1)
 
 
+def scaled_l2(rows: Tensor) -> Tensor:
+    """Euclidean norm of each row divided by its length k. Source: Condensa's `scaled_l2norm`."""
+    return l2(rows) / rows.shape[1]
+
+
 def largest(rows: Tensor) -> Tensor:
     """Largest magnitude of each row: `units x k` to `units`."""
     return rows.abs().amax(dim=1)
+
+
+def smallest(rows: Tensor) -> Tensor:
+    """Smallest magnitude of each row: `units x k` to `units`."""
+    return rows.abs().amin(dim=1)
 
 
 def mean(rows: Tensor) -> Tensor:

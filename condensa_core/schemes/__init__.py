@@ -1,11 +1,16 @@
 """In what small form a weight is kept: one compressed form per file, each with its exact projection (the C step)."""
 
+from condensa_core.schemes.blocks import Block
 from condensa_core.schemes.catalogue import SCHEMES, scheme_named
 from condensa_core.schemes.channels import Filter, Neuron, Structure, zero_units
 from condensa_core.schemes.compose import Compose
 from condensa_core.schemes.contents import masks_of, value_bits_of
 from condensa_core.schemes.contract import Code, Facts, Freedom, Part, Scheme, Target, Tensors
+from condensa_core.schemes.lowrank import LowRank
+from condensa_core.schemes.lowrank_code import LowRankCode
+from condensa_core.schemes.matrix_view import Factors
 from condensa_core.schemes.metric import Metric
+from condensa_core.schemes.patterns import check_pattern
 from condensa_core.schemes.prune import Prune
 from condensa_core.schemes.quantize import Quantize
 from condensa_core.schemes.sum import Sum
@@ -13,11 +18,15 @@ from condensa_core.schemes.terms import Plain, Product, Scaled, Term
 
 __all__ = [
     "SCHEMES",
+    "Block",
     "Code",
     "Compose",
+    "Factors",
     "Facts",
     "Filter",
     "Freedom",
+    "LowRank",
+    "LowRankCode",
     "Metric",
     "Neuron",
     "Part",
@@ -32,6 +41,7 @@ __all__ = [
     "Target",
     "Tensors",
     "Term",
+    "check_pattern",
     "masks_of",
     "scheme_named",
     "value_bits_of",

@@ -7,11 +7,24 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from condensa_core.errors import SchemeError
+from condensa_core.schemes.blocks import Block
 from condensa_core.schemes.channels import Filter, Neuron, Structure
+from condensa_core.schemes.lowrank import LowRank
 from condensa_core.schemes.prune import Prune
 from condensa_core.schemes.quantize import Quantize
 
-SCHEMES: Final[Mapping[str, Any]] = {scheme.name: scheme for scheme in (Filter, Neuron, Structure, Prune, Quantize)}
+SCHEMES: Final[Mapping[str, Any]] = {
+    scheme.name: scheme
+    for scheme in (
+        Filter,
+        Neuron,
+        Structure,
+        LowRank,
+        Prune,
+        Block,
+        Quantize,
+    )
+}
 
 
 def scheme_named(name: str) -> Any:

@@ -35,10 +35,31 @@ def largest(scores: Tensor, kept: int) -> Tensor:
     if kept == 0 or kept == n:
         return torch.full_like(scores, kept == n, dtype=torch.bool)
     flat = scores.flatten()
-    if bool(flat.isnan().any()):
+    if bool(flat.amax().isnan()):
         raise SchemeError("scores hold NaN: no order can be given to them")
-    threshold = torch.topk(flat, kept, sorted=False).values.amin()
-    mask = flat > threshold
-    ties = flat == threshold
-    mask |= ties & (ties.cumsum(0) <= kept - mask.sum())
-    return mask.view_as(scores)
+    threshold = _kth_largest(flat, kept)
+    mask = flat >= threshold
+    surplus = int(mask.count_nonzero()) - kept
+    if surplus:
+        ties = (flat == threshold).nonzero().flatten()
+        mask[ties[len(ties) - surplus :]] = False
+    return mask.view(scores.shape)
+
+
+_SAMPLED_FROM = 2**14  # below it one selection over everything costs less than a millisecond
+_STRIDE = 64
+
+
+def _kth_largest(flat: Tensor, k: int) -> Tensor:
+    """The k-th largest of n > k >= 1 numbers, exactly.
+
+    A sample gives a bound that about 1.15 k of them pass; selecting among those is 2 to 3 times faster than among all.
+    Where fewer than k pass, because the sample misled, all of them are candidates.
+    """
+    n = flat.numel()
+    if n >= _SAMPLED_FROM and k < n // 4:
+        sample = flat[::_STRIDE]
+        rank = min(len(sample), math.ceil(1.15 * k * len(sample) / n) + 20)
+        candidates = flat[flat >= torch.topk(sample, rank, sorted=False).values.amin()]
+        flat = candidates if len(candidates) >= k else flat
+    return torch.topk(flat, k, sorted=False).values.amin()

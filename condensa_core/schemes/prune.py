@@ -1,74 +1,56 @@
-"""`prune`: weights set to zero one by one, the largest magnitudes kept."""
+"""`prune`: weights set to zero one by one, or in the groups of a pattern."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from condensa_core.criteria import Criterion, criterion_of
 from condensa_core.errors import SchemeError
 from condensa_core.schemes.contract import Facts, Target
 from condensa_core.schemes.counting import kept_of, largest
-
-
-@dataclass(frozen=True, eq=False)
-class SparseCode:
-    """Positions and values of the survivors of each tensor."""
-
-    masks: dict[str, Tensor]
-    values: dict[str, Tensor]  # in row-major order of the mask
-
-    def decode(self) -> dict[str, Tensor]:
-        """Dense tensors with zeros at the removed positions."""
-        dense = {}
-        for name, mask in self.masks.items():
-            values = self.values[name]
-            dense[name] = torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
-        return dense
-
-    def bits(self) -> int:
-        """Values at their own width, plus the cheaper of a bitmap and fixed-width indices for each tensor."""
-        return self.bits_at(None)
-
-    def bits_at(self, value_bits: int | None) -> int:
-        """`bits()` with the values stored in `value_bits` each (None: the width of their dtype)."""
-        total = 0
-        for name, mask in self.masks.items():
-            values = self.values[name]
-            width = value_bits or 8 * values.element_size()
-            index = min(mask.numel(), values.numel() * max(1, math.ceil(math.log2(max(2, mask.numel())))))
-            total += values.numel() * width + index
-        return total
-
-    def arrays(self) -> dict[str, Tensor]:
-        """`NAME.mask` (boolean) and `NAME.values`."""
-        stored: dict[str, Tensor] = {}
-        for name in self.masks:
-            stored[f"{name}.mask"] = self.masks[name]
-            stored[f"{name}.values"] = self.values[name]
-        return stored
-
-    def same_structure(self, other: object) -> bool:
-        """Whether exactly the same positions survive."""
-        return isinstance(other, SparseCode) and all(
-            torch.equal(mask, other.masks[name]) for name, mask in self.masks.items()
-        )
+from condensa_core.schemes.groups import group_masks, groups_of, positions_of
+from condensa_core.schemes.l1 import onto_ball, softened
+from condensa_core.schemes.magnitudes import magnitudes, refuse_non_finite, side_by_side, taken_apart
+from condensa_core.schemes.nm import FineGrained, fine_grained
+from condensa_core.schemes.patterns import Pattern, labels_of
+from condensa_core.schemes.positions import OfEachGroup, Positions
+from condensa_core.schemes.sparse import SparseCode
+from condensa_core.schemes.surgeon import reconsidered, refitted, standing
 
 
 @dataclass(frozen=True)
 class Prune:
-    """The nearest point with at most kappa non-zeros: argmin ||w - theta||^2, ||theta||_0 <= kappa.
+    """The nearest sparse point, jointly over the tensors: one threshold for all of them.
 
-    kappa = kept_of(all weights of the target, `sparsity`), jointly over the tensors: one threshold for all of them.
-    Equal magnitudes: the earlier tensor, then the earlier position, survives.
-    Source: Carreira-Perpinan and Idelbayev, CVPR 2018 (the l0-constrained C step).
+    With n entries (those that are alive), theta = argmin of
+        l0 constraint  ||w - theta||^2,  ||theta||_0 <= kappa: `kappa`, or kept_of(n, `sparsity`)
+        l0 penalty     alpha ||theta||_0 + mu/2 ||w - theta||^2
+        l1 constraint  ||w - theta||^2,  ||theta||_1 <= kappa
+        l1 penalty     alpha ||theta||_1 + mu/2 ||w - theta||^2
+    The metric M = diag(weights) replaces the norm in all four, exactly. With a gram metric the l0 forms choose by
+    `surgeon.reconsidered`, no global minimiser, and give the survivors their best values; l1 heeds its diagonal.
+
+    `pattern` "N:M" keeps N of every M consecutive inputs (`nm.FineGrained`) and takes no amount. A Python function
+    makes groups of entries that live or die together (`patterns.Pattern`); then `sparsity` and `kappa` count groups,
+    `criterion` aggregates the magnitudes of their entries (magnitude: l2, which is exact); entries in no group stay.
+    Equal magnitudes: the earlier tensor, then the earlier position, survives. Neither end is special: kappa = 0 is the
+    zero vector, and kappa >= n, or an l1 ball that holds w, leaves w as it is.
+    Source: Carreira-Perpinan and Idelbayev, "Learning-compression algorithms for neural net pruning", CVPR 2018.
     """
 
-    sparsity: float
-    criterion: str = "magnitude"
+    sparsity: float | None = None
+    kappa: float | None = None
+    alpha: float | None = None
+    pattern: str | Pattern = "unstructured"
+    criterion: str | Criterion = "magnitude"
+    norm: str = "l0"
+    form: str = "constraint"
 
     name: ClassVar[str] = "prune"
     facts: ClassVar[Facts] = Facts(
@@ -76,23 +58,147 @@ class Prune:
         source="Carreira-Perpinan and Idelbayev, CVPR 2018",
         structure="element",
         exact=True,
-        shrinks_file="none: zeros are stored like any weight in model.onnx",
+        shrinks_file="none in model.onnx, which stores zeros like any weight; the packed file stores what survives",
         speeds_up="none on the runtimes measured here: 99 % zeros run at 1.00x",
+        metrics=frozenset(("diagonal", "gram")),
     )
 
     def __post_init__(self) -> None:
-        kept_of(1, self.sparsity)
+        if self.norm not in ("l0", "l1"):
+            raise SchemeError(f"prune: norm {self.norm!r} is not known", hint="known: l0, l1")
+        if self.form not in ("constraint", "penalty"):
+            raise SchemeError(f"prune: form {self.form!r} is not known", hint="known: constraint, penalty")
+        self._check_amount()
+        if isinstance(self.pattern, str) and self.pattern != "unstructured":
+            fine_grained(self.pattern)
+        elif not (isinstance(self.pattern, str) or callable(self.pattern)):
+            raise SchemeError(f"prune: pattern must be a name or a function, got {type(self.pattern).__name__}")
+        if self.pattern != "unstructured" and self.norm == "l1":
+            raise SchemeError("prune: the l1 norm shrinks single weights and knows no pattern", hint="use norm: l0")
         if self.criterion != "magnitude":
-            raise SchemeError(f"prune: criterion {self.criterion!r} is not known", hint="known: magnitude")
+            if not callable(self.pattern):
+                raise SchemeError(
+                    f"prune: criterion {self.criterion!r} aggregates groups, and single weights have nothing but their "
+                    "magnitude",
+                    hint="leave it out, or use block, or a pattern of your own",
+                )
+            if self.form == "penalty":
+                raise SchemeError("prune: the penalty form weighs squared errors and knows no other criterion")
+            criterion_of(self.criterion)
+
+    def _check_amount(self) -> None:
+        """One amount, the one that the form, norm and pattern understand, within its range."""
+        fixed = isinstance(self.pattern, str) and self.pattern != "unstructured"
+        if self.form == "penalty":
+            allowed: tuple[str, ...] = ("alpha",)
+        else:
+            allowed = ("kappa",) if self.norm == "l1" else ("sparsity", "kappa")
+        given = [name for name in ("sparsity", "kappa", "alpha") if getattr(self, name) is not None]
+        if fixed:
+            if given or self.form == "penalty":
+                raise SchemeError(
+                    f"prune: pattern {self.pattern} says by itself how many survive", hint="leave out sparsity and form"
+                )
+            return
+        if len(given) != 1 or given[0] not in allowed:
+            what = f"the {self.norm} {self.form} form takes {' or '.join(allowed)}"
+            hint = "for alpha write form: penalty" if given == ["alpha"] else None
+            raise SchemeError(f"prune: {what}, got {' and '.join(given) or 'none'}", hint=hint)
+        if self.sparsity is not None:
+            kept_of(1, self.sparsity)
+            return
+        amount = self.alpha if self.kappa is None else self.kappa
+        assert amount is not None
+        if not (0 <= amount < math.inf):
+            raise SchemeError(f"prune: {given[0]} must be a finite number from 0, got {amount}")
+        if self.norm == "l0" and self.kappa is not None and not float(self.kappa).is_integer():
+            raise SchemeError(f"prune: kappa counts weights and must be whole, got {self.kappa}")
 
     def project(self, target: Target) -> SparseCode:
-        """The l0-constrained C step over all tensors jointly."""
-        names = list(target.tensors)
-        flat = torch.cat([target.tensors[name].detach().abs().flatten() for name in names])
-        mask = largest(flat, kept_of(flat.numel(), self.sparsity))
-        masks, start = {}, 0
-        for name in names:
-            tensor = target.tensors[name]
-            masks[name] = mask[start : start + tensor.numel()].view(tensor.shape)
-            start += tensor.numel()
-        return SparseCode(masks, {name: target.tensors[name].detach()[masks[name]] for name in names})
+        """The C step over all tensors jointly; SchemeError for non-finite weights, or a penalty without mu."""
+        refuse_non_finite(target.tensors)
+        if self.norm == "l1":
+            return self._shrunk(target)
+        if callable(self.pattern):
+            return self._by_groups(target, self.pattern)
+        if self.pattern != "unstructured":
+            return self._fine_grained(target, fine_grained(self.pattern))
+        scores = standing(target)
+        flat = side_by_side(scores)
+        if self.form == "penalty":
+            chosen = flat.double() > math.sqrt(2 * self._price(target))
+        else:
+            chosen = largest(flat, self._kept(_alive(flat, target)))
+        masks = reconsidered(target, taken_apart(chosen, scores))
+        return SparseCode(masks, refitted(target, masks), target.alive)
+
+    def _kept(self, total: int) -> int:
+        if self.sparsity is not None:
+            return kept_of(total, self.sparsity)
+        assert self.kappa is not None
+        return min(int(self.kappa), total)
+
+    def _price(self, target: Target) -> float:
+        """What a unit of the norm costs, in squared error: alpha / mu."""
+        if target.mu is None or not target.mu > 0:
+            raise SchemeError(
+                "prune: the penalty form weighs what it keeps against mu, which only learning has (method: lc)",
+                hint="use form: constraint",
+            )
+        assert self.alpha is not None
+        return self.alpha / target.mu
+
+    def _shrunk(self, target: Target) -> SparseCode:
+        plain = Target(target.tensors, alive=target.alive)
+        sizes = {name: size.clamp(min=0) for name, size in magnitudes(plain).items()}
+        weights = side_by_side(_diagonals(target)) if target.metrics else None
+        if self.form == "penalty":
+            flat = softened(side_by_side(sizes), self._price(target), weights)
+        else:
+            assert self.kappa is not None
+            flat = onto_ball(side_by_side(sizes), self.kappa, weights)
+        shrunk = taken_apart(flat, sizes)
+        masks = {name: size > 0 for name, size in shrunk.items()}
+        values = {
+            name: torch.copysign(shrunk[name][mask], target.tensors[name].detach()[mask]).to(target.tensors[name].dtype)
+            for name, mask in masks.items()
+        }
+        return SparseCode(masks, values, target.alive)
+
+    def _fine_grained(self, target: Target, pattern: FineGrained) -> SparseCode:
+        scores = standing(target)
+        masks = reconsidered(target, {name: pattern.mask(score) for name, score in scores.items()}, pattern)
+        positions: Mapping[str, Positions] = {
+            name: OfEachGroup(pattern.n, pattern.groups(mask)) for name, mask in masks.items()
+        }
+        return SparseCode(masks, refitted(target, masks), target.alive, positions)
+
+    def _by_groups(self, target: Target, pattern: Pattern) -> SparseCode:
+        magnitude = magnitudes(target)
+        groups = {
+            name: groups_of(labels_of(pattern, tuple(t.shape)).to(t.device), target.alive.get(name))
+            for name, t in target.tensors.items()
+        }
+        score = criterion_of("l2" if self.criterion == "magnitude" else self.criterion)
+        scores = torch.cat([mine.scores(magnitude[name], score) for name, mine in groups.items()])
+        if self.form == "penalty":
+            sizes = torch.cat([mine.sizes() for mine in groups.values()])
+            chosen = scores.square() > 2 * self._price(target) * sizes
+        else:
+            chosen = largest(scores, self._kept(len(scores)))
+        masks = group_masks(groups, chosen, target)
+        return SparseCode(masks, refitted(target, masks), target.alive, positions_of(groups))
+
+
+def _alive(flat: Tensor, target: Target) -> int:
+    return int((flat >= 0).count_nonzero()) if target.alive else flat.numel()
+
+
+def _diagonals(target: Target) -> dict[str, Tensor]:
+    """The metric's weight of every entry, 1 where there is none."""
+    return {
+        name: target.metrics[name].weights.to(t.device).expand(t.shape)
+        if name in target.metrics
+        else torch.ones_like(t)
+        for name, t in target.tensors.items()
+    }

@@ -19,6 +19,9 @@ def test_norms_agree_with_their_definitions(w):
         "l2": [sum(x * x for x in row) ** 0.5 for row in w.tolist()],
         "max": [max(abs(x) for x in row) for row in w.tolist()],
         "mean": [sum(abs(x) for x in row) / len(row) for row in w.tolist()],
+        "min": [min(abs(x) for x in row) for row in w.tolist()],
+        "scaled_l2": [sum(x * x for x in row) ** 0.5 / len(row) for row in w.tolist()],
+        "sum": [sum(abs(x) for x in row) for row in w.tolist()],
     }
     assert set(expected) == set(CRITERIA)
     for name, values in expected.items():

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from condensa_core.schemes import scheme_named
+
+
+def diagonals(shape: tuple[int, ...]) -> torch.Tensor:
+    """A pattern of one's own: the entries of a diagonal live or die together, the main one stays."""
+    rows, columns = torch.arange(shape[0])[:, None], torch.arange(torch.Size(shape[1:]).numel())
+    return ((columns - rows) % 5 - 1).view(shape)
+
 
 # By scheme, one or more settings; those are left out whose promises differ (penalty forms need mu).
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "filter": [{"sparsity": 0.5}],
     "neuron": [{"sparsity": 0.5}],
     "structure": [{"sparsity": 0.5}],
-    "prune": [{"sparsity": 0.5}],
+    "lowrank": [{"rank": 2}, {"rank": 9}, {"select": "storage", "budget": 0.8}],
+    "prune": [{"sparsity": 0.5}, {"kappa": 7}, {"pattern": "2:4"}, {"sparsity": 0.4, "pattern": diagonals}],
+    "block": [{"sparsity": 0.5, "shape": (2, 3)}, {"sparsity": 0.4, "shape": (1, 2), "criterion": "mean", "align": 2}],
     "quantize": [{"dtype": "float16"}],
 }
 
