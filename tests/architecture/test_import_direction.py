@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "search": set(),
     "learning": {"schemes", "workload", "graph"},
     "materialise": {"graph", "schemes"},
-    "export": set(),
+    "export": {"schemes"},
     "bench": set(),
     "report": {"recipe", "bench"},
 }
