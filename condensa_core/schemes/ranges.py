@@ -22,11 +22,11 @@ def steps_for(
     magnitude that does; without symmetry at most half of the rest lies beyond either end); where those are all zero, it
     reaches the extreme ones. mse: its squared error is least, each weight counted by `weights`.
     """
-    if range_rule == "mse":
-        return least_squares_steps(blocks, weights * alive, grid)
-    if blocks.shape[1] == 0:
+    if blocks.numel() == 0:
         nothing = blocks.new_zeros(blocks.shape[0])
         return steps_between(nothing, nothing, grid)
+    if range_rule == "mse":
+        return least_squares_steps(blocks, weights * alive, grid)
     least, greatest = blocks.amin(1), blocks.amax(1)
     if range_rule == "percentile":
         beyond = (alive.sum(1) * (100 - percentile) / 100 + _ROUNDING).floor().long()
