@@ -3,6 +3,7 @@
 from condensa_core.materialise.batchnorm_folding import fold_batchnorm
 from condensa_core.materialise.delivery import Delivered, Route, deliver, deliverable
 from condensa_core.materialise.equivalence import check_equivalence
+from condensa_core.materialise.factor import Factored, factored
 from condensa_core.materialise.kept import Kept, cut_tensors, kept_positions
 from condensa_core.materialise.masking import averages, masked, reference
 from condensa_core.materialise.optimizer import carry_over
@@ -11,6 +12,7 @@ from condensa_core.materialise.shrink import shrink
 
 __all__ = [
     "Delivered",
+    "Factored",
     "Kept",
     "Program",
     "Route",
@@ -21,6 +23,7 @@ __all__ = [
     "cut_tensors",
     "deliver",
     "deliverable",
+    "factored",
     "fold_batchnorm",
     "kept_positions",
     "masked",
