@@ -1,72 +1,133 @@
-"""From learned weights to the model that would ship: cut, fine-tuned, folded, in its final precision, exported."""
+"""From learned weights to the model that would ship: cut, split, folded, in its final precision, exported."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from condensa_core.export import OnnxFile, export_onnx
 from condensa_core.flow.workbench import Workbench
-from condensa_core.materialise import cut_tensors, deliver, fold_batchnorm
-from condensa_core.schemes import Code, Quantize, Target, masks_of, value_bits_of
+from condensa_core.materialise import cut_tensors, deliver, fold_batchnorm, kept_positions
+from condensa_core.materialise.factor import factored
+from condensa_core.materialise.kept import Kept, cut
+from condensa_core.schemes import Code, Freedom, counted_bits, factors_of, narrow_of
+from condensa_core.schemes.half import nearest
+from condensa_core.schemes.matrix_view import Factors, MatrixView, view_of
 
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """What the codes of a trial decide: surviving units, zeros inside surviving tensors, narrow tensors."""
+    """What the codes of a trial decide, in the shapes of the uncut model."""
 
-    keep: dict[str, np.ndarray]  # by family
-    masks: dict[str, Tensor]  # by parameter, in the shapes of the uncut model
-    halves: frozenset[str]  # parameters stored in float16
+    keep: dict[str, np.ndarray]  # surviving units by family
+    codes: tuple[Code, ...]  # of the parts that change weights one by one, or matrices
+    narrow: dict[str, torch.dtype]  # parameters stored in half precision
 
     @classmethod
     def of(cls, codes: Iterable[Code]) -> Structure:
+        """What these codes decide together."""
         keep: dict[str, np.ndarray] = {}
-        masks: dict[str, Tensor] = {}
-        halves: set[str] = set()
+        inner = []
+        narrow: dict[str, torch.dtype] = {}
         for code in codes:
-            keep.update(getattr(code, "keep", {}))
-            masks.update(masks_of(code))
-            halves.update(name for name, bits in value_bits_of(code).items() if bits == 16)
-        return cls(keep, masks, frozenset(halves))
+            units = getattr(code, "keep", {})
+            keep.update(units)
+            narrow |= narrow_of(code)
+            if not units or hasattr(code, "codes"):
+                inner.append(code)
+        return cls(keep, tuple(inner), narrow)
 
     def counts(self) -> tuple[tuple[str, int], ...]:
         """Surviving units by family: what decides cost and speed."""
         return tuple((name, int(mask.sum())) for name, mask in self.keep.items())
 
 
-def cut(bench: Workbench, model: nn.Module, structure: Structure) -> nn.Module:
+def cut_model(bench: Workbench, model: nn.Module, structure: Structure) -> nn.Module:
     """The physically smaller model, shown equal to `model` with the removed units at zero (NotEquivalent otherwise)."""
     return deliver(model, bench.graph, structure.keep, bench.example, bench.routes).model
 
 
-def surviving_masks(bench: Workbench, structure: Structure) -> dict[str, Tensor]:
-    """The masks in the shapes of the cut model."""
-    return cut_tensors(structure.masks, bench.graph, structure.keep)
+# Weight -> rank, and how many of its axes are the rows of the matrix.
+Ranks = Mapping[str, tuple[int, int]]
+
+
+def split(bench: Workbench, small: nn.Module, structure: Structure) -> tuple[nn.Module, Ranks]:
+    """`small` with two layers in the place of each one whose weight is a product of low rank, where that is cheaper."""
+    kept = kept_positions(bench.graph, structure.keep)
+    factors = {name: f for code in structure.codes for name, f in factors_of(code).items()}
+    if not factors:
+        return small, {}
+    narrow = {name: cut_factors(f, kept[name]) if name in kept else f for name, f in factors.items()}
+    found = factored(small, narrow, bench.example)
+    return found.model, {name: (narrow[name].rank, narrow[name].view.row_dims) for name in found.split}
+
+
+def split_as(bench: Workbench, small: nn.Module, ranks: Ranks) -> nn.Module:
+    """`small` with the layers that `split` made, their weights still to be loaded."""
+    if not ranks:
+        return small
+    parameters = dict(small.named_parameters())
+    factors = {}
+    for name, (rank, row_dims) in ranks.items():
+        shape = tuple(parameters[name].shape)
+        view = next(v for v in (view_of(shape, "output"), view_of(shape, "kernel")) if v.row_dims == row_dims)
+        # Not zero: the two layers are proven equal to their product, and zeros would prove nothing.
+        factors[name] = Factors(torch.ones(view.rows, rank), torch.ones(rank, view.columns), view)
+    return factored(small, factors, bench.example).model
+
+
+def cut_factors(factors: Factors, kept: Kept) -> Factors:
+    """The factors of the tensor without removed slices."""
+    view, row_dims = factors.view, factors.view.row_dims
+    positions = [kept[dim] for dim in view.order]
+    rows, columns = view.laid_out[:row_dims], view.laid_out[row_dims:]
+    left = cut(factors.left.reshape(*rows, -1), (*positions[:row_dims], None))
+    right = cut(factors.right.reshape(-1, *columns), (None, *positions[row_dims:]))
+    shape = tuple(size if at is None else len(at) for size, at in zip(view.shape, kept, strict=True))
+    return Factors(
+        left.reshape(-1, factors.rank), right.reshape(factors.rank, -1), MatrixView(shape, view.order, row_dims)
+    )
+
+
+def freedoms(bench: Workbench, small: nn.Module, structure: Structure) -> list[Freedom]:
+    """What may move in the compressed parameters of the cut and split model."""
+    there = {name for name, _ in small.named_parameters()}
+    found = []
+    for code in structure.codes:
+        freedom = code.freedom()
+        labels, signs = (
+            {name: tensor for name, tensor in cut_tensors(part, bench.graph, structure.keep).items() if name in there}
+            for part in (freedom.labels, freedom.signs)
+        )
+        found.append(
+            Freedom(
+                {name: label.to(bench.device) for name, label in labels.items()},
+                {name: sign.to(bench.device) for name, sign in signs.items()},
+            )
+        )
+    return found
 
 
 def finished(bench: Workbench, small: nn.Module, structure: Structure) -> nn.Module:
     """The model that ships: BatchNorm folded, then the narrow tensors rounded to what their storage can hold."""
     shipped = fold_batchnorm(laid_out(copy.deepcopy(small).cpu(), torch.contiguous_format), bench.example)
-    parameters = dict(shipped.named_parameters())
-    narrow = {name: parameters[name] for name in sorted(stored_halves(shipped, structure))}
-    if narrow:
-        with torch.no_grad():
-            for name, value in Quantize().project(Target(narrow)).decode().items():
-                parameters[name].copy_(value)
+    with torch.no_grad():
+        for name, parameter in shipped.named_parameters():
+            if name in structure.narrow:
+                parameter.copy_(nearest(parameter, structure.narrow[name]))
     return shipped
 
 
 def stored_halves(shipped: nn.Module, structure: Structure) -> frozenset[str]:
     """The parameters of the shipped model that are stored in float16: those folded away have no storage."""
-    return structure.halves & {name for name, _ in shipped.named_parameters()}
+    names = {name for name, _ in shipped.named_parameters()}
+    return frozenset(name for name, dtype in structure.narrow.items() if dtype is torch.float16 and name in names)
 
 
 def laid_out(model: nn.Module, layout: torch.memory_format) -> nn.Module:
@@ -80,26 +141,35 @@ def exported(bench: Workbench, shipped: nn.Module, structure: Structure, path: P
     return export_onnx(shipped, bench.example, path, float16_parameters=stored_halves(shipped, structure), like=like)
 
 
-def stored_bits(model: nn.Module, masks: Mapping[str, Tensor], halves: frozenset[str]) -> tuple[int, int]:
-    """The whole model in bits: as theory stores it, and as papers count it (non-zero weights only, no indices).
+def stored_bits(bench: Workbench, shipped: nn.Module, structure: Structure) -> tuple[int, int]:
+    """The whole model in bits: as its codes store it, and as papers count it (no positions of zeros).
 
-    Every parameter counts, biases and untouched layers included. A masked tensor of n weights with k survivors costs
-    the survivors and the cheaper of a bitmap and indices of log2 n bits.
+    Every parameter counts, biases and untouched layers included. Where channels that another rule removes take columns
+    from a coded tensor, its bits are counted in proportion to the entries that are left.
     """
+    parameters = dict(shipped.named_parameters())
     stored = counted = 0
-    for name, p in model.named_parameters():
-        width, n = (16 if name in halves else 32), p.numel()
-        if name in masks:
-            k = int(torch.count_nonzero(p))
-            stored += k * width + min(n, k * max(1, math.ceil(math.log2(max(2, n)))))
-            counted += k * width
-        else:
-            stored += n * width
-            counted += n * width
+    coded: set[str] = set()
+    for code in structure.codes:
+        dense = code.decode()
+        own = getattr(code, "keep", {})
+        mine = cut_tensors(dense, bench.graph, own)
+        left = cut_tensors(dense, bench.graph, {**structure.keep, **own})
+        share = sum(t.numel() for t in left.values()) / max(1, sum(t.numel() for t in mine.values()))
+        stored += round(code.bits() * share)
+        counted += round(counted_bits(code) * share)
+        coded |= dense.keys()
+    # What two layers stand for is coded under the name of the one that they replace.
+    split_up = {f"{name.rpartition('.')[0]}." for name in coded - parameters.keys()}
+    for name, p in parameters.items():
+        if name not in coded and not any(name.startswith(prefix) and p.ndim > 1 for prefix in split_up):
+            stored += 32 * p.numel()
+            counted += 32 * p.numel()
     return stored, counted
 
 
 def parameters_by_layer(model: nn.Module, layers: Sequence[str]) -> dict[str, int]:
-    """Parameters each named module owns itself."""
+    """Parameters each named module has, those of the two layers that stand for it included."""
     modules = dict(model.named_modules())
-    return {n: sum(p.numel() for p in modules[n].parameters(recurse=False)) for n in layers if n in modules}
+    alone = {n: sum(p.numel() for p in modules[n].parameters(recurse=False)) for n in layers if n in modules}
+    return {n: own or sum(p.numel() for p in modules[n].parameters()) for n, own in alone.items()}

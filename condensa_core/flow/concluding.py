@@ -16,9 +16,9 @@ from torch import nn
 
 from condensa_core.bench import BenchTarget, Comparison, compare, describe_machine
 from condensa_core.export import OnnxModel, check_parity, save_pt2
-from condensa_core.flow.candidate import cut, finished, parameters_by_layer
+from condensa_core.flow.candidate import cut_model, finished, parameters_by_layer, split_as
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
-from condensa_core.flow.trial import FILE, KEEP, WEIGHTS, Judged, read_structure, trial_folder
+from condensa_core.flow.trial import FILE, KEEP, PACKED, WEIGHTS, Judged, read_structure, trial_folder
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted
@@ -99,7 +99,7 @@ def conclude(
         if bench.splits.test is not None:  # the only place that reads it
             judged[0]["test"] = _evaluated(bench, reference.file.path, "test")
             judged[1]["test"] = _evaluated(bench, file, "test")
-        timer = _Timer(bench, objective, {REFERENCE: reference.file.path, "best": file})
+        timer = _Timer(bench, objective, {REFERENCE: reference.file.path, "best": file}, file.with_name(PACKED))
         gain, base, timings = timer.objective(shipped, reference)
         gates = tuple(_gate(bench, gate, judged, timer, shipped, reference) for gate in recipe.gates)
         constraint = _constraint(bench, best, reference)
@@ -134,8 +134,9 @@ def recipe_hash(recipe: Recipe) -> str:
 
 def rebuilt(bench: Workbench, folder: Path) -> nn.Module:
     """The model that a finished trial shipped, from its files."""
-    structure = read_structure(json.loads((folder / KEEP).read_text(encoding="utf-8")))
-    model = finished(bench, cut(bench, bench.model, structure), structure)
+    record = json.loads((folder / KEEP).read_text(encoding="utf-8"))
+    structure = read_structure(record)
+    model = finished(bench, split_as(bench, cut_model(bench, bench.model, structure), record["ranks"]), structure)
     model.load_state_dict(load_file(folder / WEIGHTS))  # float16 widens exactly
     return model
 
@@ -143,7 +144,7 @@ def rebuilt(bench: Workbench, folder: Path) -> nn.Module:
 def _artifacts(bench: Workbench, directory: RunDirectory, shipped: nn.Module, trial: Path) -> tuple[Artifact, ...]:
     """Copies of the trial's files under best/, and the model as a program that needs no user code."""
     names = []
-    for name in (FILE, WEIGHTS):
+    for name in (FILE, WEIGHTS, *([PACKED] if bench.packs else [])):
         with directory.replacing(f"best/{name}") as path:
             shutil.copyfile(trial / name, path)
         names.append(name)
@@ -162,8 +163,11 @@ def _evaluated(bench: Workbench, file: Path, split: str) -> Evaluation:
 class _Timer:
     """Measurements of the reference's and the best file, one comparison per target."""
 
-    def __init__(self, bench: Workbench, objective: Objective, files: Mapping[str, Path]) -> None:
+    def __init__(self, bench: Workbench, objective: Objective, files: Mapping[str, Path], packed: Path) -> None:
         self._bench, self._objective, self._files = bench, objective, files
+        self._sizes = {"size.onnx": files["best"].stat().st_size}
+        if packed.is_file():
+            self._sizes["size.packed"] = packed.stat().st_size
         self._known: dict[BenchTarget, Comparison] = {}
 
     def comparison(self, target: BenchTarget) -> Comparison:
@@ -172,15 +176,17 @@ class _Timer:
             self._known[target] = compare(self._files, target, seconds=SECONDS, rounds=ROUNDS, seed=seed)
         return self._known[target]
 
-    def size_of(self, name: str) -> int:
-        return self._files[name].stat().st_size
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the best model's files, by the objective that asks for them."""
+        return self._sizes
 
     def objective(self, shipped: nn.Module, reference: Judged) -> tuple[Gain, float, dict[str, dict[str, Any]]]:
         """Gain of the best, value of the reference, and the timings behind them (empty for what is counted)."""
         o, example = self._objective, self._bench.example
         if not o.measured:
-            base = o.count(reference.model, example, reference.file.size_bytes)
-            return o.exact(o.count(shipped, example, self.size_of("best")), base), base, {}
+            base = o.count(reference.model, example, reference.sizes)
+            return o.exact(o.count(shipped, example, self.sizes), base), base, {}
         c = self.comparison(o.target)
         return o.read(c, "best"), o.read(c, REFERENCE).value, {n: timing_record(c, n) for n in (REFERENCE, "best")}
 
@@ -211,8 +217,8 @@ def _gate(
         target=bench_target(target_spec) if target_spec else objective.target,
     )
     if not objective.measured:
-        base = objective.count(reference.model, bench.example, reference.file.size_bytes)
-        value = objective.count(shipped, bench.example, timer.size_of("best"))
+        base = objective.count(reference.model, bench.example, reference.sizes)
+        value = objective.count(shipped, bench.example, timer.sizes)
         return GateResult(text, value, gate.limit(base), gate.met(value, base), objective.unit)
     comparison = timer.comparison(objective.target)
     ratio, base = objective.read(comparison, "best").ratio, objective.read(comparison, REFERENCE).value

@@ -16,7 +16,13 @@ from condensa_core.randomness import Seed
 from condensa_core.recipe import Recipe, TargetSpec
 
 REFERENCE = "reference"
-UNITS: Mapping[str, str] = {"throughput": "1/s", "macs": "MACs", "params": "parameters", "size.onnx": "bytes"}
+SIZES = ("size.onnx", "size.packed")
+UNITS: Mapping[str, str] = {
+    "throughput": "1/s",
+    "macs": "MACs",
+    "params": "parameters",
+    **dict.fromkeys(SIZES, "bytes"),
+}
 
 
 @dataclass(frozen=True)
@@ -92,14 +98,13 @@ class Objective:
         """The value that is `ratio` times better than `base`."""
         return base * ratio if self.direction == "maximize" else base / ratio
 
-    def count(self, model: nn.Module, example: tuple[Tensor, ...], size_bytes: int | None) -> float:
-        """The counted objective of a model; `size_bytes` is that of its file, where it has one."""
+    def count(self, model: nn.Module, example: tuple[Tensor, ...], sizes: Mapping[str, int]) -> float:
+        """The counted objective of a model; `sizes` has the bytes of its files, where they are asked for."""
         if self.name == "macs":
             return float(count_macs(model, example))
         if self.name == "params":
             return float(sum(p.numel() for p in model.parameters()))
-        assert self.name == "size.onnx" and size_bytes is not None, self.name
-        return float(size_bytes)
+        return float(sizes[self.name])
 
     def exact(self, value: float, reference: float) -> Gain:
         """The gain of a counted value, which has no error."""

@@ -10,6 +10,7 @@ from condensa_core.errors import Problem
 from condensa_core.flow.effort import estimate
 from condensa_core.flow.latency import TIMED_S, latencies, target_named
 from condensa_core.flow.objective import Objective
+from condensa_core.flow.own_objects import own_objects
 from condensa_core.flow.workbench import Modelled, modelled
 from condensa_core.graph import Family, analyse
 from condensa_core.graph.costs import Costs, costs_of
@@ -54,7 +55,8 @@ class PlanReport:
 def plan(recipe: Recipe, *, allow_python: bool = True, listener: Listener = silent) -> PlanReport:
     """The recipe bound to its (untrained) model. PlanError names every place where they do not fit."""
     found = modelled(recipe, allow_python=allow_python, listener=listener)
-    return PlanReport(recipe, found, bind(recipe, found.model, found.graph))
+    own = own_objects(recipe, allow_python=allow_python)
+    return PlanReport(recipe, found, bind(recipe, found.model, found.graph, own))
 
 
 def inspect_recipe(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from pathlib import Path
 
+from torch import nn
+
 from condensa_core.export import OnnxFile
-from condensa_core.flow.candidate import Structure, cut, exported, finished
+from condensa_core.flow.candidate import Structure, cut_model, exported, finished, split
+from condensa_core.flow.effort import settings_for
 from condensa_core.flow.objective import REFERENCE, Objective
+from condensa_core.flow.packed import packed
 from condensa_core.flow.trial import Judged
 from condensa_core.flow.workbench import Workbench
-from condensa_core.learning import c_step
+from condensa_core.learning import c_step, mu_ladder, put_in_place
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted
 from condensa_core.search import Knob, ObjectiveProfile, Value
 
@@ -26,7 +31,7 @@ def profile(
     """The objective at up to GRID knob values from mild to strong, all measured in turns with the reference.
 
     Candidates are the trained weights after one C step: what is cut decides the objective, not what the rest was
-    trained to. Settings that cut the same number of every family share one candidate.
+    trained to. Settings that cut the same number of every family, and compress nothing else, share one candidate.
     """
     values = knob.grid(GRID)
     listener(PhaseStarted("profile", total=len(values), detail=f"{objective.name} over {knob.name}"))
@@ -34,10 +39,12 @@ def profile(
         found: dict[object, tuple[Path, float | None]] = {}
         keys: dict[Value, object] = {}
         for done, value in enumerate(values, 1):
-            structure = _structure_at(bench, knob.name, value)
-            key = keys[value] = (structure.counts(), _zeros(structure), structure.halves)
+            structure, model = _structure_at(bench, knob.name, value)
+            key = keys[value] = (structure.counts(), value if structure.codes else None)
             if key not in found:
-                found[key] = _candidate(bench, structure, objective, reference.file, Path(folder) / f"{done}.onnx")
+                found[key] = _candidate(
+                    bench, structure, model, objective, reference.file, Path(folder) / f"{done}.onnx"
+                )
             listener(Advanced("profile", done, {knob.name: value}))
         if objective.measured:
             files = {REFERENCE: reference.file.path} | {path.stem: path for path, _ in found.values()}
@@ -48,7 +55,7 @@ def profile(
                 for key, (path, _) in found.items()
             }
         else:
-            base = objective.count(reference.model, bench.example, reference.file.size_bytes)
+            base = objective.count(reference.model, bench.example, reference.sizes)
             reached = {key: counted for key, (_, counted) in found.items() if counted is not None}
     result = ObjectiveProfile.measured(
         knob,
@@ -62,21 +69,27 @@ def profile(
     return result
 
 
-def _structure_at(bench: Workbench, name: str, value: Value) -> Structure:
-    weights = {n: p.detach() for n, p in bench.model.named_parameters()}
-    codes, _ = c_step(weights, bench.plan.tasks_at({name: value}))
-    return Structure.of(codes)
+def _structure_at(bench: Workbench, name: str, value: Value) -> tuple[Structure, nn.Module]:
+    """What one C step decides, and the model with the weights that it leaves."""
+    model = copy.deepcopy(bench.model)
+    weights = {n: p.detach() for n, p in model.named_parameters()}
+    parts = bench.plan.tasks_at({name: value})
+    mu = None
+    if bench.recipe.compress.method == "lc":
+        mu = mu_ladder(settings_for(bench.recipe, bench.splits, bench.model))[0]
+    codes, theta = c_step(weights, parts, mu)
+    put_in_place(model, theta, codes, parts)
+    return Structure.of(codes), model
 
 
 def _candidate(
-    bench: Workbench, structure: Structure, objective: Objective, like: OnnxFile, path: Path
+    bench: Workbench, structure: Structure, model: nn.Module, objective: Objective, like: OnnxFile, path: Path
 ) -> tuple[Path, float | None]:
-    model = finished(bench, cut(bench, bench.model, structure), structure)
+    small = split(bench, cut_model(bench, model, structure), structure)[0]
+    shipped = finished(bench, small, structure)
     if objective.name in ("macs", "params"):
-        return path, objective.count(model, bench.example, None)
-    size = exported(bench, model, structure, path, like).size_bytes
-    return path, None if objective.measured else objective.count(model, bench.example, size)
-
-
-def _zeros(structure: Structure) -> int:
-    return sum(int((~mask).sum()) for mask in structure.masks.values())
+        return path, objective.count(shipped, bench.example, {})
+    sizes = {"size.onnx": exported(bench, shipped, structure, path, like).size_bytes}
+    if objective.name == "size.packed":
+        sizes["size.packed"] = packed(bench, small, shipped, structure, path, path.with_suffix(".packed")).size_bytes
+    return path, None if objective.measured else objective.count(shipped, bench.example, sizes)

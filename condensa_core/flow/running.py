@@ -124,7 +124,7 @@ def _judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
     """The reference exported like a candidate, and judged from its file."""
     folder = directory.path / "reference"
     folder.mkdir(exist_ok=True)
-    nothing_removed = Structure({}, {}, frozenset())
+    nothing_removed = Structure({}, (), {})
     model = finished(bench, bench.model, nothing_removed)
     file = exported(bench, model, nothing_removed, folder / "model.onnx", None)
     return Judged(model, file, evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,20 @@ from torch import Tensor, nn
 
 from condensa_core.export import OnnxFile, OnnxModel, check_parity, save_weights
 from condensa_core.flow.candidate import (
+    Ranks,
     Structure,
-    cut,
+    cut_model,
     exported,
     finished,
+    freedoms,
     laid_out,
+    split,
     stored_bits,
     stored_halves,
-    surviving_masks,
 )
 from condensa_core.flow.effort import settings_for, training_batches
-from condensa_core.flow.objective import REFERENCE, Gain, Objective, timing_record
+from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
+from condensa_core.flow.packed import packed
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs
 from condensa_core.learning import Checkpoint, Learned, compress, compress_directly, finetune
@@ -40,6 +43,7 @@ SECONDS = 4.0
 PARITY_BATCHES = 2
 
 FILE = "model.onnx"
+PACKED = "model.packed.onnx"
 WEIGHTS = "weights.safetensors"
 KEEP = "keep.json"
 
@@ -51,6 +55,11 @@ class Judged:
     model: nn.Module  # BatchNorm folded, as it would ship
     file: OnnxFile
     val: Evaluation
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What candidates' files are held against, whatever their form: the plain file in full precision."""
+        return dict.fromkeys(SIZES, self.file.size_bytes)
 
 
 class Evaluator:
@@ -81,17 +90,18 @@ class Evaluator:
         """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure. RunFailed where any of it fails."""
         begun = time.monotonic()
         bench, folder = self._bench, trial_folder(self._folder, trial.number)
-        learned, tuned, structure = self._trained(trial, folder)
+        learned, tuned, structure, ranks = self._trained(trial, folder)
         shipped = finished(bench, tuned, structure)
         file = exported(bench, shipped, structure, folder / FILE, self._reference.file)
         parity = check_parity(file.path, shipped, _inputs(bench.splits.val))
-        halves = stored_halves(shipped, structure)
-        save_weights(shipped, folder / WEIGHTS, halves)
+        small_file = packed(bench, tuned, shipped, structure, file.path, folder / PACKED) if bench.packs else None
+        save_weights(shipped, folder / WEIGHTS, stored_halves(shipped, structure))
         with replacing(folder / KEEP) as path:
-            path.write_text(json.dumps(structure_record(structure)), encoding="utf-8")
+            path.write_text(json.dumps(structure_record(structure, ranks)), encoding="utf-8")
         judged = evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values()))
-        gain, timing = self._measured(shipped, file)
-        stored, counted = stored_bits(shipped, structure.masks, halves)
+        sizes = {"size.onnx": file.size_bytes} | ({"size.packed": small_file.size_bytes} if small_file else {})
+        gain, timing = self._measured(shipped, file, sizes)
+        stored, counted = stored_bits(bench, shipped, structure)
         score = judged.scores[self._metric.name]
         noise = difference_stderr(judged, self._reference.val, self._metric.name)
         details: dict[str, Any] = {
@@ -109,6 +119,7 @@ class Evaluator:
             "ratio": asdict(gain.ratio),
             "measurement": timing,
             "bytes": file.size_bytes,
+            "packed_bytes": small_file.size_bytes if small_file else None,
             "sha256": file.sha256,
             "macs": count_macs(shipped, bench.example),
             "parameters": sum(p.numel() for p in shipped.parameters()),
@@ -120,8 +131,8 @@ class Evaluator:
         }
         return Reading(score.value, noise, gain.value, details)
 
-    def _trained(self, trial: Trial, folder: Path) -> tuple[Learned, nn.Module, Structure]:
-        """The cut and fine-tuned model of a trial, in float32, BatchNorm still in place."""
+    def _trained(self, trial: Trial, folder: Path) -> tuple[Learned, nn.Module, Structure, Ranks]:
+        """The cut, split and fine-tuned model of a trial, in float32, BatchNorm still in place."""
         bench, recipe = self._bench, self._bench.recipe
         train = training_batches(recipe, bench.splits)
         settings = settings_for(recipe, bench.splits, bench.model, trial.attempt)
@@ -138,21 +149,24 @@ class Evaluator:
                 seed=seed, listener=self._listener, checkpoint=checkpoint,
             )  # fmt: skip
         structure = Structure.of(learned.codes)
-        small = cut(bench, learned.model.cpu(), structure).to(bench.device)
-        masks = {name: mask.to(bench.device) for name, mask in surviving_masks(bench, structure).items()}
+        small, ranks = split(bench, cut_model(bench, learned.model.cpu(), structure), structure)
+        small = small.to(bench.device)
         if recipe.compress.method == "direct" and recipe.compress.finetune is None:
-            return learned, small, structure  # direct means untrained, unless the recipe asks for fine-tuning
-        tuned, _ = finetune(small, masks, train, loss, self._judge, settings, seed=seed, listener=self._listener)
-        return learned, tuned, structure
+            return learned, small, structure, ranks  # direct means untrained, unless the recipe asks for fine-tuning
+        free = freedoms(bench, small, structure)
+        tuned, _ = finetune(small, free, train, loss, self._judge, settings, seed=seed, listener=self._listener)
+        return learned, tuned, structure, ranks
 
     def _judge(self, model: nn.Module) -> Score:
         return evaluate(model, self._bench.splits.val, [self._metric]).scores[self._metric.name]
 
-    def _measured(self, shipped: nn.Module, file: OnnxFile) -> tuple[Gain, dict[str, Any]]:
+    def _measured(
+        self, shipped: nn.Module, file: OnnxFile, sizes: Mapping[str, int]
+    ) -> tuple[Gain, dict[str, Any]]:
         objective, bench = self._objective, self._bench
         if not objective.measured:
-            value = objective.count(shipped, bench.example, file.size_bytes)
-            base = objective.count(self._reference.model, bench.example, self._reference.file.size_bytes)
+            value = objective.count(shipped, bench.example, sizes)
+            base = objective.count(self._reference.model, bench.example, self._reference.sizes)
             return objective.exact(value, base), {}
         files = {REFERENCE: self._reference.file.path, "candidate": file.path}
         comparison = objective.time(files, seconds=SECONDS)
@@ -177,22 +191,23 @@ def learning_copy(bench: Workbench) -> nn.Module:
     return model
 
 
-def structure_record(structure: Structure) -> dict[str, Any]:
-    """The structure as JSON values: enough to cut the reference in the same way again."""
+def structure_record(structure: Structure, ranks: Ranks) -> dict[str, Any]:
+    """The structure as JSON values: enough to cut and split the reference in the same way again."""
     return {
         "keep": {family: np.flatnonzero(mask).tolist() for family, mask in structure.keep.items()},
         "sizes": {family: len(mask) for family, mask in structure.keep.items()},
-        "halves": sorted(structure.halves),
+        "narrow": {name: str(dtype).removeprefix("torch.") for name, dtype in sorted(structure.narrow.items())},
+        "ranks": dict(ranks),
     }
 
 
 def read_structure(record: dict[str, Any]) -> Structure:
-    """The structure that `structure_record` described; masks of single weights are in the weights themselves."""
+    """The structure that `structure_record` described; the form of single weights is in the weights themselves."""
     keep = {}
     for family, positions in record["keep"].items():
         keep[family] = np.zeros(record["sizes"][family], dtype=bool)
         keep[family][positions] = True
-    return Structure(keep, {}, frozenset(record["halves"]))
+    return Structure(keep, (), {name: getattr(torch, dtype) for name, dtype in record["narrow"].items()})
 
 
 def scores_record(evaluation: Evaluation) -> dict[str, dict[str, Any]]:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import MachineError, WorkloadError
+from condensa_core.flow.own_objects import own_objects
 from condensa_core.graph import ModelGraph, analyse
 from condensa_core.materialise import Route, deliverable
 from condensa_core.plan import Plan, bind
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
-from condensa_core.recipe import Recipe
+from condensa_core.recipe import STRUCTURED, Recipe
 from condensa_core.workload import (
     Metric,
     Reference,
@@ -54,6 +55,14 @@ class Bound(Modelled):
     splits: Splits
     metrics: Mapping[str, Metric]
     plan: Plan
+
+    @property
+    def packs(self) -> bool:
+        """Whether a packed file is made: where one is asked for, or could be smaller."""
+        recipe = self.recipe
+        asked = "size.packed" in (recipe.objective.name, *(gate.metric for gate in recipe.gates))
+        kinds = {scheme.kind for rule in recipe.layers for scheme in rule.scheme}
+        return asked or "packed" in recipe.output.export or not kinds <= set(STRUCTURED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +110,8 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
             load_weights(found.model, recipe.model, recipe.directory)
     with _placed(recipe, "metrics"):
         metrics = metrics_named(recipe)
+    with _placed(recipe, "layers"):
+        own = own_objects(recipe, allow_python=allow_python)
     return Bound(
         model=found.model,
         example=found.example,
@@ -110,7 +121,7 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
         seed=seed,
         splits=splits,
         metrics=metrics,
-        plan=bind(recipe, found.model, found.graph),
+        plan=bind(recipe, found.model, found.graph, own),
     )
 
 

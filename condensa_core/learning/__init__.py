@@ -5,7 +5,7 @@ from condensa_core.learning.batchnorm import recalibrate_batchnorm
 from condensa_core.learning.checkpoint import Checkpoint
 from condensa_core.learning.direct import compress_directly
 from condensa_core.learning.finetune import finetune
-from condensa_core.learning.lc import Learned, compress
+from condensa_core.learning.lc import Learned, compress, mu_ladder, put_in_place
 from condensa_core.learning.penalty import Penalty
 from condensa_core.learning.settings import Settings
 
@@ -20,5 +20,7 @@ __all__ = [
     "compress",
     "compress_directly",
     "finetune",
+    "mu_ladder",
+    "put_in_place",
     "recalibrate_batchnorm",
 ]

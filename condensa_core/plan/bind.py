@@ -9,13 +9,14 @@ from typing import Any
 
 from torch import nn
 
-from condensa_core.errors import PlanError
+from condensa_core.errors import PlanError, SchemeError
 from condensa_core.graph.channels import Family, ModelGraph
 from condensa_core.plan.assignment import Assignment, Plan, Row
 from condensa_core.plan.families import claimed_families
 from condensa_core.plan.knobs import knob_space
 from condensa_core.plan.rules import Match, Rules, problems_in_order
 from condensa_core.recipe import Expression, PythonSpec, Recipe, Ref, SchemeSpec
+from condensa_core.schemes import check_pattern
 
 
 def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, Any] | None = None) -> Plan:
@@ -25,6 +26,7 @@ def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, 
     """
     rules = Rules(recipe, model, graph)
     families = claimed_families(rules, graph)
+    _check_patterns(rules, model, own or {})
     problems = tuple(problems_in_order(rules.problems))
     if any(problem.severity == "error" for problem in problems):
         raise PlanError(problems)
@@ -38,6 +40,25 @@ def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, 
         problems=problems,
         table=tuple(_row(match, families, parameters, len(graph.layers)) for match in rules.matches),
     )
+
+
+def _check_patterns(rules: Rules, model: nn.Module, own: Mapping[str, Any]) -> None:
+    """E226 where a pattern of the user's does not fit a tensor it is for."""
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    for match in rules.matches:
+        for position, scheme in enumerate(match.rule.scheme):
+            for path, leaf in scheme.leaves():
+                pattern = own.get(str(leaf.settings.get("pattern")))
+                if pattern is None:
+                    continue
+                for shape in {shapes[n]: None for names in match.tensors.values() for n in names}:
+                    try:
+                        check_pattern(pattern, shape)
+                    except SchemeError as error:
+                        advice = (error.hint,) if error.hint else ()
+                        where = ("layers", match.number, "scheme", position, *path, "pattern")
+                        rules.report("E226", error.message, *where, advice=advice)
+                        break
 
 
 @dataclass(frozen=True)

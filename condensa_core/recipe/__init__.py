@@ -29,11 +29,12 @@ from condensa_core.recipe.records import (
 )
 from condensa_core.recipe.resolved import resolved_yaml
 from condensa_core.recipe.schema import recipe_schema
-from condensa_core.recipe.schemes import LESS_IS_SMALLER, PythonSpec, SchemeSpec
+from condensa_core.recipe.schemes import LESS_IS_SMALLER, STRUCTURED, PythonSpec, SchemeSpec
 from condensa_core.recipe.units import Quantity
 
 __all__ = [
     "LESS_IS_SMALLER",
+    "STRUCTURED",
     "CompressSpec",
     "ConstraintSpec",
     "DataSpec",

@@ -532,7 +532,7 @@ class OutputSpec(Record):
 
     later: ClassVar[frozenset[str]] = frozenset({"opset", "save_trials"})
     dir: str = "runs"
-    export: tuple[Annotated[str, Word("export", ("onnx", "torch"), ("packed", "engine"))], ...] = ("onnx", "torch")
+    export: tuple[Annotated[str, Word("export", ("onnx", "packed", "torch"), ("engine",))], ...] = ("onnx", "torch")
     report: Annotated[str, Word("report", ("none",), ("html",))] = "none"
 
     @field_validator("export")

@@ -1,10 +1,12 @@
 """In what small form a weight is kept: one compressed form per file, each with its exact projection (the C step)."""
 
+from condensa_core.schemes.binary import Binary
 from condensa_core.schemes.blocks import Block
 from condensa_core.schemes.catalogue import SCHEMES, scheme_named
 from condensa_core.schemes.channels import Filter, Neuron, Structure, zero_units
+from condensa_core.schemes.codebook import Codebook
 from condensa_core.schemes.compose import Compose
-from condensa_core.schemes.contents import masks_of, value_bits_of
+from condensa_core.schemes.contents import counted_bits, factors_of, moved_terms, narrow_of
 from condensa_core.schemes.contract import Code, Facts, Freedom, Part, Scheme, Target, Tensors
 from condensa_core.schemes.lowrank import LowRank
 from condensa_core.schemes.lowrank_code import LowRankCode
@@ -14,12 +16,15 @@ from condensa_core.schemes.patterns import check_pattern
 from condensa_core.schemes.prune import Prune
 from condensa_core.schemes.quantize import Quantize
 from condensa_core.schemes.sum import Sum
+from condensa_core.schemes.ternary import Ternary
 from condensa_core.schemes.terms import Plain, Product, Scaled, Term
 
 __all__ = [
     "SCHEMES",
+    "Binary",
     "Block",
     "Code",
+    "Codebook",
     "Compose",
     "Factors",
     "Facts",
@@ -41,9 +46,12 @@ __all__ = [
     "Target",
     "Tensors",
     "Term",
+    "Ternary",
     "check_pattern",
-    "masks_of",
+    "counted_bits",
+    "factors_of",
+    "moved_terms",
+    "narrow_of",
     "scheme_named",
-    "value_bits_of",
     "zero_units",
 ]

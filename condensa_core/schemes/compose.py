@@ -65,13 +65,16 @@ class ComposedCode:
         return self._outwards(self.codes[-1].rebuild(values))
 
     def freedom(self) -> Freedom:
-        """That of the last code, for tensors that are stored under their own names; factors are held."""
+        """That of the last code, held wherever an earlier one holds; tensors that are stored as factors are held."""
         inner = self.codes[-1].freedom()
-        labels = {n: torch.zeros(t.shape, dtype=torch.int32, device=t.device) for n, t in self.decode().items()}
-        return Freedom(
-            {name: inner.labels.get(name, held) for name, held in labels.items()},
-            {name: sign for name, sign in inner.signs.items() if name in labels},
-        )
+        labels = {}
+        for name, dense in self.decode().items():
+            label = inner.labels.get(name, torch.zeros(dense.shape, dtype=torch.int32, device=dense.device))
+            for code in self.codes[:-1]:
+                if name in (outer := code.freedom().labels):
+                    label = label.masked_fill(outer[name] == 0, 0)
+            labels[name] = label
+        return Freedom(labels, {name: sign for name, sign in inner.signs.items() if name in labels})
 
     def terms(self) -> dict[str, tuple[Term, ...]]:
         """The pieces of the last code; products of what it leaves of the factors where a member factorises."""

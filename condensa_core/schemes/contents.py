@@ -1,24 +1,59 @@
-"""What a code decides, whatever it is composed of: zeros inside tensors, and how wide their values are."""
+"""What a code decides, whatever it is composed of: narrow dtypes, factors, how papers count it, what it is made of."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from condensa_core.schemes.compose import ComposedCode
-from condensa_core.schemes.contract import Code
-from condensa_core.schemes.prune import SparseCode
-from condensa_core.schemes.quantize import HalfCode
+from condensa_core.schemes.contract import Code, Tensors
+from condensa_core.schemes.half import HalfCode
+from condensa_core.schemes.lowrank_code import LowRankCode
+from condensa_core.schemes.matrix_view import Factors
+from condensa_core.schemes.sparse import SparseCode
+from condensa_core.schemes.sum import SumCode
+from condensa_core.schemes.terms import Plain, Term
 
 
-def masks_of(code: Code) -> dict[str, Tensor]:
-    """Parameter name -> boolean mask of the single weights that survive; empty where only whole units or none go."""
+def narrow_of(code: Code) -> dict[str, torch.dtype]:
+    """Parameter name -> float16 or bfloat16, for parameters that are stored in it and computed with as before.
+
+    They may be trained on and rounded anew; factors of a parameter are not among them.
+    """
+    last = code.codes[-1] if isinstance(code, ComposedCode) else code
+    if not isinstance(last, HalfCode):
+        return {}
+    own = code.decode()
+    return {name: half.dtype for name, half in last.halves.items() if name in own}
+
+
+def factors_of(code: Code) -> dict[str, Factors]:
+    """Parameter name -> factors, for parameters that are one product of dense factors: two layers can stand for it."""
+    last = code.codes[-1] if isinstance(code, ComposedCode) else code
+    return dict(last.factors) if isinstance(last, LowRankCode) else {}
+
+
+def counted_bits(code: Code) -> int:
+    """`bits()` without the positions of zeros: what papers divide by when they count non-zero weights only."""
+    if isinstance(code, SparseCode):
+        return code.bits() - code.structure_bits()
+    if isinstance(code, SumCode):
+        return sum(counted_bits(summand) for summand in code.codes)
     if isinstance(code, ComposedCode):
-        return {name: mask for part in code.codes for name, mask in masks_of(part).items()}
-    return dict(code.masks) if isinstance(code, SparseCode) else {}
+        outer = [c for c in code.codes[:-1] if not isinstance(c, SparseCode)]
+        return sum(c.structure_bits() for c in outer) + counted_bits(code.codes[-1])
+    return code.bits()
 
 
-def value_bits_of(code: Code) -> dict[str, int]:
-    """Parameter name -> bits of a stored value, for parameters that are stored narrower than they are computed."""
-    if isinstance(code, ComposedCode):
-        return {name: bits for part in code.codes for name, bits in value_bits_of(part).items()}
-    return dict.fromkeys(code.halves, 16) if isinstance(code, HalfCode) else {}
+def moved_terms(code: Code, moves: Tensors) -> dict[str, tuple[Term, ...]]:
+    """`code.terms()` after the tensors of `decode()` moved by `moves`, as the code's freedom allows."""
+    if isinstance(code, SumCode):
+        return code.moved_terms(moves)
+    if isinstance(code, ComposedCode) and isinstance(code.codes[-1], SumCode):
+        return code.codes[-1].moved_terms(moves)
+    terms, dense = code.terms(), code.decode()
+    return {name: (Plain(dense[name] + moves[name]),) if _any(moves[name]) else terms[name] for name in dense}
+
+
+def _any(moves: Tensor) -> bool:
+    return bool(moves.any())

@@ -303,9 +303,10 @@ BROKEN = {
         "24:23 E411 objective 'thoughput' is not known = did you mean 'throughput'?",
     ),
     "objective to come": (
-        [("maximize: throughput", "minimize: size.packed")],
-        "24:23 E110 objective 'size.packed' is not available in this version"
-        " = available: throughput, latency.p50, latency.p90, latency.p99, latency.mean, macs, params, size.onnx",
+        [("maximize: throughput", "minimize: size.engine")],
+        "24:23 E110 objective 'size.engine' is not available in this version"
+        " = available: throughput, latency.p50, latency.p90, latency.p99, latency.mean, macs, params, size.onnx,"
+        " size.packed",
     ),
     "scheme to come": (
         [("{filter: {sparsity: $early, criterion: l2, align: 8}}", "{hash: {size: $early}}")],
