@@ -78,11 +78,15 @@ class Histogram:
         centres: Array = (np.arange(first, last, dtype=np.float64) - _BINS + 0.5) * self.width
         return centres, self._counts[first:last].copy()
 
+    def sides(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Counts of negative and of positive numbers by distance from zero: entry i is i to i + 1 widths away."""
+        return self._counts[_BINS - 1 :: -1].copy(), self._counts[_BINS:].copy()
+
     def magnitudes(self) -> npt.NDArray[np.int64]:
-        """Counts of |x|, zeros left out: entry i counts i * width to (i + 1) * width; up to the greatest magnitude."""
-        folded = self._counts[_BINS:] + self._counts[_BINS - 1 :: -1]
-        used = np.flatnonzero(folded)
-        return folded[: int(used[-1]) + 1] if used.size else folded[:0]
+        """Counts of |x|, zeros left out: entry i is i to i + 1 widths from zero; up to the greatest magnitude."""
+        negative, positive = self.sides()
+        used = np.flatnonzero(negative + positive)
+        return (negative + positive)[: int(used[-1]) + 1 if used.size else 0]
 
 
 def observe(

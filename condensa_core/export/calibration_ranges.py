@@ -16,7 +16,8 @@ Reach = tuple[float, float]  # (low <= 0, high >= 0); opposite numbers where sym
 
 PERCENTILE: Final = 99.99
 _ENTROPY_BINS: Final = 2048
-_CLIPS: Final = 128
+_COARSE: Final = tuple(1.2**-i for i in range(25))  # of an end: down to a hundredth
+_FINE: Final = tuple(1.2 - i / 64 for i in range(26))  # of the best of those
 
 
 def activation_range(
@@ -51,9 +52,7 @@ def _percentile(histogram: Histogram, percentile: float, low: float, high: float
     if symmetric:
         reach = min(high, _past(histogram.magnitudes(), beyond) * histogram.width)
         return -reach, reach
-    centres, counts = histogram.bins()
-    up = _past(counts[centres > 0], beyond // 2) * histogram.width
-    down = _past(counts[centres < 0][::-1], beyond // 2) * histogram.width
+    down, up = (_past(counts, beyond // 2) * histogram.width for counts in histogram.sides())
     return max(low, -down), min(high, up)
 
 
@@ -64,23 +63,24 @@ def _past(counts: npt.NDArray[np.int64], beyond: int) -> int:
 
 
 def _least_squares(histogram: Histogram, low: float, high: float, bits: int, symmetric: bool) -> Reach:
-    """Each end in turn, over even fractions of its range; on equal errors the wider."""
+    """All pairs of coarse fractions of the two ends, then either end by itself in fine steps; ties: the wider."""
     centres, counts = histogram.bins()
-    fractions = [i / _CLIPS for i in range(_CLIPS, 0, -1)]
 
-    def error(lower: float, upper: float) -> float:
-        scale, lowest, highest = grid_of((lower, upper), bits, symmetric=symmetric)
+    def error(reach: Reach) -> float:
+        scale, lowest, highest = grid_of(reach, bits, symmetric=symmetric)
         levels = np.clip(np.rint(centres / scale), lowest, highest)
         return float(counts @ np.square(centres - levels * scale))
 
     if symmetric:
-        best = min((high * f for f in fractions), key=lambda reach: error(-reach, reach))
-        return -best, best
-    lower, upper = low, high
+        best = min(((-high * f, high * f) for f in _COARSE), key=error)
+        return min(((max(low, best[0] * f), min(high, best[1] * f)) for f in _FINE), key=error)
+    highs = [high * f for f in _COARSE] if high else [0.0]
+    lows = [low * f for f in _COARSE] if low else [0.0]
+    best = min(((lower, upper) for upper in highs for lower in lows), key=error)
     for _ in range(2):
-        upper = min((high * f for f in fractions), key=lambda reach: error(lower, reach)) if high else high
-        lower = min((low * f for f in fractions), key=lambda reach: error(reach, upper)) if low else low
-    return lower, upper
+        best = min(((best[0], min(high, best[1] * f)) for f in _FINE), key=error)
+        best = min(((max(low, best[0] * f), best[1]) for f in _FINE), key=error)
+    return best
 
 
 def grid_of(reach: Reach, bits: int = 8, *, symmetric: bool) -> tuple[float, int, int]:

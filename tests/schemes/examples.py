@@ -23,7 +23,18 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "lowrank": [{"rank": 2}, {"rank": 9}, {"select": "storage", "budget": 0.8}],
     "prune": [{"sparsity": 0.5}, {"kappa": 7}, {"pattern": "2:4"}, {"sparsity": 0.4, "pattern": diagonals}],
     "block": [{"sparsity": 0.5, "shape": (2, 3)}, {"sparsity": 0.4, "shape": (1, 2), "criterion": "mean", "align": 2}],
-    "quantize": [{"dtype": "float16"}],
+    "quantize": [
+        {"dtype": "float16"},
+        {"dtype": "bfloat16"},
+        {"dtype": "int8", "granularity": "channel"},
+        {"dtype": "uint4", "granularity": "group", "group": 4, "symmetric": False},
+        {"dtype": "int4", "range": "mse"},
+        {"dtype": "int6", "range": "mse", "symmetric": False},
+        {"dtype": "int8", "range": "percentile", "percentile": 90.0},
+    ],
+    "codebook": [{"size": 4}, {"size": 5, "zero": True}],
+    "binary": [{}],
+    "ternary": [{}],
 }
 
 
