@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from condensa_core.errors import SchemeError
+from condensa_core.schemes.binary import Binary
 from condensa_core.schemes.blocks import Block
 from condensa_core.schemes.channels import Filter, Neuron, Structure
+from condensa_core.schemes.codebook import Codebook
 from condensa_core.schemes.lowrank import LowRank
 from condensa_core.schemes.prune import Prune
 from condensa_core.schemes.quantize import Quantize
+from condensa_core.schemes.ternary import Ternary
 
 SCHEMES: Final[Mapping[str, Any]] = {
     scheme.name: scheme
@@ -23,6 +26,9 @@ SCHEMES: Final[Mapping[str, Any]] = {
         Prune,
         Block,
         Quantize,
+        Codebook,
+        Binary,
+        Ternary,
     )
 }
 
