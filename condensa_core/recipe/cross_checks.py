@@ -27,6 +27,7 @@ from condensa_core.recipe.references import References
 from condensa_core.recipe.refusals import suggestion
 from condensa_core.recipe.schemes import STRUCTURED, check_setting
 from condensa_core.recipe.vocabulary import (
+    DEFAULT_TASK,
     IMPLIED_KNOB,
     LANGUAGE_MODELS,
     LANGUAGE_TASK,
@@ -55,7 +56,7 @@ class CrossChecks:
         """Every problem, in no particular order."""
         if "metrics" in self.sections or "metrics" not in self.document.data:
             metrics = self._metrics()
-            yield from self._kinds()
+            yield from self._declared_kinds()
             if constraint := self.sections.get("constraint"):
                 yield from self._constraint(constraint, metrics)
             for position, gate in enumerate(self.sections.get("gates", ())):
@@ -64,8 +65,7 @@ class CrossChecks:
             yield from self._objective(objective)
         if data := self.sections.get("data"):
             yield from self._splits(data)
-        if "task" in self.sections or "task" not in self.document.data:
-            yield from self._about_text()
+        yield from self._about_text()
         if (model := self.sections.get("model")) and (reference := self.sections.get("reference")):
             yield from self._reference(model, reference)
         yield from self._unused_knobs()
@@ -73,25 +73,32 @@ class CrossChecks:
             yield from self._knobs(self.sections["layers"], self.sections.get("knobs", {}))
 
     @property
-    def _task(self) -> str:
-        task: str = self.sections.get("task", "classification")
-        return task
+    def _task(self) -> str | None:
+        """The recipe's task, None if what it says is no task."""
+        task: str | None = self.sections.get("task")
+        return task if task is not None or "task" in self.document.data else DEFAULT_TASK
+
+    def _kinds(self) -> tuple[str, ...]:
+        """The kinds of metrics of the recipe's task; all of them where the task itself is in question."""
+        return tuple(METRIC_KINDS) if self._task is None or any(self._about_text()) else TASKS[self._task]
 
     def _metrics(self) -> dict[str, Figure]:
         declared = self.sections.get("metrics", {})
-        own = {kind: METRIC_KINDS[kind] for kind in TASKS[self._task]}
+        own = {kind: METRIC_KINDS[kind] for kind in self._kinds()}
         return {**own, **{name: METRIC_KINDS[spec.kind] for name, spec in declared.items()}}
 
-    def _kinds(self) -> Iterator[Problem]:
+    def _declared_kinds(self) -> Iterator[Problem]:
         """E401 for declared metrics of a kind that the task does not have."""
+        known = self._kinds()
         for name, spec in self.sections.get("metrics", {}).items():
-            if spec.kind not in TASKS[self._task]:
+            if spec.kind not in known:
                 message = f"task '{self._task}' has no metric of kind '{spec.kind}'"
-                advice = f"it has: {', '.join(TASKS[self._task])}"
-                yield self._problem("E401", ("metrics", name, "kind"), message, advice)
+                yield self._problem("E401", ("metrics", name, "kind"), message, f"it has: {', '.join(known)}")
 
     def _about_text(self) -> Iterator[Problem]:
-        """E109 where the task is about text and a built-in data set or model is not, or the other way round."""
+        """E109 where the task is about text and built-in data or model are not, or the other way round; told once."""
+        if self._task is None:
+            return
         reads = self._task == LANGUAGE_TASK
         of_text = {"data": TEXT_DATA, "model": LANGUAGE_MODELS}
         for section, names in of_text.items():
@@ -104,6 +111,7 @@ class CrossChecks:
             else:
                 message, advice = f"{what} is of text, task '{self._task}' is not", f"write task: {LANGUAGE_TASK}"
             yield self._problem("E109", (section, "builtin"), message, advice)
+            return
 
     def _constraint(self, constraint: ConstraintSpec, metrics: Mapping[str, Figure]) -> Iterator[Problem]:
         figure = metrics.get(constraint.metric)

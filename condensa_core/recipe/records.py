@@ -34,6 +34,7 @@ from condensa_core.recipe.vocabulary import (
     BUILTIN_MODELS,
     DATA_WITH_PATH,
     DEFAULT_ACQUISITION,
+    DEFAULT_TASK,
     LATER_METRIC_KINDS,
     LATER_OBJECTIVES,
     METRIC_KINDS,
@@ -569,7 +570,7 @@ class Recipe(Record):
     knobs: dict[Identifier, KnobSpec] = Field(default_factory=dict)
     patterns: dict[Identifier, PythonSpec] = Field(default_factory=dict)
     model: ModelSpec
-    task: Annotated[str, Word("task", tuple(TASKS), ("regression",))] = "classification"
+    task: Annotated[str, Word("task", tuple(TASKS), ("regression",))] = DEFAULT_TASK
     data: DataSpec
     reference: ReferenceSpec = ReferenceSpec()
     metrics: dict[str, MetricSpec] = Field(default_factory=dict)

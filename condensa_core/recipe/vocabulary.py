@@ -39,6 +39,7 @@ BUILTIN_DATA: Final[Mapping[str, tuple[str, ...]]] = {
 }
 TEXT_DATA: Final = ("python-text", "text", "wikitext2")
 DATA_WITH_PATH: Final = ("image-folder", "text", "wikitext2")  # which cannot be found without
+DEFAULT_TASK: Final = "classification"
 LANGUAGE_TASK: Final = "language-model"
 
 Better = Literal["higher", "lower"]
@@ -63,7 +64,7 @@ METRIC_KINDS: Final[Mapping[str, Figure]] = {
 }
 # Tasks and the kinds of metrics each has.
 TASKS: Final[Mapping[str, tuple[str, ...]]] = {
-    "classification": ("top1", "top5", "loss"),
+    DEFAULT_TASK: ("top1", "top5", "loss"),
     LANGUAGE_TASK: ("perplexity", "loss", "top1", "top5"),
 }
 LATER_METRIC_KINDS: Final = ("accuracy", "f1", "map")
