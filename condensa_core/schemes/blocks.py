@@ -12,7 +12,7 @@ from condensa_core.criteria import Criterion, criterion_of
 from condensa_core.errors import SchemeError
 from condensa_core.schemes.contract import Facts, Target
 from condensa_core.schemes.counting import kept_of, largest
-from condensa_core.schemes.groups import group_masks, groups_of, positions_of
+from condensa_core.schemes.groups import group_masks, groups_of
 from condensa_core.schemes.magnitudes import magnitudes, refuse_non_finite
 from condensa_core.schemes.sparse import SparseCode
 from condensa_core.schemes.surgeon import refitted
@@ -75,8 +75,8 @@ class Block:
         else:
             worth = {name: s.square() if self.criterion == "l2" else s for name, s in scores.items()}
             chosen = torch.cat(list(aligned(worth, kept, self.align).values()))
-        masks = group_masks(groups, chosen, target)
-        return SparseCode(masks, refitted(target, masks), target.alive, positions_of(groups))
+        masks = group_masks(groups, chosen)
+        return SparseCode(masks, refitted(target, masks), target.alive, groups)
 
 
 def check_block(block: tuple[int, ...], shape: tuple[int, ...], name: str) -> None:

@@ -11,11 +11,12 @@ from torch import Tensor
 def onto_ball(magnitudes: Tensor, radius: float, weights: Tensor | None = None) -> Tensor:
     """argmin_t sum weights (t - magnitudes)^2, t >= 0, sum t <= radius: a vector in the dtype of `magnitudes`.
 
-    `magnitudes` is a vector of n entries; `weights` (None: all 1) is one too; an entry of weight 0 goes for free.
-    The solution is t_i = max(0, m_i - tau / weights_i) with tau = (sum_active m - radius) / (sum_active 1 / weights),
-    where the active are the first in descending order of weights_i m_i, as far as that lies above their tau. Sums are
-    taken in float64, and the rounded result lies inside the ball, so that projecting it again changes no bit.
-    Source: Duchi et al., ICML 2008, figure 1; the weighted form follows from the same stationarity condition.
+    `magnitudes` is a vector of n entries; `weights` (None: all 1) is one too; an entry of weight 0 goes for free. The
+    solution is t_i = max(0, m_i - tau / weights_i), tau = (sum_active m - radius) / (sum_active 1 / weights). With all
+    entries taken as active tau is too small; those that do not reach it cannot be active, and without them tau grows,
+    until all that are left reach it: exact after finitely many linear passes. Sums are taken in float64, and the
+    rounded result lies inside the ball, so that projecting it again changes no bit.
+    Source: Michelot, JOTA 50 (1986); Condat, "Fast projection onto the simplex and the l1 ball", Math. Program. 2016.
     """
     if _total(magnitudes) <= radius:
         return magnitudes.clone()
@@ -23,19 +24,29 @@ def onto_ball(magnitudes: Tensor, radius: float, weights: Tensor | None = None) 
     weights = torch.ones_like(exact) if weights is None else weights.double()
     exact = exact.masked_fill(weights == 0, 0)
     inverse = 1 / weights.masked_fill(weights == 0, 1)
-    breakpoints, order = (exact / inverse).sort(descending=True, stable=True)
-    taus = (exact[order].cumsum(0) - radius) / inverse[order].cumsum(0)
-    passing = (breakpoints > taus).nonzero().flatten()
-    active = int(passing[-1]) + 1 if len(passing) else 0
-    if radius == 0 or not active:
-        return torch.zeros_like(magnitudes)
-    slope = float(inverse[order[:active]].sum())
-    tau, times = max(0.0, float(taus[active - 1])), 1
+    tau, slope = _threshold(exact, inverse, radius)
+    times = 1
     while _total(shrunk := (exact - tau * inverse).clamp(min=0).to(magnitudes.dtype)) > radius:
         # Rounding put the sum above the radius: shrink by that much, and by more each time.
         tau += max(times * (_total(shrunk) - radius) / slope, math.ulp(tau))
         times *= 2
     return shrunk
+
+
+def _threshold(magnitudes: Tensor, inverse: Tensor, radius: float) -> tuple[float, float]:
+    """tau, and by how much the sum shrinks where tau grows by 1; (0, 1) where nothing has to shrink."""
+    active = magnitudes > 0
+    tau, slope = 0.0, 1.0
+    while bool(active.any()):
+        magnitudes, inverse = magnitudes[active], inverse[active]
+        excess, slope = _total(magnitudes) - radius, _total(inverse)
+        if excess <= 0:
+            break
+        tau = excess / slope
+        active = magnitudes > tau * inverse
+        if bool(active.all()):
+            break
+    return tau, slope
 
 
 def _total(magnitudes: Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -36,6 +37,13 @@ class FineGrained:
         first = grouped.argsort(dim=-1, descending=True, stable=True)[..., : self.n]
         mask = torch.zeros_like(grouped, dtype=torch.bool).scatter_(-1, first, True) & (grouped >= 0)
         return inputs_back(mask.flatten(-2)[..., : inputs.shape[-1]], magnitudes.dim())
+
+    def bits(self, mask: Tensor, alive: Tensor | None) -> int:
+        """ceil(log2 C(a, N)) for a group with a alive entries, or 0 where it keeps them all: see `Positions`."""
+        groups = self.groups(mask)
+        sizes = torch.bincount(torch.bincount(groups.flatten() if alive is None else groups[alive])).tolist()
+        choices = [math.comb(size, min(size, self.n)) for size in range(len(sizes))]
+        return sum(groups * (choice - 1).bit_length() for groups, choice in zip(sizes, choices, strict=True))
 
     def groups(self, like: Tensor) -> Tensor:
         """The number of the group that each entry of a tensor of that shape belongs to, from 0; int64."""

@@ -5,7 +5,6 @@ Not counted is a header of a few bytes a tensor: the shape, how many survive, an
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,34 +45,3 @@ def gap_bits(mask: Tensor) -> int:
     gaps = torch.diff(at, prepend=at.new_tensor([-1])) - 1
     widths = range(1, min(32, 1 + int(gaps.max()).bit_length()) + 1)
     return min(b * (len(gaps) + int((gaps // (2**b - 1)).sum())) for b in widths)
-
-
-@dataclass(frozen=True, eq=False)
-class OfEachGroup:
-    """At most `kept` in each group: which of the C(a, min(a, kept)) choices, for the a alive entries of a group.
-
-    `group` numbers the group of every entry of the mask, from 0.
-    """
-
-    kept: int
-    group: Tensor
-
-    def bits(self, mask: Tensor, alive: Tensor | None) -> int:
-        """ceil(log2 C(a, kept)) a group."""
-        group = self.group.flatten() if alive is None else self.group[alive]
-        sizes = torch.bincount(torch.bincount(group)).tolist()  # how many groups there are of each size
-        return sum(
-            groups * (math.comb(size, min(size, self.kept)) - 1).bit_length() for size, groups in enumerate(sizes)
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class WholeGroups:
-    """Groups that live or die together, one bit each; `group` numbers those of every entry, -1 always survives."""
-
-    group: Tensor
-
-    def bits(self, mask: Tensor, alive: Tensor | None) -> int:
-        """One for each group that has alive entries."""
-        group = self.group.flatten() if alive is None else self.group[alive]
-        return len(group[group >= 0].unique())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,12 +13,11 @@ from condensa_core.criteria import Criterion, criterion_of
 from condensa_core.errors import SchemeError
 from condensa_core.schemes.contract import Facts, Target
 from condensa_core.schemes.counting import kept_of, largest
-from condensa_core.schemes.groups import group_masks, groups_of, positions_of
+from condensa_core.schemes.groups import group_masks, groups_of
 from condensa_core.schemes.l1 import onto_ball, softened
 from condensa_core.schemes.magnitudes import magnitudes, refuse_non_finite, side_by_side, taken_apart
 from condensa_core.schemes.nm import FineGrained, fine_grained
 from condensa_core.schemes.patterns import Pattern, labels_of
-from condensa_core.schemes.positions import OfEachGroup, Positions
 from condensa_core.schemes.sparse import SparseCode
 from condensa_core.schemes.surgeon import reconsidered, refitted, standing
 
@@ -168,10 +166,7 @@ class Prune:
     def _fine_grained(self, target: Target, pattern: FineGrained) -> SparseCode:
         scores = standing(target)
         masks = reconsidered(target, {name: pattern.mask(score) for name, score in scores.items()}, pattern)
-        positions: Mapping[str, Positions] = {
-            name: OfEachGroup(pattern.n, pattern.groups(mask)) for name, mask in masks.items()
-        }
-        return SparseCode(masks, refitted(target, masks), target.alive, positions)
+        return SparseCode(masks, refitted(target, masks), target.alive, dict.fromkeys(masks, pattern))
 
     def _by_groups(self, target: Target, pattern: Pattern) -> SparseCode:
         magnitude = magnitudes(target)
@@ -182,12 +177,12 @@ class Prune:
         score = criterion_of("l2" if self.criterion == "magnitude" else self.criterion)
         scores = torch.cat([mine.scores(magnitude[name], score) for name, mine in groups.items()])
         if self.form == "penalty":
-            sizes = torch.cat([mine.sizes() for mine in groups.values()])
+            sizes = torch.cat([mine.numbered_sizes() for mine in groups.values()])
             chosen = scores.square() > 2 * self._price(target) * sizes
         else:
             chosen = largest(scores, self._kept(len(scores)))
-        masks = group_masks(groups, chosen, target)
-        return SparseCode(masks, refitted(target, masks), target.alive, positions_of(groups))
+        masks = group_masks(groups, chosen)
+        return SparseCode(masks, refitted(target, masks), target.alive, groups)
 
 
 def _alive(flat: Tensor, target: Target) -> int:

@@ -66,7 +66,10 @@ def damped_gram(target: Target, name: str) -> Tensor:
         raise SchemeError(f"the metric of {name} has non-finite entries")
     gram = gram.detach().to(rows.device, torch.float64)
     damping = DAMPING * float(gram.diagonal().mean())
-    return gram + (damping or 1.0) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    damped = gram + (damping or 1.0) * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    if int(torch.linalg.cholesky_ex(damped).info):
+        raise SchemeError(f"the metric of {name} is not positive semi-definite: no inputs have this gram matrix")
+    return damped
 
 
 def refit(rows: Tensor, gram: Tensor, mask: Tensor) -> Tensor:
