@@ -2,6 +2,7 @@
 
 from condensa_core.export.onnx_export import export_onnx
 from condensa_core.export.onnx_file import OnnxFile, Signature, read_onnx
+from condensa_core.export.packing import PackedFile, PackedTensor, pack_onnx, unpack_onnx
 from condensa_core.export.parity import Parity, check_parity, compare_outputs, measure_parity, require
 from condensa_core.export.session import OnnxModel, predict
 from condensa_core.export.torch_program import load_pt2, save_pt2
@@ -10,6 +11,8 @@ from condensa_core.export.weights import save_weights
 __all__ = [
     "OnnxFile",
     "OnnxModel",
+    "PackedFile",
+    "PackedTensor",
     "Parity",
     "Signature",
     "check_parity",
@@ -17,9 +20,11 @@ __all__ = [
     "export_onnx",
     "load_pt2",
     "measure_parity",
+    "pack_onnx",
     "predict",
     "read_onnx",
     "require",
     "save_pt2",
     "save_weights",
+    "unpack_onnx",
 ]

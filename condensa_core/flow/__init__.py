@@ -3,5 +3,6 @@
 from condensa_core.flow.benching import bench
 from condensa_core.flow.planning import PlanReport, inspect_builtin, inspect_recipe, plan
 from condensa_core.flow.running import resume, run
+from condensa_core.flow.unpacking import unpack
 
-__all__ = ["PlanReport", "bench", "inspect_builtin", "inspect_recipe", "plan", "resume", "run"]
+__all__ = ["PlanReport", "bench", "inspect_builtin", "inspect_recipe", "plan", "resume", "run", "unpack"]

@@ -10,7 +10,7 @@ import pytest
 import typer
 from condensa_cli.app import app
 
-COMMANDS = ["init", "check", "plan", "inspect", "run", "resume", "bench", "report", "schema", "doctor"]
+COMMANDS = ["init", "check", "plan", "inspect", "run", "resume", "bench", "unpack", "report", "schema", "doctor"]
 TABLE = typer.main.get_command(app)
 
 

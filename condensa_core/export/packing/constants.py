@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import onnx
 
 # Not functions of their inputs alone, or no tensors; and what runtimes look for to compute in integers.
-_KEPT: Final = frozenset(
-    "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli Dropout If Loop Scan Optional "
-    "SequenceMap DequantizeLinear QuantizeLinear DynamicQuantizeLinear".split()
-)
+_KEPT: Final = {
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli", "Dropout"),
+    *("If", "Loop", "Scan", "SequenceMap", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+}
 
 
 def densify(model: onnx.ModelProto) -> None:
@@ -60,9 +60,7 @@ def constant_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return found
 
 
-def evaluate(
-    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], names: Sequence[str]
-) -> dict[str, np.ndarray]:
+def evaluate(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], names: Sequence[str]) -> dict[str, np.ndarray]:
     """The values of `names` that constant `nodes` of the model compute; ExportFailed if the runtime refuses them."""
     import onnx
 

@@ -20,14 +20,15 @@ from condensa_core.export.packing.numbers import stored_numbers
 
 PER_BYTE: Final = {2: 8, 3: 5, 4: 4, 6: 3, 16: 2, 256: 1}  # radix -> digits in a byte, radix ** digits <= 256
 MOST_SYMBOLS: Final = 2**16
-_PLANE_BYTES: Final = 120  # what a further plane costs in nodes: not worth it for a few bytes
+MOST_PLANES: Final = 4
+PLANE_BYTES: Final = 120  # what a plane costs in nodes, whatever its length: a further one must save more
 
 
 @functools.cache
-def radices_of(k: int, planes: int = 4) -> tuple[int, ...]:
-    """The radices with product >= k, at most `planes` of them, that take the fewest bits; 1 <= k <= 65536.
+def radices_of(k: int, planes: int = MOST_PLANES) -> tuple[int, ...]:
+    """The radices with product >= k, at most `planes` of them, that take the fewest bits; k <= 256 ** planes.
 
-    Equal cost: fewer planes.
+    Equal cost: fewer planes. Nothing needs to be stored for k = 1.
     """
     if k <= 1:
         return ()
@@ -36,9 +37,10 @@ def radices_of(k: int, planes: int = 4) -> tuple[int, ...]:
     return min(enough, key=lambda s: (round(sum(8 / PER_BYTE[r] for r in s), 6), len(s)))
 
 
-def digit_bits(k: int) -> float:
-    """Bits a symbol takes among k."""
-    return sum(8 / PER_BYTE[r] for r in radices_of(k))
+@functools.cache
+def digit_bits(k: int, planes: int = MOST_PLANES) -> float:
+    """Bits a symbol takes among k, in at most so many planes; infinite where these do not suffice."""
+    return sum(8 / PER_BYTE[r] for r in radices_of(k, planes)) if k <= 256**planes else math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +55,8 @@ class Digits:
     @staticmethod
     def of(symbols: np.ndarray, k: int) -> Digits:
         """The symbols (integers in 0..k-1, one dimension) in the radices that take the fewest bytes."""
-        choices = {radices_of(k, planes) for planes in (1, 2, 3, 4) if 256**planes >= k}
-        radices = min(
-            choices, key=lambda s: sum(math.ceil(symbols.size / PER_BYTE[r]) for r in s) + _PLANE_BYTES * len(s)
-        )
+        enough = [radices_of(k, planes) for planes in range(1, MOST_PLANES + 1) if k <= 256**planes]
+        radices = min(enough, key=lambda s: sum(symbols.size / PER_BYTE[r] + PLANE_BYTES for r in s))
         planes, rest = [], symbols.astype(np.int64)
         for radix in radices:
             planes.append(_bytes_of(rest % radix, radix))

@@ -101,7 +101,7 @@ def _with_exceptions(values: np.ndarray) -> Iterator[Encoding]:
         each = min(32.0, math.log2(distinct.count - size + 1))
         return ground + _entropy(np.array([values.size - exceptions, exceptions])) + 32 * size + exceptions * each
 
-    for size in {sizes[0], min(sizes, key=rough_bits)}:
+    for size in sorted({sizes[0], *sorted(sizes, key=rough_bits)[:2]}):
         if rough_bits(size) > 32 * values.size or counts[:size].sum() < _FEWEST_AT_BASE * values.size:
             continue
         mask = (distinct.symbols >= size).reshape(values.shape)
@@ -143,20 +143,26 @@ def _with_equal_rows(values: np.ndarray) -> Iterator[Encoding]:
 
 
 def _repeated(values: np.ndarray) -> Encoding | None:
-    """Equal numbers in runs of one length (a constant tensor is one run), or every row the same."""
-    flat = values.ravel()
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    run = int(np.gcd.reduce(changes, initial=flat.size))
-    if run == flat.size:
-        return Encoding("one value", operation("Expand", Constant(flat[:1]), integers(*values.shape)))
-    if run > 1:
-        each = smallest(flat[::run])
-        spread = operation("Expand", reshaped(each.expression, -1, 1), integers(flat.size // run, run))
-        return Encoding(f"runs of {run}: {each.label}", reshaped(spread, *values.shape))
-    if values.ndim > 1 and len(values) > 1 and bool((values == values[:1]).all()):
+    """Every row the same, or equal numbers in runs of one length along the rows, the last run perhaps shorter."""
+    rows = values.reshape(len(values) if values.ndim > 1 else 1, -1)
+    height, width = rows.shape
+    if bool((rows == rows[:1, :1]).all()):
+        return Encoding("one value", operation("Expand", Constant(rows[0, :1]), integers(*values.shape)))
+    if height > 1 and bool((rows == rows[:1]).all()):
         row = smallest(values[0])
-        return Encoding(f"equal rows: {row.label}", operation("Expand", row.expression, integers(*values.shape)))
-    return None
+        return Encoding(row.label, operation("Expand", row.expression, integers(*values.shape)))
+    changes = np.flatnonzero((rows[:, 1:] != rows[:, :-1]).any(axis=0)) + 1
+    run = int(np.gcd.reduce(changes)) if len(changes) else width
+    if run == 1:
+        return None
+    count = -(-width // run)
+    each = smallest(rows[:, ::run].ravel())
+    spread = operation("Expand", reshaped(each.expression, height, count, 1), integers(height, count, run))
+    whole = reshaped(spread, height, count * run)
+    if count * run > width:
+        whole = operation("Slice", whole, integers(0), integers(width), integers(1))
+    label = f"runs of {run}: {each.label}"
+    return Encoding(label, whole if values.shape == (height, width) else reshaped(whole, *values.shape))
 
 
 def _book_for_each_row(values: np.ndarray) -> Iterator[Encoding]:

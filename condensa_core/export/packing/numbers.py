@@ -6,7 +6,7 @@ import numpy as np
 
 from condensa_core.export.packing.expressions import BFLOAT16, Constant, Expression, cast, operation, stored_bytes
 
-_NARROW = (np.int8, np.uint8, np.float16, np.int16, np.uint16)
+_NARROW: tuple[type[np.integer | np.floating], ...] = (np.int8, np.uint8, np.float16, np.int16, np.uint16)
 
 
 def stored_numbers(values: np.ndarray) -> Expression:
@@ -27,8 +27,8 @@ def narrowed(values: np.ndarray) -> Expression | None:
     return None
 
 
-def _holds(values: np.ndarray, dtype: type[np.generic]) -> bool:
-    if np.issubdtype(dtype, np.integer):
+def _holds(values: np.ndarray, dtype: type[np.integer | np.floating]) -> bool:
+    if issubclass(dtype, np.integer):
         limits = np.iinfo(dtype)
         return bool(((values >= limits.min) & (values <= limits.max) & (values == np.rint(values))).all())
     with np.errstate(over="ignore"):

@@ -12,7 +12,7 @@ import numpy as np
 
 from condensa_core.errors import ExportFailed, UsageError
 from condensa_core.export.onnx_file import first_line, load_onnx
-from condensa_core.export.packing.assembly import assembled
+from condensa_core.export.packing.assembly import assembled, parameters_of
 from condensa_core.export.packing.constants import constant_nodes, densify, evaluate
 from condensa_core.export.packing.encodings import Encoding, smallest
 from condensa_core.export.packing.expressions import FOLDING_LIMIT, Constant, Writer, cast
@@ -61,9 +61,7 @@ class PackedFile:
         return self.dense_bytes / self.size_bytes
 
 
-def pack_onnx(
-    source: str | Path, path: str | Path, terms: Mapping[str, Sequence[Term]] | None = None
-) -> PackedFile:
+def pack_onnx(source: str | Path, path: str | Path, terms: Mapping[str, Sequence[Term]] | None = None) -> PackedFile:
     """Write the ONNX file `source` with every weight in its smallest form; whole or not at all.
 
     Exact forms are found in the numbers themselves: zeros, repeated values, integers times a scale, narrow types, equal
@@ -105,6 +103,7 @@ def _encodings(
 ) -> dict[str, Encoding]:
     """The forms that are smaller than the tensors as they are, by name."""
     overridable = {value.name for value in model.graph.input}
+    parameters = parameters_of(terms)
     found = {}
     for name, values in dense.items():
         if name in overridable or values.dtype not in _KINDS or values.nbytes >= FOLDING_LIMIT:
@@ -113,7 +112,10 @@ def _encodings(
             wide = values.astype(np.float32)
         if not np.array_equal(wide.astype(values.dtype), values):
             continue  # double precision that is needed, or NaN
-        best = min([smallest(wide), *assembled(name, wide, terms)], key=lambda encoding: encoding.size_bytes)
+        best = smallest(wide)
+        of_terms = assembled(name, wide, parameters)
+        if of_terms is not None and of_terms.size_bytes < best.size_bytes:
+            best = of_terms
         if isinstance(best.expression, Constant):
             continue
         if values.dtype != np.float32:

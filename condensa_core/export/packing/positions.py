@@ -36,7 +36,9 @@ class Base(Protocol):
 class Positions(Protocol):
     """The stored positions of a tensor's exceptions."""
 
-    label: str
+    @property
+    def label(self) -> str:
+        """For reports."""
 
     def patched(self, base: Base, values: Expression) -> Expression:
         """The base, one dimension, with `values` at the positions, in order."""
@@ -99,11 +101,9 @@ def stored_positions(mask: np.ndarray) -> list[Positions]:
     flat = mask.ravel()
     gaps = np.diff(np.flatnonzero(flat), prepend=-1) - 1
     few = min(_GAP_SYMBOLS, key=lambda k: digit_bits(k) * (gaps.size + int((gaps // (k - 1)).sum())))
-    forms: list[Positions] = [_gaps_of(gaps, k, flat.size) for k in {few, 64, 256}]
-    forms += [_patterns_of(flat, 1)]
-    runs = {2, 4, 8, 16, 32, mask.shape[-1], math.prod(mask.shape[2:])}
-    patterns = [_patterns_of(flat, run) for run in sorted(runs) if 1 < run <= flat.size and flat.size % run == 0]
-    return forms + [p for p in patterns if p is not None]
+    runs = {1, 2, 4, 8, 16, 32, mask.shape[-1], math.prod(mask.shape[2:])}
+    patterns = [_patterns_of(flat, run) for run in sorted(runs) if run <= flat.size and flat.size % run == 0]
+    return [*(_gaps_of(gaps, k, flat.size) for k in sorted({few, 64, 256})), *(p for p in patterns if p is not None)]
 
 
 def _gaps_of(gaps: np.ndarray, k: int, count: int) -> Gaps:
