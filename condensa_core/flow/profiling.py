@@ -73,7 +73,7 @@ def _structure_at(bench: Workbench, name: str, value: Value) -> tuple[Structure,
     """What one C step decides, and the model with the weights that it leaves."""
     model = copy.deepcopy(bench.model)
     weights = {n: p.detach() for n, p in model.named_parameters()}
-    parts = bench.plan.tasks_at({name: value})
+    parts = bench.parts_at({name: value})
     mu = None
     if bench.recipe.compress.method == "lc":
         mu = mu_ladder(settings_for(bench.recipe, bench.splits, bench.model))[0]

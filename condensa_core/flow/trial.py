@@ -138,7 +138,7 @@ class Evaluator:
         settings = settings_for(recipe, bench.splits, bench.model, trial.attempt)
         seed = bench.seed.child("trial", point_key(trial.point), trial.attempt)
         loss = task_loss(recipe.task)
-        parts = bench.plan.tasks_at(dict(trial.point))
+        parts = bench.parts_at(dict(trial.point))
         model = learning_copy(bench)
         if recipe.compress.method == "direct":
             learned = compress_directly(model, parts, train, self._judge)

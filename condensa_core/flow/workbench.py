@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from condensa_core.errors import MachineError, WorkloadError
 from condensa_core.flow.own_objects import own_objects
 from condensa_core.graph import ModelGraph, analyse
+from condensa_core.learning import input_metrics
 from condensa_core.materialise import Route, deliverable
 from condensa_core.plan import Plan, bind
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
 from condensa_core.recipe import STRUCTURED, Recipe
+from condensa_core.schemes import Metric as SchemeMetric
+from condensa_core.schemes import Part
+from condensa_core.search import Value
 from condensa_core.workload import (
     Metric,
     Reference,
@@ -34,6 +38,9 @@ from condensa_core.workload import (
     metrics_named,
     reference,
 )
+
+# Of the calibration data, or without any the training data: enough for gram matrices of layers of usual width.
+CALIBRATION_SAMPLES = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +78,14 @@ class Workbench(Bound):
 
     reference: Reference
     device: torch.device  # where learning happens
+    statistics: Mapping[str, SchemeMetric]  # what calibration data tells of compressed weights, where it is asked
+
+    def parts_at(self, knobs: Mapping[str, Value]) -> tuple[Part, ...]:
+        """The plan's tasks at these knob values, with what is known of their weights."""
+        return tuple(
+            dataclasses.replace(task, metrics={n: self.statistics[n] for n in task.names if n in self.statistics})
+            for task in self.plan.tasks_at(knobs)
+        )
 
 
 def default_cache_dir() -> Path:
@@ -139,7 +154,26 @@ def trained(found: Bound, *, cache_dir: Path | None = None, listener: Listener =
             device=device,
         )
     fields = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
-    return Workbench(**{**fields, "model": known.module.cpu().eval()}, reference=known, device=device)
+    model = known.module.cpu().eval()
+    return Workbench(
+        **{**fields, "model": model}, reference=known, device=device, statistics=_statistics(found, model, listener)
+    )
+
+
+def _statistics(found: Bound, model: nn.Module, listener: Listener) -> dict[str, SchemeMetric]:
+    """One calibration pass over `calib`, if the recipe's metric needs it and one of its schemes heeds it."""
+    compress = found.recipe.compress
+    metric = compress.metric or ("gram" if compress.method == "direct" else "identity")
+    if metric == "identity":
+        return {}
+    names = {name for heeding in found.plan.heeding() for name in heeding}
+    if not names:
+        return {}
+    listener(PhaseStarted("calibrate", detail=f"inputs of {len(names)} weights"))
+    batches = found.splits.calib or found.splits.train
+    statistics = input_metrics(model, names, batches, gram=metric == "gram", samples=CALIBRATION_SAMPLES)
+    listener(PhaseEnded("calibrate"))
+    return statistics
 
 
 def _modelled(

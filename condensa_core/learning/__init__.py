@@ -8,6 +8,7 @@ from condensa_core.learning.finetune import finetune
 from condensa_core.learning.lc import Learned, compress, mu_ladder, put_in_place
 from condensa_core.learning.penalty import Penalty
 from condensa_core.learning.settings import Settings
+from condensa_core.learning.statistics import input_metrics
 
 __all__ = [
     "Checkpoint",
@@ -20,6 +21,7 @@ __all__ = [
     "compress",
     "compress_directly",
     "finetune",
+    "input_metrics",
     "mu_ladder",
     "put_in_place",
     "recalibrate_batchnorm",

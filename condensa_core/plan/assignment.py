@@ -10,7 +10,7 @@ from condensa_core.errors import Place, PlanError, Problem, SchemeError
 from condensa_core.graph.channels import Family
 from condensa_core.plan.knobs import KnobSpace, Value
 from condensa_core.recipe import Expression, PythonSpec, Ref, SchemeSpec
-from condensa_core.schemes import Compose, Part, Sum, scheme_named
+from condensa_core.schemes import SCHEMES, Compose, Part, Sum, scheme_named
 from condensa_core.schemes.contract import Scheme
 
 
@@ -80,6 +80,11 @@ class Plan:
         """The tasks at these knob values; UsageError if they do not fit `space`."""
         self.space.check(knobs)
         return tuple(assignment.at(knobs) for assignment in self.assignments)
+
+    def heeding(self) -> tuple[tuple[str, ...], ...]:
+        """The tensors of each task of which a scheme heeds another metric than the identity."""
+        leaves = [(a.names, [leaf for spec in a.schemes for _, leaf in spec.leaves()]) for a in self.assignments]
+        return tuple(names for names, specs in leaves if any(SCHEMES[spec.kind].facts.metrics for spec in specs))
 
     def rows(self) -> list[dict[str, Any]]:
         """The plan's table as plain data: line, rule, layers matched of total, parameters, scheme, knob."""

@@ -391,10 +391,15 @@ class FinetuneSpec(Record):
 
 
 class CompressSpec(Record):
-    """How compression is learned: `lc` alternates learning and compression, `direct` projects once."""
+    """How compression is learned: `lc` alternates learning and compression, `direct` projects once.
+
+    `metric` is the norm in which projections are near: of the weights themselves (identity), or of what layers make of
+    the `calib` data (diagonal, or the whole gram matrix of their inputs). None is gram for `direct`, identity for `lc`.
+    """
 
     later: ClassVar[frozenset[str]] = frozenset({"distill", "bn", "to", "epochs"})
     method: Annotated[str, Word("method", ("lc", "direct"), ("rewind", "gradual", "slimming", "blockwise"))] = "lc"
+    metric: Annotated[str, Word("metric", ("identity", "diagonal", "gram"), ("fisher",))] | None = None
     steps: Rounds | None = None
     mu: MuSpec | None = None
     l_step: LStepSpec | None = None
