@@ -257,10 +257,10 @@ def test_a_program_keeps_what_it_cannot_split():
         def __init__(self):
             super().__init__()
             self.lstm, self.head = nn.LSTM(10, 10, batch_first=True), nn.Linear(10, 10)
-            self.own = nn.Parameter(torch.randn(10, 10))
+            self.own, self.odd = nn.Parameter(torch.randn(10, 10)), nn.Parameter(torch.randn(10, 10))
 
         def forward(self, x):
-            return self.head(self.lstm(x)[0]) @ self.own
+            return F.linear(self.odd, (self.head(self.lstm(x)[0]) @ self.own)[0])  # the weight is what is read
 
     net = Net()
     factors = factors_of(net, rank=2)
@@ -269,6 +269,7 @@ def test_a_program_keeps_what_it_cannot_split():
 
     assert isinstance(made.model, Program) and made.split == ("head.weight",)
     assert "lstm" in made.dense["lstm.weight_hh_l0"] and "matmul" in made.dense["own"]
+    assert "linear" in made.dense["odd"]
     again = copy.deepcopy(made.model).double()
     assert again.get_parameter("head.right.weight").dtype == torch.float64
 

@@ -81,6 +81,19 @@ def test_ill_conditioned_matrices_lose_nothing(m, n, decay):
         assert error == pytest.approx(least, rel=1e-10, abs=4e-15 * least**0.5 + k * 1e-29)
 
 
+@pytest.mark.parametrize(("m", "n"), [(60, 80), (80, 60)])
+@pytest.mark.parametrize("spread", [1e-8, 1e-6, 1e-4])
+def test_a_crowd_of_small_singular_values_is_told_apart(m, n, spread):
+    """Eigenvectors of the Gram matrix alone would err by up to 4e-7 of the least error here."""
+    k = min(m, n)
+    sizes = torch.tensor([1.0, *(2e-5 * (1 - spread * i) for i in range(k - 1))], dtype=torch.float64)
+    matrix = torch.linalg.qr(drawn(1, m, k))[0] @ (sizes[:, None] * torch.linalg.qr(drawn(2, n, k))[0].T)
+    expected = energies_of(matrix)
+
+    for rank in (2, 10, 30, 50, 58):
+        assert error_of(matrix, TruncatedSvd(matrix).factors(rank)) <= float(expected[rank:].sum()) * (1 + 1e-10)
+
+
 @pytest.mark.parametrize(("m", "n"), [(30, 50), (50, 30)])
 def test_lacking_ranks_are_found(m, n):
     matrix = drawn(1, m, 4) @ drawn(2, 4, n)

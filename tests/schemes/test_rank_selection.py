@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from condensa_core.schemes import rank_selection
 from condensa_core.schemes.rank_selection import Options, cheapest, within_budget
 
 # Few different numbers: ties in costs, in errors and in both are common.
@@ -85,7 +86,9 @@ def by_units(options, budget):
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("alike", [False, True], ids=["different", "alike"])
-def test_many_matrices_get_what_the_plain_dynamic_programme_finds(seed, alike):
+@pytest.mark.parametrize("beam", [256, 1], ids=["", "from a poor start"])
+def test_many_matrices_get_what_the_plain_dynamic_programme_finds(seed, alike, beam, monkeypatch):
+    monkeypatch.setattr(rank_selection, "_BEAM", beam)
     rng = np.random.default_rng(seed)
     shapes = [tuple(int(size) for size in rng.integers(8, 40, 2)) for _ in range(25)]
     options = [decomposition(rng, m, n, 1.0) for m, n in shapes]
