@@ -21,12 +21,24 @@ def magnitudes(target: Target) -> dict[str, Tensor]:
 def _magnitude(target: Target, name: str) -> Tensor:
     magnitude = target.tensors[name].detach().abs()
     if name in target.metrics:
-        weights = target.metrics[name].weights.detach().double()
-        if not bool(((weights >= 0) & weights.isfinite()).all()):
-            raise SchemeError(f"the metric of {name} has negative or non-finite weights")
-        magnitude = magnitude.double() * weights.sqrt()
+        magnitude = magnitude.double() * _weights(target, name).sqrt()
     alive = target.alive.get(name)
     return magnitude if alive is None else magnitude.masked_fill(~alive, -1)
+
+
+def diagonals(target: Target) -> dict[str, Tensor]:
+    """The metric's weight of every entry, float64, 1 without a metric; same refusals as `magnitudes`."""
+    return {
+        name: _weights(target, name).expand(t.shape) if name in target.metrics else torch.ones_like(t).double()
+        for name, t in target.tensors.items()
+    }
+
+
+def _weights(target: Target, name: str) -> Tensor:
+    weights = target.metrics[name].weights.detach().to(target.tensors[name].device, torch.float64)
+    if not bool(((weights >= 0) & weights.isfinite()).all()):
+        raise SchemeError(f"the metric of {name} has negative or non-finite weights")
+    return weights
 
 
 def refuse_non_finite(tensors: Tensors) -> None:

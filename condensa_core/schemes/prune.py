@@ -15,7 +15,7 @@ from condensa_core.schemes.contract import Facts, Target
 from condensa_core.schemes.counting import kept_of, largest
 from condensa_core.schemes.groups import group_masks, groups_of
 from condensa_core.schemes.l1 import onto_ball, softened
-from condensa_core.schemes.magnitudes import magnitudes, refuse_non_finite, side_by_side, taken_apart
+from condensa_core.schemes.magnitudes import diagonals, magnitudes, refuse_non_finite, side_by_side, taken_apart
 from condensa_core.schemes.nm import FineGrained, fine_grained
 from condensa_core.schemes.patterns import Pattern, labels_of
 from condensa_core.schemes.sparse import SparseCode
@@ -66,51 +66,57 @@ class Prune:
             raise SchemeError(f"prune: norm {self.norm!r} is not known", hint="known: l0, l1")
         if self.form not in ("constraint", "penalty"):
             raise SchemeError(f"prune: form {self.form!r} is not known", hint="known: constraint, penalty")
-        self._check_amount()
-        if isinstance(self.pattern, str) and self.pattern != "unstructured":
-            fine_grained(self.pattern)
-        elif not (isinstance(self.pattern, str) or callable(self.pattern)):
+        if not (isinstance(self.pattern, str) or callable(self.pattern)):
             raise SchemeError(f"prune: pattern must be a name or a function, got {type(self.pattern).__name__}")
         if self.pattern != "unstructured" and self.norm == "l1":
             raise SchemeError("prune: the l1 norm shrinks single weights and knows no pattern", hint="use norm: l0")
-        if self.criterion != "magnitude":
-            if not callable(self.pattern):
-                raise SchemeError(
-                    f"prune: criterion {self.criterion!r} aggregates groups, and single weights have nothing but their "
-                    "magnitude",
-                    hint="leave it out, or use block, or a pattern of your own",
-                )
-            if self.form == "penalty":
-                raise SchemeError("prune: the penalty form weighs squared errors and knows no other criterion")
-            criterion_of(self.criterion)
+        self._check_amount()
+        self._check_criterion()
+
+    @property
+    def _of_each(self) -> FineGrained | None:
+        """The record of an "N:M" pattern."""
+        named = isinstance(self.pattern, str) and self.pattern != "unstructured"
+        return fine_grained(str(self.pattern)) if named else None
 
     def _check_amount(self) -> None:
-        """One amount, the one that the form, norm and pattern understand, within its range."""
-        fixed = isinstance(self.pattern, str) and self.pattern != "unstructured"
-        if self.form == "penalty":
-            allowed: tuple[str, ...] = ("alpha",)
-        else:
-            allowed = ("kappa",) if self.norm == "l1" else ("sparsity", "kappa")
-        given = [name for name in ("sparsity", "kappa", "alpha") if getattr(self, name) is not None]
-        if fixed:
+        """One amount, one that the form, norm and pattern understand, within its range."""
+        given = {n: a for n in ("sparsity", "kappa", "alpha") if (a := getattr(self, n)) is not None}
+        if self._of_each is not None:
             if given or self.form == "penalty":
                 raise SchemeError(
                     f"prune: pattern {self.pattern} says by itself how many survive", hint="leave out sparsity and form"
                 )
             return
-        if len(given) != 1 or given[0] not in allowed:
-            what = f"the {self.norm} {self.form} form takes {' or '.join(allowed)}"
-            hint = "for alpha write form: penalty" if given == ["alpha"] else None
-            raise SchemeError(f"prune: {what}, got {' and '.join(given) or 'none'}", hint=hint)
-        if self.sparsity is not None:
-            kept_of(1, self.sparsity)
+        if self.form == "penalty":
+            allowed: tuple[str, ...] = ("alpha",)
+        else:
+            allowed = ("kappa",) if self.norm == "l1" else ("sparsity", "kappa")
+        if len(given) != 1 or not given.keys() <= set(allowed):
+            raise SchemeError(
+                f"prune: the {self.norm} {self.form} form takes {' or '.join(allowed)}, "
+                f"got {' and '.join(given) or 'none'}",
+                hint="for alpha write form: penalty" if list(given) == ["alpha"] else None,
+            )
+        ((name, amount),) = given.items()
+        if name == "sparsity":
+            kept_of(1, amount)
+        elif not 0 <= amount < math.inf:
+            raise SchemeError(f"prune: {name} must be a finite number from 0, got {amount}")
+        elif name == "kappa" and self.norm == "l0" and not float(amount).is_integer():
+            raise SchemeError(f"prune: kappa counts weights and must be whole, got {amount}")
+
+    def _check_criterion(self) -> None:
+        if self.criterion == "magnitude":
             return
-        amount = self.alpha if self.kappa is None else self.kappa
-        assert amount is not None
-        if not (0 <= amount < math.inf):
-            raise SchemeError(f"prune: {given[0]} must be a finite number from 0, got {amount}")
-        if self.norm == "l0" and self.kappa is not None and not float(self.kappa).is_integer():
-            raise SchemeError(f"prune: kappa counts weights and must be whole, got {self.kappa}")
+        if not callable(self.pattern):
+            raise SchemeError(
+                f"prune: criterion {self.criterion!r} aggregates groups; single weights have only their magnitude",
+                hint="leave it out, or use block, or a pattern of your own",
+            )
+        if self.form == "penalty":
+            raise SchemeError("prune: the penalty form weighs squared errors and knows no other criterion")
+        criterion_of(self.criterion)
 
     def project(self, target: Target) -> SparseCode:
         """The C step over all tensors jointly; SchemeError for non-finite weights, or a penalty without mu."""
@@ -119,8 +125,11 @@ class Prune:
             return self._shrunk(target)
         if callable(self.pattern):
             return self._by_groups(target, self.pattern)
-        if self.pattern != "unstructured":
-            return self._fine_grained(target, fine_grained(self.pattern))
+        if (fine := self._of_each) is not None:
+            return self._fine_grained(target, fine)
+        return self._one_by_one(target)
+
+    def _one_by_one(self, target: Target) -> SparseCode:
         scores = standing(target)
         flat = side_by_side(scores)
         if self.form == "penalty":
@@ -149,7 +158,7 @@ class Prune:
     def _shrunk(self, target: Target) -> SparseCode:
         plain = Target(target.tensors, alive=target.alive)
         sizes = {name: size.clamp(min=0) for name, size in magnitudes(plain).items()}
-        weights = side_by_side(_diagonals(target)) if target.metrics else None
+        weights = side_by_side(diagonals(target)) if target.metrics else None
         if self.form == "penalty":
             flat = softened(side_by_side(sizes), self._price(target), weights)
         else:
@@ -187,13 +196,3 @@ class Prune:
 
 def _alive(flat: Tensor, target: Target) -> int:
     return int((flat >= 0).count_nonzero()) if target.alive else flat.numel()
-
-
-def _diagonals(target: Target) -> dict[str, Tensor]:
-    """The metric's weight of every entry, 1 where there is none."""
-    return {
-        name: target.metrics[name].weights.to(t.device).expand(t.shape)
-        if name in target.metrics
-        else torch.ones_like(t)
-        for name, t in target.tensors.items()
-    }

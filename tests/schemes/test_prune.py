@@ -179,3 +179,11 @@ def test_impossible_settings_are_refused(settings, message):
 def test_a_penalty_without_mu_is_refused_instead_of_giving_zeros(norm, mu):
     with pytest.raises(SchemeError, match="form: constraint"):
         Prune(alpha=0.1, norm=norm, form="penalty").project(Target({"w": torch.ones(3)}, mu=mu))
+
+
+@pytest.mark.parametrize("bad", [-1.0, math.nan])
+def test_a_metric_that_is_none_is_refused(bad):
+    metrics = {"w": Metric(torch.tensor([1.0, bad]))}
+    for scheme in (Prune(0.5), Prune(kappa=1.0, norm="l1"), Prune(pattern="1:2")):
+        with pytest.raises(SchemeError, match="the metric of w has negative or non-finite weights"):
+            scheme.project(Target({"w": torch.ones(2)}, metrics=metrics))
