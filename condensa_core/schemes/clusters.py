@@ -32,15 +32,15 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from condensa_core.schemes.credits import credits_of, ends_of
+from condensa_core.schemes.credits import credits_of
+from condensa_core.schemes.cut_blocks import CutBlocks
 from condensa_core.schemes.line import Line
 from condensa_core.schemes.monge import DENSE
-from condensa_core.schemes.ragged import concatenated
 from condensa_core.schemes.routes import Passage, Route
 
-_PAIRS: Final = 1 << 19  # clusters to look at in one pass over a grid, if a coarser one will do
+_PAIRS: Final = 1 << 18  # clusters to look at in one pass over a grid, if a coarser one will do
 _ROUNDING: Final = 1e-13  # of the energy: differences of cost that prefix sums do not tell
-_POLISHES: Final = 40
+_MOST_PARTS: Final = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +71,20 @@ class Clusters:
             means[self.pinned] = 0
         return means
 
-    def polished(self, line: Line) -> Clusters:
-        """Every point to its nearest centre, centres to their means, while that lowers the cost."""
-        found = self
-        for _ in range(_POLISHES):
-            centres = found.centres(line)
-            boundaries = (centres[1:] + centres[:-1]) / 2
-            inner = torch.searchsorted(line.x, boundaries).cummax(0).values
-            moved = Clusters.cut(line, torch.cat((found.cuts[:1], inner, found.cuts[-1:])), found.pinned)
-            if not moved.cost < found.cost:
+    def polished(self, line: Line, rounds: int) -> Clusters:
+        """Every point to its nearest centre and centres to their means, while something moves and for some rounds."""
+        cuts = self.cuts
+        for _ in range(rounds):
+            run = line.sums[:2, cuts].diff()
+            means = run[1] / run[0]
+            if self.pinned >= 0:
+                means[self.pinned] = 0
+            inner = torch.searchsorted(line.x, (means[1:] + means[:-1]) / 2 + line.origin).cummax(0).values
+            if torch.equal(inner, cuts[1:-1]) or bool(means.isnan().any()):  # settled, or a run is empty
                 break
-            found = moved
-        return found
+            cuts = torch.cat((cuts[:1], inner, cuts[-1:]))
+        moved = Clusters.cut(line, cuts, self.pinned)
+        return moved if moved.cost < self.cost else self
 
 
 def best_clusters(line: Line, clusters: int, *, zero: bool = False) -> Clusters:
@@ -92,39 +94,28 @@ def best_clusters(line: Line, clusters: int, *, zero: bool = False) -> Clusters:
     than zero than that. A global optimum up to 1e-13 of the line's energy. No start is needed, nothing is random.
     """
     route = Route.of(clusters, zero=zero)
-    grid = _first_grid(line, clusters)
-    # Blocks of the grid in which the cut of each inner station may lie.
-    live = [torch.arange(grid.numel() - 1, device=grid.device)] * (route.stations - 2)
-    passage = _passage(line, route, grid, live)
-    best = Clusters.cut(line, *passage.path(passage.ahead(None))).polished(line)
+    blocks = CutBlocks.everywhere(_first_grid(line, clusters), route.stations)
+    passage = Passage(line, route, blocks.stops(route.stations))
+    best = Clusters.cut(line, *passage.path(passage.ahead(None))).polished(line, 40)
     while True:
         enough = best.cost - _ROUNDING * line.energy
-        credits = credits_of(line, route, grid, live, best.cost)
+        credits = passage.by_station(credits_of(line, route, blocks, best.cost))
         ahead = passage.ahead(credits)
         if not ahead[-1] < enough:
             return best
-        way = Clusters.cut(line, *passage.path(ahead)).polished(line)
+        way = Clusters.cut(line, *passage.path(ahead)).polished(line, 8)
         best = way if way.cost < best.cost else best
-        if all(bool((grid[blocks + 1] - grid[blocks] == 1).all()) for blocks in live):
+        if blocks.single:
             return best
-        behind = passage.behind(credits)
-        live = [
-            blocks[_at_an_end(blocks, gone + left < enough)]
-            for blocks, gone, left in zip(live, ahead[1:-1], behind[1:-1], strict=True)
-        ]
-        grid, live = _refined(grid, live, route)
-        passage = _passage(line, route, grid, live)
-
-
-def _passage(line: Line, route: Route, grid: Tensor, live: list[Tensor]) -> Passage:
-    """The ways that stop at ends of live blocks."""
-    return Passage(line, route, [grid[:1], *(grid[ends_of(blocks)] for blocks in live), grid[-1:]])
+        through = torch.cat([gone + left for gone, left in zip(ahead, passage.behind(credits), strict=True)][1:-1])
+        blocks = blocks.where(through < enough)
+        blocks = blocks.split(_parts(route, blocks.counts(route.stations)))
+        passage = Passage(line, route, blocks.stops(route.stations))
 
 
 def _first_grid(line: Line, clusters: int) -> Tensor:
-    """All positions where that is affordable, else about eight a cluster: equal counts, and equal widths for tails."""
-    n = len(line)
-    size = max(128, 8 * clusters)
+    """All positions if there are few, else about eight a cluster: of equal counts, and of equal widths for tails."""
+    n, size = len(line), max(128, 8 * clusters)
     if n <= size:
         return torch.arange(n + 1, device=line.x.device)
     shares = torch.linspace(0, 1, size // 2 + 1, dtype=torch.float64, device=line.x.device)
@@ -133,33 +124,14 @@ def _first_grid(line: Line, clusters: int) -> Tensor:
     return torch.cat((by_count, by_width)).unique()
 
 
-def _pairs(route: Route, counts: list[int]) -> int:
-    """About how many clusters a pass looks at when stations have these numbers of stops."""
-    total = 0
-    for arc in route.arcs:
-        pairs = counts[arc.source] * counts[arc.target]
-        total += pairs if pairs <= DENSE else min(pairs, 32 * (counts[arc.source] + counts[arc.target]))
-    return total
-
-
-def _refined(grid: Tensor, live: list[Tensor], route: Route) -> tuple[Tensor, list[Tensor]]:
-    """The grid of live blocks alone, each split into equal parts (single points at the least), and the new blocks."""
-    counts = [1, *(blocks.numel() + 1 for blocks in live), 1]
-    parts = 64
-    while parts > 2 and _pairs(route, [parts * count for count in counts]) > _PAIRS:
+def _parts(route: Route, counts: list[int]) -> int:
+    """Into how many parts blocks are split next, as many as keep a pass over their ends cheap."""
+    parts = _MOST_PARTS
+    while parts > 2 and sum(_pairs(parts * counts[a.source], parts * counts[a.target]) for a in route.arcs) > _PAIRS:
         parts //= 2
-    alive = torch.zeros(grid.numel() - 1, dtype=torch.bool, device=grid.device)
-    for blocks in live:
-        alive[blocks] = True
-    starts, widths = grid[:-1][alive], grid.diff()[alive]
-    steps = torch.arange(parts + 1, device=grid.device)
-    finer = (starts[:, None] + widths[:, None] * steps // parts).unique()
-    finer = torch.cat((grid[:1], finer, grid[-1:])).unique()
-    place = torch.searchsorted(finer, grid)
-    return finer, [concatenated(place[blocks], place[blocks + 1] - place[blocks])[0] for blocks in live]
+    return parts
 
 
-def _at_an_end(blocks: Tensor, of_ends: Tensor) -> Tensor:
-    """For each block, whether something is true of one of its ends, given for those of `ends_of(blocks)`."""
-    ends = ends_of(blocks)
-    return of_ends[torch.searchsorted(ends, blocks)] | of_ends[torch.searchsorted(ends, blocks + 1)]
+def _pairs(sources: int, targets: int) -> int:
+    """About how many clusters between so many stops are looked at."""
+    return min(sources * targets, DENSE + 32 * (sources + targets))

@@ -128,15 +128,21 @@ class Codebook:
     def _book(self, ordered: Tensor, weights: Tensor | None) -> Tensor:
         """The best numbers for values in ascending order, in their dtype, ascending and distinct."""
         points, counts = torch.unique_consecutive(ordered, return_counts=True)
-        zero = points.new_zeros(int(self.zero))
-        if weights is None:
-            masses = counts.double()
-        else:
+        if self._few(points):
+            return self._with_zero(points)
+        points = points.double()
+        masses = counts.double()
+        if weights is not None:
             masses = torch.segment_reduce(weights, "sum", lengths=counts)
-        if torch.cat((points, zero)).unique().numel() <= self.size:
-            return torch.cat((points, zero)).unique()
-        points, masses = points[masses > 0].double(), masses[masses > 0]
-        if torch.cat((points, zero.double())).unique().numel() <= self.size:
-            return torch.cat((points, zero.double())).unique().to(ordered.dtype)
+            points, masses = points[masses > 0], masses[masses > 0]
+            if self._few(points):
+                return self._with_zero(points).to(ordered.dtype)
         line = Line.of(points, masses, about_zero=self.zero)
         return best_clusters(line, self.size, zero=self.zero).centres(line).to(ordered.dtype).unique()
+
+    def _few(self, points: Tensor) -> bool:
+        """Whether each of these values can have its own number."""
+        return points.numel() + int(self.zero and not bool((points == 0).any())) <= self.size
+
+    def _with_zero(self, points: Tensor) -> Tensor:
+        return torch.cat((points, points.new_zeros(1))).unique() if self.zero else points

@@ -2,56 +2,56 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor
 
+from condensa_core.schemes.cut_blocks import CutBlocks
 from condensa_core.schemes.line import Line, run_cost
 from condensa_core.schemes.routes import Route
 
-
-def ends_of(blocks: Tensor) -> Tensor:
-    """Grid points at the ends of blocks, ascending; block b is from point b to b + 1."""
-    return torch.cat((blocks, blocks + 1)).unique()
+_MANY: Final = 64  # stations for which the reach of clusters is worth its time (measured: a third off at 256)
 
 
-def credits_of(line: Line, route: Route, grid: Tensor, live: list[Tensor], limit: float) -> list[Tensor]:
-    """For each station, the most that g A can be at each end of its live blocks; nothing for the first and the last.
+def credits_of(line: Line, route: Route, blocks: CutBlocks, limit: float) -> Tensor:
+    """The most that g A can be at each of the `blocks.ends`.
 
-    True of any optimum whose cuts lie in the `live` blocks (those of each inner station) and which costs at most
-    `limit`. Zero beside single points.
+    True of any optimum that has its cuts in these blocks and costs at most `limit`. Zero beside single points.
     """
-    nothing = line.x.new_zeros(1)
-    low, high = grid[:-1], grid[1:]
-    spread = _spread(line, low, high)
-    earliest, latest = _reach(line, grid, limit)
-    # Where the cut of a station can be at all.
-    leftmost = [grid[0], *(grid[blocks.min()] if blocks.numel() else grid[-1] for blocks in live), grid[-1]]
-    rightmost = [grid[0], *(grid[blocks.max() + 1] if blocks.numel() else grid[0] for blocks in live), grid[-1]]
-    credits = [nothing]
-    for station, blocks in enumerate(live, 1):
-        into, out_of = route.into[station], route.out_of[station]
-        start, end = low[blocks], high[blocks]
-        begin = earliest[blocks].maximum(torch.stack([leftmost[arc.source] for arc in into]).min())
-        finish = latest[blocks + 1].minimum(torch.stack([rightmost[arc.target] for arc in out_of]).max())
-        left, right = _least_centre(line, begin, start, end), _greatest_centre(line, start, end, finish)
-        if any(arc.pinned for arc in into):
-            left = left.clamp_max(0)
-        if any(arc.pinned for arc in out_of):
-            right = right.clamp_min(0)
-        first, last = line.x[start] - line.origin, line.x[end - 1] - line.origin
-        cost = spread[blocks] * 2 * (last - left).minimum(right - first).clamp_min(0)
-        at_low, at_high = line.x.new_zeros(2, grid.numel())
-        at_low[blocks], at_high[blocks + 1] = cost, cost
-        credits.append(at_low.maximum(at_high)[ends_of(blocks)])
-    return [*credits, nothing]
+    start, end = blocks.start, blocks.end
+    first, last = line.x[start] - line.origin, line.x[end - 1] - line.origin
+    begin, finish = (limits[blocks.station] for limits in _limits(route, blocks, len(line)))
+    if route.stations > _MANY:
+        earliest, latest = _reach(line, blocks.grid, limit)
+        begin, finish = begin.maximum(earliest[blocks.place]), finish.minimum(latest[blocks.place + 1])
+    left, right = _least_centre(line, begin, start, end), _greatest_centre(line, start, end, finish)
+    # A cluster that is pinned has its centre at zero.
+    into, out_of = (blocks.station.new_tensor(stations) for stations in route.beside_pinned)
+    left = torch.where(torch.isin(blocks.station, into), left.clamp_max(0), left)
+    right = torch.where(torch.isin(blocks.station, out_of), right.clamp_min(0), right)
+    return blocks.at_ends(2 * (last - left).minimum(right - first).clamp_min(0) * _spread(line, start, end))
 
 
-def _spread(line: Line, low: Tensor, high: Tensor) -> Tensor:
+def _limits(route: Route, blocks: CutBlocks, points: int) -> tuple[Tensor, Tensor]:
+    """By station, the first position where the cluster before its cut can begin, the last where the next can end."""
+    leftmost = blocks.grid.new_full((route.stations,), points).scatter_reduce_(0, blocks.station, blocks.start, "amin")
+    rightmost = blocks.grid.new_zeros(route.stations).scatter_reduce_(0, blocks.station, blocks.end, "amax")
+    leftmost[0], rightmost[-1] = 0, points
+    source, target = (
+        blocks.grid.new_tensor(ends) for ends in zip(*((a.source, a.target) for a in route.arcs), strict=True)
+    )
+    begin = torch.full_like(leftmost, points).scatter_reduce_(0, target, leftmost[source], "amin")
+    finish = torch.zeros_like(rightmost).scatter_reduce_(0, source, rightmost[target], "amax")
+    return begin, finish
+
+
+def _spread(line: Line, start: Tensor, end: Tensor) -> Tensor:
     """A = sum w |x - m| of each block about its mean."""
-    mean = line.mean(low, high)
-    middle = torch.searchsorted(line.x, mean + line.origin).maximum(low).minimum(high)
-    below = line.sums[:2, middle] - line.sums[:2, low]
-    return (2 * (below[0] * mean - below[1])).clamp_min(0).masked_fill(high - low == 1, 0)
+    mean = line.mean(start, end)
+    middle = torch.searchsorted(line.x, mean + line.origin).maximum(start).minimum(end)
+    below = line.sums[:2, middle] - line.sums[:2, start]
+    return (2 * (below[0] * mean - below[1])).clamp_min(0).masked_fill(end - start == 1, 0)
 
 
 def _least_centre(line: Line, begin: Tensor, start: Tensor, end: Tensor) -> Tensor:

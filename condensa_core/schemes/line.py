@@ -45,12 +45,14 @@ class Line:
     @staticmethod
     def of(x: Tensor, weights: Tensor, *, about_zero: bool) -> Line:
         """Points `x` with `weights`; sums about zero, or about their mean."""
-        origin = x.new_zeros(()) if about_zero else (weights * x).sum() / weights.sum()
-        sums = x.new_zeros(3, x.numel() + 1)
-        offset, term = x - origin, weights.clone()
-        for row in sums:
-            torch.cumsum(term, 0, out=row[1:])
-            term *= offset
+        origin = x.new_zeros(()) if about_zero else weights @ x / weights.sum()
+        offset = x - origin
+        sums = x.new_empty(3, x.numel() + 1)
+        sums[:, 0] = 0
+        term = weights
+        for row in range(3):
+            torch.cumsum(term, 0, out=sums[row, 1:])
+            term = weights * offset if row == 0 else term.mul_(offset)
         return Line(x, origin, sums)
 
     def __len__(self) -> int:

@@ -49,6 +49,11 @@ class Route:
         """Arcs by the station they begin at."""
         return [[arc for arc in self.arcs if arc.source == station] for station in range(self.stations)]
 
+    @property
+    def beside_pinned(self) -> tuple[list[int], list[int]]:
+        """Stations that a pinned cluster may end at, and stations that it may begin at."""
+        return [arc.target for arc in self.arcs if arc.pinned], [arc.source for arc in self.arcs if arc.pinned]
+
 
 class Passage:
     """The ways along a route when the cut of each station is one of its `stops` (positions on the line, ascending).
@@ -59,6 +64,11 @@ class Passage:
     def __init__(self, line: Line, route: Route, stops: list[Tensor]) -> None:
         self._line, self._route, self.stops = line, route, stops
         self._sums = [line.sums[:, positions] for positions in stops]
+
+    def by_station(self, inner: Tensor) -> list[Tensor]:
+        """Numbers of the stops of inner stations, in one vector, apart; zero for the first and the last."""
+        nothing = inner.new_zeros(1)
+        return [nothing, *inner.split([stops.numel() for stops in self.stops[1:-1]]), nothing]
 
     def ahead(self, credits: list[Tensor] | None) -> list[Tensor]:
         """Least cost of getting to each stop of each station, its credit included."""
