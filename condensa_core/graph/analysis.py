@@ -11,6 +11,7 @@ from torch.fx import Node
 from condensa_core.graph.branches import branches_of
 from condensa_core.graph.capture import capture
 from condensa_core.graph.channels import Anatomy, ModelGraph
+from condensa_core.graph.example import example_tuple, require_samples
 from condensa_core.graph.families import families_of
 from condensa_core.graph.layers import layers_of
 from condensa_core.graph.macs import macs_by_module
@@ -21,14 +22,16 @@ from condensa_core.graph.propagation import Carried, Propagation
 def analyse(model: nn.Module, example_inputs: tuple[Tensor, ...], *, strict: bool = False) -> ModelGraph:
     """What one export of the model teaches about its channels; the model is left as it was.
 
-    `example_inputs` have a batch of at least 2 along dimension 0. With `strict`, channels that a norm averages over are
-    frozen, so that every smaller model is exactly the masked one. WorkloadError if the model does not run on the inputs
-    or cannot be exported. Operators that the table does not know freeze the channels through them and are listed.
+    `example_inputs` have at least 2 samples along dimension 0 (UsageError for fewer, unless the model has no batch).
+    With `strict`, channels that a norm averages over are frozen, so that every smaller model is exactly the masked one.
+    WorkloadError if the model does not run on the inputs or cannot be exported. Operators that the table does not know freeze the channels through them and are listed.
     Source: the coupling of pruned channels as connected components, here over (value, dimension, index); Fang et al.,
     "DepGraph: Towards any structural pruning", CVPR 2023, state the problem.
     """
-    macs = macs_by_module(model, example_inputs)
-    captured = capture(model, example_inputs)
+    example = example_tuple(model, example_inputs)
+    require_samples(model, example)
+    macs = macs_by_module(model, example)
+    captured = capture(model, example)
     walk = Propagation(captured, rule_for, strict=strict)
     families, frozen, classes = families_of(walk)
     averaging: dict[Node, tuple[int, ...]] = {}

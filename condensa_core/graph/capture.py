@@ -122,7 +122,10 @@ def capture(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Capture:
 
 
 def _export(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
-    any_batch = tuple({0: torch.export.Dim.AUTO} if x.ndim else {} for x in example_inputs)
+    any_batch = torch.export.ShapesCollection()  # which finds each tensor also among `*args`
+    for x in example_inputs:
+        if x.ndim:
+            any_batch[x] = {0: torch.export.Dim.AUTO}
     # Without gradients, `with torch.no_grad():` in a forward makes no operator of its own.
     with evaluating(model), torch.no_grad(), warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")  # torch.export warns about its own internals; failures are exceptions

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from condensa_core.errors import WorkloadError
 from condensa_core.graph.capture import evaluating, first_line
+from condensa_core.graph.example import example_tuple
 
 Shape = tuple[int, ...]
 
@@ -42,11 +43,7 @@ def macs_by_module(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Mapp
 
     A module that runs twice counts twice. Modules that run no convolution or matrix product are left out.
     """
-    if not all(isinstance(x, torch.Tensor) for x in example_inputs):
-        raise WorkloadError(
-            f"{type(model).__name__} is given an input that is no tensor",
-            hint="compress the part that works on tensors, such as the backbone of a detector",
-        )
+    example_inputs = example_tuple(model, example_inputs)
     batch = example_inputs[0].shape[0] if example_inputs and example_inputs[0].ndim else 1
     with evaluating(model), _without_gradients(model), FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
         try:

@@ -263,7 +263,7 @@ def test_an_input_that_does_not_fit_is_refused_with_its_shape():
 
 def test_a_depthwise_layer_that_loses_nothing_says_why() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=8))
-    graph = analyse(model.eval(), (torch.randn(1, 3, 8, 8),))
+    graph = analyse(model.eval(), IMAGES)
     assert graph.families == ()
     assert [frozen.layer for frozen in graph.frozen] == ["0", "1"]
     assert len({frozen.reason for frozen in graph.frozen}) == 1
