@@ -87,8 +87,8 @@ def cut_factors(factors: Factors, kept: Kept) -> Factors:
     view, row_dims = factors.view, factors.view.row_dims
     positions = [kept[dim] for dim in view.order]
     rows, columns = view.laid_out[:row_dims], view.laid_out[row_dims:]
-    left = cut(factors.left.reshape(*rows, -1), (*positions[:row_dims], None))
-    right = cut(factors.right.reshape(-1, *columns), (None, *positions[row_dims:]))
+    left = cut(factors.left.reshape(*rows, factors.rank), (*positions[:row_dims], None))
+    right = cut(factors.right.reshape(factors.rank, *columns), (None, *positions[row_dims:]))
     shape = tuple(size if at is None else len(at) for size, at in zip(view.shape, kept, strict=True))
     return Factors(
         left.reshape(-1, factors.rank), right.reshape(factors.rank, -1), MatrixView(shape, view.order, row_dims)
