@@ -1,0 +1,95 @@
+"""Metrics from calibration data: a weight's error in its metric is the mean squared error of its layer's outputs."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from condensa_core.learning import input_metrics
+from condensa_core.workload.batches import TensorBatches
+
+
+class Once(nn.Module):
+    """A layer and what it gives, whatever else it returns."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.layer, nn.MultiheadAttention):
+            ran = self.layer(x, x, x)[0].sum()
+            return torch.cat([x @ w.T for w in self.layer.in_proj_weight.chunk(3)], -1) + 0 * ran
+        return self.layer(x)
+
+
+def _batches(x: Tensor) -> TensorBatches:
+    return TensorBatches(x, torch.zeros(len(x)), batch=4)
+
+
+LAYERS = {
+    "linear": (nn.Linear(5, 3), (5,), "weight"),
+    "linear over steps": (nn.Linear(5, 3), (4, 5), "weight"),
+    "convolution": (nn.Conv2d(3, 4, 3, padding=1, stride=2), (3, 7, 6), "weight"),
+    "dilated": (nn.Conv1d(3, 4, 3, dilation=2, padding="same", padding_mode="circular"), (3, 9), "weight"),
+    "attention": (nn.MultiheadAttention(4, 2, batch_first=True), (5, 4), "in_proj_weight"),
+}
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_the_gram_metric_is_the_mean_squared_error_of_the_outputs(case: str) -> None:
+    layer, shape, leaf = LAYERS[case]
+    torch.manual_seed(0)
+    x = torch.randn(6, *shape)
+    model = Once(copy.deepcopy(layer)).eval()
+    name = f"layer.{leaf}"
+
+    metric = input_metrics(model, [name], _batches(x), gram=True)[name]
+
+    error = torch.randn_like(dict(model.named_parameters())[name]) * 0.1
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        dict(other.named_parameters())[name].add_(error)
+        difference = other(x) - model(x)
+    channels = error.shape[0]
+    expected = difference.double().square().sum() / (difference.numel() / channels)
+    torch.testing.assert_close(metric.error(error), expected, rtol=1e-4, atol=0)
+    diagonal = torch.diagonal(metric.gram).reshape(metric.weights.shape)
+    torch.testing.assert_close(metric.weights, diagonal)
+
+
+def test_grouped_convolutions_have_the_diagonal_of_each_group() -> None:
+    torch.manual_seed(0)
+    model = Once(nn.Conv2d(4, 6, 1, groups=2, bias=False)).eval()
+    x = torch.randn(8, 4, 3, 3)
+
+    metric = input_metrics(model, ["layer.weight"], _batches(x), gram=True)["layer.weight"]
+
+    energy = x.square().mean((0, 2, 3))
+    assert metric.gram is None
+    torch.testing.assert_close(metric.weights[:, :, 0, 0], energy.reshape(2, 2).repeat_interleave(3, 0))
+
+
+def test_rows_of_an_embedding_weigh_as_often_as_their_token_occurs() -> None:
+    model = Once(nn.Embedding(4, 3)).eval()
+    x = torch.tensor([[0, 0], [1, 0], [3, 1]])
+
+    metric = input_metrics(model, ["layer.weight"], _batches(x), gram=True)["layer.weight"]
+
+    torch.testing.assert_close(metric.weights.flatten(), torch.tensor([3.0, 2.0, 0.0, 1.0]) / 6)
+
+
+def test_what_does_not_run_has_no_metric_and_nothing_is_changed() -> None:
+    model = nn.ModuleDict({"used": nn.Linear(2, 2), "idle": nn.Linear(2, 2)})
+    model.forward = lambda x: model["used"](x)  # type: ignore[method-assign]
+    model.train()
+    before = copy.deepcopy(model.state_dict())
+
+    found = input_metrics(model, ["used.weight", "idle.weight"], _batches(torch.ones(2, 2)), gram=False)
+
+    assert set(found) == {"used.weight"} and found["used.weight"].gram is None
+    assert model.training and not model["used"]._forward_hooks
+    assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
