@@ -9,7 +9,7 @@ from typing import Final
 
 from torch.fx import Node
 
-from condensa_core.errors import SchemeError
+from condensa_core.errors import SchemeError, UsageError
 from condensa_core.graph.capture import Capture, shape_of
 from condensa_core.graph.channels import Branch
 from condensa_core.graph.families import layer_of
@@ -46,10 +46,13 @@ def branches_of(captured: Capture) -> tuple[Branch, ...]:
 
 def branches_named(branches: Sequence[Branch], names: Collection[str]) -> list[Branch]:
     """The branches of these names; SchemeError for an unknown one, or two that leave nothing of an addition."""
+    if isinstance(names, str):
+        raise UsageError(f"branches are named in a list, got the text {names!r}", hint=f"write [{names!r}]")
     known = {branch.name: branch for branch in branches}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise SchemeError(f"the model has no branch {unknown[0]!r}")
+        hint = f"its branches: {', '.join(known) or 'none'}"
+        raise SchemeError(f"the model has no branch {unknown[0]!r}", hint=hint)
     found = [known[name] for name in dict.fromkeys(names)]
     for one, other in combinations(found, 2):
         if one.addition is other.addition:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # torch is heavy, and whoever only reads the records of a pla
 # consumes: input columns of a layer that reads the channel
 Side = Literal["produces", "follows", "consumes"]
 
+# How a smaller model is made: the user's own modules with smaller tensors, or the captured program with these.
+Route = Literal["module", "program"]
+
 # What users call a unit: one channel, several that only go together, an attention head (with all that share its keys).
 Unit = Literal["channel", "group", "head"]
 
@@ -59,6 +62,10 @@ class Family:
     averaged: tuple[str, ...] = ()
     roots: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # the class of each unit, in `Anatomy`
 
+    def __repr__(self) -> str:
+        averaged = f", averaged by {', '.join(self.averaged)}" if self.averaged else ""
+        return f"<Family {self.name!r}: {self.size} units ({self.unit}) of {', '.join(self.layers)}{averaged}>"
+
 
 @dataclass(frozen=True)
 class Frozen:
@@ -78,8 +85,8 @@ class Layer:
     type: str  # class name: Conv2d, Linear, ...
     roles: frozenset[str]  # first, last, depthwise, pointwise, downsample, embedding, recurrent
     parameters: Mapping[str, tuple[int, ...]]  # weight: (64, 3, 3, 3), ...
-    macs: int
-    output_shape: tuple[int, ...]  # without the batch
+    macs: int  # of its own tensors, and of products that it forms itself; those of layers inside it are theirs
+    output_shape: tuple[int, ...]  # of what the module returns, without the batch
     next_type: str | None = None  # class name of the module that follows, such as BatchNorm2d
 
 
@@ -131,6 +138,12 @@ class ModelGraph:
     aliases: Mapping[str, str] = field(default_factory=dict)  # other names of tied tensors -> first name
     branches: tuple[Branch, ...] = field(default=(), repr=False)
     anatomy: Anatomy | None = field(default=None, repr=False)  # None for graphs made by hand
+
+    def __repr__(self) -> str:
+        layers = f"{len(self.layers)} layer{'' if len(self.layers) == 1 else 's'}"
+        families = f"{len(self.families)} famil{'y' if len(self.families) == 1 else 'ies'}"
+        costs = f"{self.parameters} parameters, {self.macs} MACs"
+        return f"<ModelGraph: {layers}, {families}, {len(self.frozen)} frozen, {costs}>"
 
     def family(self, name: str) -> Family:
         """The family of that name (KeyError if there is none)."""

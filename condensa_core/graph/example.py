@@ -29,18 +29,23 @@ def example_tuple(model: nn.Module, given: object) -> tuple[Tensor, ...]:
     return tuple(given)
 
 
+def samples_of(example: tuple[Tensor, ...]) -> int:
+    """How many samples the first input holds along dimension 0; 1 if it has no dimension."""
+    return example[0].shape[0] if example and example[0].ndim else 1
+
+
 def require_samples(model: nn.Module, example: tuple[Tensor, ...]) -> None:
     """UsageError for fewer than 2 samples: torch.export takes a size of 1 for fixed, so no program would hold for more.
 
     A model that does not run on the one sample twice has no batch, and may have inputs of size 1.
     """
-    if not example or not example[0].ndim or example[0].shape[0] > 1:
+    samples = samples_of(example)
+    if samples > 1 or not example or not example[0].ndim:
         return
-    samples = example[0].shape[0]
     if samples == 0 or _runs(model, tuple(torch.cat([x, x]) if x.shape[:1] == (1,) else x for x in example)):
         raise UsageError(
-            f"the example needs at least 2 samples along dimension 0, got {samples}: a size of 1 would be taken for fixed",
-            hint="repeat the sample, as torch.cat([x, x]) does, or take 2 of your data",
+            f"the example needs at least 2 samples along dimension 0, got {samples}",
+            hint="a size of 1 would be taken for fixed: repeat the sample, as torch.cat([x, x]) does",
         )
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from torch import Tensor, nn
 
-from condensa_core.errors import NotEquivalent
-from condensa_core.graph.channels import Family, Frozen, Keep, ModelGraph
+from condensa_core.errors import NotEquivalent, UsageError
+from condensa_core.graph.channels import Family, Frozen, Keep, ModelGraph, Route
+from condensa_core.graph.example import example_tuple
 from condensa_core.materialise.attributes import resize_attributes
 from condensa_core.materialise.equivalence import check_batches, check_equivalence, check_training
 from condensa_core.materialise.masking import reference
 from condensa_core.materialise.program import cut_program
 from condensa_core.materialise.rousing import roused
 from condensa_core.materialise.shrink import shrink
-
-Route = Literal["module", "program"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,19 +39,22 @@ def deliver(
 ) -> Delivered:
     """The model without the removed units, by the first of `routes` whose result computes what it must.
 
-    Whole branches, named in `without`, can only go from a program.
+    Whole branches, named in `without`, can only go from a program: then it is the only route tried.
 
     That is what the masked model computes, norms that average over removed channels taken over the survivors, to a
     relative 1e-10 in float64: with the weights as they are and, where tensors hold one number only, with these drawn at
     random (see `roused`). The user's modules must also still run in training mode, and a program must hold for every
     batch size. NotEquivalent, with the reason of the last route, if none does; SchemeError for an impossible `keep` or
-    an unknown branch. `model` is not touched.
+    an unknown branch; UsageError for routes that do not exist or cannot remove branches, and for a model that is not
+    that of `graph`. `model` is not touched.
     """
+    example_inputs = example_tuple(model, example_inputs)
+    chosen = _chosen(routes, without)
     subjects = [subject for subject in (roused(model), model) if subject is not None]
     expected = [reference(subject, graph, keep, without) for subject in subjects]
     vocabularies = graph.anatomy.capture.vocabularies if graph.anatomy is not None else ()
     failure: NotEquivalent | None = None
-    for route in ("program",) if without else routes:
+    for route in chosen:
         for make in _WAYS[route]:
             try:
                 if route == "program":
@@ -67,8 +69,30 @@ def deliver(
                 return Delivered(small, route, error)
             except NotEquivalent as found:
                 failure = failure if failure is not None and make is _shrink_attributes else found
-    assert failure is not None, "routes must not be empty"
+    assert failure is not None
     raise failure
+
+
+def _chosen(routes: object, without: Collection[str]) -> tuple[Route, ...]:
+    """The routes to try."""
+    known = " and ".join(repr(route) for route in _WAYS)
+    if not isinstance(routes, (tuple, list)) or not routes:
+        what = repr(routes) if isinstance(routes, (str, tuple, list)) else f"a {type(routes).__name__}"
+        raise UsageError(
+            f"routes must be a tuple of {known}, got {what}",
+            hint=f"write ({routes!r},)" if isinstance(routes, str) else None,
+        )
+    for route in routes:
+        if not isinstance(route, str) or route not in _WAYS:
+            raise UsageError(f"there is no route {route!r}", hint=f"routes are {known}")
+    if not without:
+        return tuple(routes)
+    if "program" not in routes:
+        raise UsageError(
+            "whole branches can only go from the captured program, and routes leave it out",
+            hint="add 'program' to routes, or leave `without` empty",
+        )
+    return ("program",)
 
 
 def _require_any_batch(graph: ModelGraph) -> None:

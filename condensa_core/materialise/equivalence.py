@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from condensa_core.errors import NotEquivalent
+from condensa_core.graph.example import example_tuple
 from condensa_core.materialise.double import in_double
 
 _HINT = (
     "the forward probably has a size written out: write reshapes with -1 or flatten and take sizes from x.shape, "
-    "or put the layer in `keep`"
+    "or leave the layer whole (in a recipe: name it in `keep`)"
 )
 
 
@@ -32,6 +33,7 @@ def check_equivalence(
     every call; whole numbers lie below their `vocabularies` where these are given, else within the example's range.
     NotEquivalent if the error exceeds `tolerance`, is not a number, shapes differ, or one of the models does not run.
     """
+    example_inputs = example_tuple(reference, example_inputs)
     reference, candidate = (copy.deepcopy(model).double().eval() for model in (reference, small))
     worst = 0.0
     for inputs in (_doubled(example_inputs), *_drawn(example_inputs, 3, vocabularies)):

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from condensa_core.errors import SchemeError
+from condensa_core.errors import SchemeError, UsageError
 from condensa_core.graph.channels import Family, Keep, ModelGraph
 
 # The surviving positions along every dimension of a tensor; None where all survive.
 Kept = tuple[np.ndarray | None, ...]
+
+
+def require_fit(model: nn.Module, graph: ModelGraph) -> None:
+    """UsageError where `model` lacks a tensor that `graph` knows, or has it in another shape."""
+    named = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
+    shapes = {name: tuple(tensor.shape) for name, tensor in named}
+    for name, expected in graph.shapes.items():
+        if shapes.get(name) != expected:
+            found = f"has shape {shapes[name]}" if name in shapes else "does not exist"
+            raise UsageError(
+                f"the graph was made of another model than this {type(model).__name__}: {name!r} {found} here and "
+                f"shape {expected} there",
+                hint="analyse this model",
+            )
 
 
 def kept_positions(graph: ModelGraph, keep: Keep) -> dict[str, Kept]:
@@ -61,13 +76,20 @@ def _removals(graph: ModelGraph, keep: Keep) -> list[tuple[Family, np.ndarray]]:
     """Families that lose units, with the positions of those units."""
     families = {family.name: family for family in graph.families}
     removals = []
+    if not isinstance(keep, Mapping):
+        raise SchemeError(
+            f"keep must map names of families to boolean vectors, got a {type(keep).__name__}",
+            hint="write {family.name: vector}",
+        )
     for name, survivors in keep.items():
         if name not in families:
-            raise SchemeError(f"keep names {name!r}, but the model has no such family of channels")
+            hint = f"write {name.name!r}, its name" if isinstance(name, Family) else None
+            raise SchemeError(f"keep names {name!r}, but the model has no such family of channels", hint=hint)
         family, mask = families[name], np.asarray(survivors)
         if mask.dtype != bool or mask.shape != (family.size,):
             raise SchemeError(
-                f"keep of {name!r} must be a boolean vector of length {family.size}, got {mask.dtype} {mask.shape}"
+                f"keep of {name!r} must be a boolean vector of length {family.size}, got {mask.dtype} {mask.shape}",
+                hint="True for every unit that stays",
             )
         if not mask.any():
             raise SchemeError(f"keep of {name!r} leaves none of {family.size} channels; at least one must survive")

@@ -15,7 +15,7 @@ from condensa_core.graph.branches import branches_named
 from condensa_core.graph.channels import Keep, ModelGraph
 from condensa_core.graph.contractions import surviving_groups
 from condensa_core.graph.propagation import base_name
-from condensa_core.materialise.kept import Kept, kept_positions
+from condensa_core.materialise.kept import Kept, kept_positions, require_fit
 from condensa_core.materialise.literals import Survivors
 from condensa_core.materialise.replacement import copy_with
 
@@ -25,8 +25,10 @@ def masked(model: nn.Module, graph: ModelGraph, keep: Keep, without: Collection[
     with the last layer of every branch named in `without`.
 
     It computes what the physically smaller model computes, but for norms that average over the removed channels (see
-    `reference`): nobody else reads them any more. SchemeError for an impossible `keep`.
+    `reference`): nobody else reads them any more. SchemeError for an impossible `keep`, UsageError for another model
+    than that of `graph`.
     """
+    require_fit(model, graph)
     zeroing: dict[str, Callable[[Tensor], Tensor]] = {
         name: partial(_zeroed, kept=kept) for name, kept in kept_positions(graph, keep).items()
     }

@@ -20,7 +20,7 @@ from torch.fx import Graph, GraphModule, Node
 from condensa_core.graph.branches import branches_named
 from condensa_core.graph.channels import Branch, Keep, ModelGraph
 from condensa_core.graph.propagation import base_name
-from condensa_core.materialise.kept import cut, kept_positions
+from condensa_core.materialise.kept import cut, kept_positions, require_fit
 from condensa_core.materialise.literals import LITERALS, Survivors
 
 
@@ -104,8 +104,10 @@ def cut_program(model: nn.Module, graph: ModelGraph, keep: Keep, without: Collec
     named in `without`.
 
     Tied parameters stay tied; dtype, device and `requires_grad` are those of `model`, which is not touched. The result
-    is in evaluation mode. SchemeError for an impossible `keep`, an unknown branch, or both operands of one addition.
+    is in evaluation mode. SchemeError for an impossible `keep`, an unknown branch, or both operands of one addition;
+    UsageError for another model than that of `graph`.
     """
+    require_fit(model, graph)
     anatomy = graph.anatomy
     assert anatomy is not None, "only graphs made by `analyse` have a program"
     unlifted = anatomy.capture.unlifted

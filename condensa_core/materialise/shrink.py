@@ -11,7 +11,7 @@ from torch import nn
 from condensa_core.errors import NotEquivalent
 from condensa_core.graph.channels import Keep, ModelGraph
 from condensa_core.graph.contractions import surviving_groups
-from condensa_core.materialise.kept import Kept, cut, kept_positions
+from condensa_core.materialise.kept import Kept, cut, kept_positions, require_fit
 from condensa_core.materialise.replacement import copy_with
 
 
@@ -19,9 +19,10 @@ def shrink(model: nn.Module, graph: ModelGraph, keep: Keep) -> nn.Module:
     """A new model of the same classes without the removed units; `model` is not touched.
 
     Tied parameters stay tied, shared modules shared; dtype, device, `requires_grad` and training flags are those of
-    `model`. SchemeError for an impossible `keep`. The caller proves the result with `check_equivalence`: only a run
-    shows whether the forward has sizes written out.
+    `model`. SchemeError for an impossible `keep`, UsageError for another model than that of `graph`. The caller proves
+    the result with `check_equivalence`: only a run shows whether the forward has sizes written out.
     """
+    require_fit(model, graph)
     kept = kept_positions(graph, keep)
     small = copy_with(model, {name: partial(cut, kept=positions) for name, positions in kept.items()})
     of_layer: dict[int, tuple[nn.Module, dict[str, Kept]]] = {}
