@@ -122,7 +122,7 @@ def capture(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Capture:
 
 
 def _export(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
-    any_batch = torch.export.ShapesCollection()  # which finds each tensor also among `*args`
+    any_batch: Any = torch.export.ShapesCollection()  # which finds each tensor also among `*args`
     for x in example_inputs:
         if x.ndim:
             any_batch[x] = {0: torch.export.Dim.AUTO}
@@ -213,8 +213,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def module_of(node: Node) -> str:
     """The name of the innermost module that ran this operator; empty for the model itself."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return stack[-1][0].partition("@")[0] if stack else ""  # "conv@1" is the second call of one module
+    return next(reversed(modules_of(node)), "")
+
+
+def modules_of(node: Node) -> list[str]:
+    """The names of all modules that this operator ran in, from the model itself (empty) inwards."""
+    # "conv@1" is the second call of one module
+    return [path.partition("@")[0] for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
 
 
 def operator_name(node: Node) -> str:

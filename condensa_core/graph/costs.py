@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from numbers import Real
 from typing import Any, Final
 
 import numpy as np
@@ -23,9 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from condensa_core.errors import SchemeError
 from condensa_core.graph.capture import example_size, shape_of, sizes_of
-from condensa_core.graph.channels import Anatomy, Family, ModelGraph
+from condensa_core.graph.channels import Anatomy, Family, ModelGraph, Route
+from condensa_core.graph.example import samples_of
 from condensa_core.graph.operators import rule_for
-from condensa_core.graph.propagation import argument, base_name
+from condensa_core.graph.propagation import argument, base_name, read_tensors
 
 # How many units each family keeps, fractions allowed; families left out are whole.
 KeptCounts = Mapping[str, "float | Tensor"]
@@ -70,7 +72,10 @@ class Costs:
         return tables.value("macs", counts) / self._batch
 
     def parameters(self, kept: KeptCounts) -> Tensor:
-        """Elements of the model's parameters: tied ones once, buffers never."""
+        """Elements of the delivered model's parameters: tied ones once, buffers never.
+
+        Those that the forward never uses count for the route "module", which hands them on, but not for "program".
+        """
         tables, counts = self._at(kept)
         return tables.value("parameters", counts)
 
@@ -87,19 +92,34 @@ class Costs:
 
     def per_unit(self, name: str) -> UnitCosts:
         """What one unit of this family costs in the whole model."""
-        one_less = {name: self.sizes.get(name, 1) - 1}
+        one_less = {name: self.sizes[name] - 1 if name in self.sizes else 0}
         macs, parameters, activation_bytes = (
             float(cost({}) - cost(one_less)) for cost in (self.macs, self.parameters, self.activation_bytes)
         )
         return UnitCosts(macs, parameters, activation_bytes)
 
+    def _require_count(self, name: object, given: Any) -> None:
+        if name not in self.sizes:
+            hint = f"write {name.name!r}, its name" if isinstance(name, Family) else None
+            raise SchemeError(f"kept counts name {name!r}, but the model has no such family of channels", hint=hint)
+        size = self.sizes[str(name)]
+        if isinstance(given, Tensor):
+            fits = given.numel() == 1 and given.dtype != torch.bool
+        else:
+            fits = isinstance(given, Real) and not isinstance(given, bool)
+        if not fits:
+            what = f"of shape {tuple(given.shape)}" if hasattr(given, "shape") else repr(given)
+            raise SchemeError(
+                f"kept count of {name!r} must be a number in 0..{size}, got a {type(given).__name__} {what}",
+                hint="the count of a boolean vector is int(vector.sum())",
+            )
+        if not isinstance(given, Tensor) and not 0 <= given <= size:
+            raise SchemeError(f"kept count of {name!r} must lie in 0..{size}, got {given}")
+
     def _at(self, kept: KeptCounts) -> tuple[_Tables, Tensor]:
         """The coefficients and all families' counts, on the device of the given ones."""
         for name, given in kept.items():
-            if name not in self.sizes:
-                raise SchemeError(f"kept counts name {name!r}, but the model has no such family of channels")
-            if not isinstance(given, Tensor) and not 0 <= given <= self.sizes[name]:
-                raise SchemeError(f"kept count of {name!r} must lie in 0..{self.sizes[name]}, got {given}")
+            self._require_count(name, given)
         device = next((given.device for given in kept.values() if isinstance(given, Tensor)), torch.device("cpu"))
         if device not in self._elsewhere:
             self._elsewhere[device] = self._tables.to(device)
@@ -116,8 +136,12 @@ class Costs:
         return self._elsewhere[device], counts
 
 
-def costs_of(graph: ModelGraph) -> Costs:
-    """The costs of a model that `analyse` captured, as functions of the kept counts of its families."""
+def costs_of(graph: ModelGraph, route: Route = "module") -> Costs:
+    """The costs of a model that `analyse` captured, as functions of the kept counts of its families.
+
+    `route` is the one that smaller models are delivered by: modules keep the parameters that their forward never uses,
+    a program has none of them.
+    """
     anatomy = graph.anatomy
     assert anatomy is not None, "only graphs made by `analyse` have a program"
     sizes = _Sizes(anatomy, graph.families)
@@ -126,14 +150,11 @@ def costs_of(graph: ModelGraph) -> Costs:
     for node in anatomy.capture.graph.nodes:
         if node.op != "call_function":
             continue
-        products = _products(sizes, node)
-        if products is None:
-            macs.add((), times=_counted_by_torch(anatomy, node))
-        for product in products or ():
-            macs.add(product)
+        for product, times in _multiplied(sizes, anatomy, node):
+            macs.add(product, times)
         for part in written.by(node):
             activations.add(sizes.of(node, part))
-    for dims in _parameter_sizes(graph, anatomy):
+    for dims in _parameter_sizes(graph, anatomy, read_only=route == "program"):
         parameters.add(dims)
     sums = {"macs": macs, "parameters": parameters, "activations": activations}
     return Costs(
@@ -194,8 +215,19 @@ class _Sizes:
         return _Size(size - int(times.sum()), tuple(slopes))
 
 
-def _parameter_sizes(graph: ModelGraph, anatomy: Anatomy) -> Iterator[list[_Size]]:
-    """The sizes of every parameter, also of those that no operator reads; tied ones once."""
+def macs_by_call(anatomy: Anatomy) -> dict[Node, int]:
+    """Multiply-accumulates of every operator of the whole model, for one sample; those without any are left out."""
+    sizes, samples = _Sizes(anatomy, ()), _batch_of(anatomy)
+    macs = {}
+    for node in anatomy.capture.graph.nodes:
+        if node.op == "call_function":
+            found = _multiplied(sizes, anatomy, node)
+            macs[node] = sum(times * math.prod(size.fixed for size in sizes) for sizes, times in found) // samples
+    return {node: count for node, count in macs.items() if count}
+
+
+def _parameter_sizes(graph: ModelGraph, anatomy: Anatomy, *, read_only: bool) -> Iterator[list[_Size]]:
+    """The sizes of every parameter, or of those that the output depends on; tied ones once."""
     slopes: dict[tuple[str, int], list[tuple[int, float]]] = defaultdict(list)
     gone: Counter[tuple[str, int]] = Counter()
     for f, family in enumerate(graph.families):
@@ -203,8 +235,16 @@ def _parameter_sizes(graph: ModelGraph, anatomy: Anatomy) -> Iterator[list[_Size
             slopes[member.name, member.dim].append((f, float(member.index.shape[1])))
             gone[member.name, member.dim] += member.index.size
     owned = {name for name, _ in anatomy.capture.modules[""].named_parameters(remove_duplicate=False)}
+    if read_only:
+        owned &= read_tensors(anatomy.capture)
     for name in owned & graph.shapes.keys():  # shapes have first names alone
         yield [_Size(n - gone[name, dim], tuple(slopes[name, dim])) for dim, n in enumerate(graph.shapes[name])]
+
+
+def _multiplied(sizes: _Sizes, anatomy: Anatomy, node: Node) -> list[tuple[_Product, int]]:
+    """What a node multiplies and accumulates: products of sizes, each that many times."""
+    products = _products(sizes, node)
+    return [((), _counted_by_torch(anatomy, node))] if products is None else [(product, 1) for product in products]
 
 
 def _products(sizes: _Sizes, node: Node) -> list[_Product] | None:
@@ -365,10 +405,7 @@ def _memory(value: object) -> int | None:
 
 def _batch_of(anatomy: Anatomy) -> int:
     """Samples in the example inputs: the first dimension of the first of them."""
-    given = anatomy.capture.program.graph_signature.user_inputs
-    first = next((node for node in anatomy.capture.graph.nodes if node.name in given), None)
-    value = None if first is None else first.meta.get("val")
-    return sizes_of(value)[0] if isinstance(value, Tensor) and value.ndim else 1
+    return samples_of(anatomy.capture.example_inputs)
 
 
 class _Sum:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.fx import Node
 
-from condensa_core.graph.capture import Capture, module_of, shape_of
+from condensa_core.graph.capture import Capture, example_size, module_of, modules_of, shape_of
 from condensa_core.graph.channels import Layer
+from condensa_core.graph.example import samples_of
 from condensa_core.graph.families import layer_of
 from condensa_core.graph.operators import rule_for
 from condensa_core.graph.pointwise import pointwise
@@ -18,8 +21,11 @@ _CONV = nn.modules.conv._ConvNd
 _NORM = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.PReLU)
 
 
-def layers_of(captured: Capture, macs: Mapping[str, int]) -> tuple[Layer, ...]:
-    """Every module that owns parameters, in the model's order. Roles:
+def layers_of(captured: Capture, macs: Mapping[Node, int], outputs: Mapping[str, tuple[int, ...]]) -> tuple[Layer, ...]:
+    """Every module that owns parameters, in the model's order; `outputs` are the shapes that modules returned.
+
+    The MACs of a call belong to the layer whose tensors it multiplies, whoever calls it (attention multiplies with its
+    output projection); those of other products to the innermost layer that forms them. Roles:
 
     - first: computes from the model's input, with no layer before it; last: no layer comes after it
       (norms and activations are not counted as layers in either);
@@ -29,28 +35,50 @@ def layers_of(captured: Capture, macs: Mapping[str, int]) -> tuple[Layer, ...]:
     - embedding, recurrent: by module class.
     """
     flow = _Flow(captured)
-    layers = []
-    seen: set[int] = set()
+    names: dict[int, str] = {}  # a module with parameters -> its first name
     for name, module in captured.modules.items():
+        if name and any(True for _ in module.parameters(recurse=False)):
+            names.setdefault(id(module), name)
+    works: Counter[str] = Counter()
+    for node, count in macs.items():
+        inside = [names.get(id(captured.modules.get(path))) for path in reversed(modules_of(node))]
+        works[flow.weighted.get(node) or next((name for name in inside if name), "")] += count
+    layers = []
+    for name in names.values():
+        module = captured.modules[name]
         parameters = dict(module.named_parameters(recurse=False))
-        if not parameters or id(module) in seen or not name:
-            continue
-        seen.add(id(module))
-        aliases = [other for other, same in captured.modules.items() if same is module]
         calls = [node for node in flow.weighted if flow.weighted[node] == name]
-        shape = shape_of(calls[-1]) if calls else None
+        aliases = {other for other, same in captured.modules.items() if same is module}
+        shapes = {outputs[alias] for alias in aliases & outputs.keys()}
+        # What the module returned, where it is called and works on the input; else what its tensors were used for.
+        ends = [node for node in flow.varying if shape_of(node) in shapes and not aliases.isdisjoint(modules_of(node))]
+        end = next(reversed(ends or calls), None)
         layers.append(
             Layer(
                 name=name,
                 type=type(module).__name__,
                 roles=frozenset(_roles(name, module, calls, flow)),
                 parameters={key: tuple(value.shape) for key, value in parameters.items()},
-                macs=max(macs.get(alias, 0) for alias in aliases),
-                output_shape=tuple(shape[1:]) if shape else (),
+                macs=works[name],
+                output_shape=_of_one_sample(end, samples_of(captured.example_inputs)) if end is not None else (),
                 next_type=_next_type(captured, calls[-1]) if calls else None,
             )
         )
     return tuple(layers)
+
+
+def _of_one_sample(node: Node, samples: int) -> tuple[int, ...]:
+    """The shape of a node's value without the batch: the dimension that holds samples, or several places of each."""
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor):
+        return ()
+    sizes = [example_size(size) for size in value.shape]
+    open_sizes = [dim for dim, size in enumerate(value.shape) if isinstance(size, torch.SymInt)]
+    dim = next((dim for dim in open_sizes or range(len(sizes)) if sizes[dim] and sizes[dim] % samples == 0), None)
+    if dim is None:
+        return tuple(sizes)
+    places = [] if sizes[dim] == samples else [sizes[dim] // samples]
+    return (*sizes[:dim], *places, *sizes[dim + 1 :])
 
 
 def _roles(name: str, module: nn.Module, calls: list[Node], flow: _Flow) -> set[str]:
@@ -82,6 +110,7 @@ class _Flow:
         norms = {name for name, module in captured.modules.items() if isinstance(module, _NORM)}
         self.weighted: dict[Node, str] = {}  # a node that works on the input's data with a layer's parameters -> layer
         owner: dict[Node, str | None] = {}  # nodes that do not depend on the input -> the layer they belong to
+        self.varying: list[Node] = []  # nodes that depend on the input
         after: set[Node] = set()  # nodes that some layer has worked on
         self.first: set[Node] = set()
         for node in captured.graph.nodes:
@@ -94,6 +123,7 @@ class _Flow:
             if inputs and all(source in owner for source in inputs):
                 owner[node] = owners[0] if owners else None
                 continue
+            self.varying.append(node)
             below = any(source in after for source in inputs)
             if owners and node.op == "call_function":
                 self.weighted[node] = str(owners[0])

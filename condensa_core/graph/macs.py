@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from condensa_core.errors import WorkloadError
 from condensa_core.graph.capture import evaluating, first_line
-from condensa_core.graph.example import example_tuple
+from condensa_core.graph.example import example_tuple, samples_of
 
 Shape = tuple[int, ...]
 
@@ -33,34 +35,62 @@ _FUSED: Final[dict[Any, Callable[..., int]]] = {
 }
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What one forward showed: the MACs of one sample, and the shape of the first tensor that each module returned."""
+
+    macs: int
+    outputs: Mapping[str, Shape]
+
+
 def count_macs(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> int:
     """MACs of one sample; `example_inputs` hold samples along dimension 0. The model is left as it was."""
-    return macs_by_module(model, example_inputs)[""]
+    return run_once(model, example_inputs).macs
 
 
-def macs_by_module(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Mapping[str, int]:
-    """MACs of one sample in every module, those of its children included; the model itself is "".
+def run_once(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Seen:
+    """One forward, counted as torch counts; a module that runs twice counts twice.
 
-    A module that runs twice counts twice. Modules that run no convolution or matrix product are left out.
+    WorkloadError if the model does not run on the inputs. It is left as it was.
     """
-    example_inputs = example_tuple(model, example_inputs)
-    batch = example_inputs[0].shape[0] if example_inputs and example_inputs[0].ndim else 1
-    with evaluating(model), _without_gradients(model), FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
+    example = example_tuple(model, example_inputs)
+    outputs: dict[str, Shape] = {}
+    with (
+        evaluating(model),
+        _without_gradients(model),
+        _watched(model, outputs),
+        FlopCounterMode(display=False, custom_mapping=_FUSED) as counter,
+    ):
         try:
-            model(*example_inputs)
+            model(*example)
         except Exception as error:  # the forward is the user's code
-            shapes = ", ".join(str(tuple(x.shape)) for x in example_inputs)
+            shapes = ", ".join(str(tuple(x.shape)) for x in example)
             raise WorkloadError(
                 f"{type(model).__name__} does not run on an example input of shape {shapes}: {first_line(error)}",
                 hint="check the model's input shape",
             ) from error
-    counts = counter.get_flop_counts()
-    root = type(model).__name__
-    macs = {"": sum(counts.get("Global", {}).values()) // (2 * batch)}
-    for name, count in counts.items():
-        if name.startswith(root + "."):
-            macs[name[len(root) + 1 :]] = sum(count.values()) // (2 * batch)
-    return macs
+    counted = sum(counter.get_flop_counts().get("Global", {}).values())
+    return Seen(counted // (2 * max(1, samples_of(example))), outputs)
+
+
+@contextmanager
+def _watched(model: nn.Module, outputs: dict[str, Shape]) -> Iterator[None]:
+    """Writes into `outputs` what modules return, by each of their names."""
+
+    def watch(name: str, output: object) -> None:
+        first = next((leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), None)
+        if first is not None:
+            outputs[name] = tuple(first.shape)
+
+    handles = [
+        module.register_forward_hook(lambda _module, _given, output, name=name: watch(name, output))
+        for name, module in model.named_modules(remove_duplicate=False)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -265,6 +265,12 @@ def _needed(graph: Graph) -> set[Node]:
     return needed
 
 
+def read_tensors(captured: Capture) -> set[str]:
+    """The parameters and buffers that the output or a side effect depends on, by first name."""
+    needed = _needed(captured.graph)
+    return {name for node, name in captured.tensors.items() if any(user in needed for user in node.users)}
+
+
 def nothing(node: Node) -> Carried:
     """No identity along any dimension of the node's value."""
     value = node.meta.get("val")

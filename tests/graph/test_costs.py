@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from condensa_core.errors import SchemeError
 from condensa_core.graph import analyse, count_macs
 from condensa_core.graph.costs import UnitCosts, costs_of
-from condensa_core.materialise import cut_program, shrink
+from condensa_core.materialise import cut_program, deliver, shrink
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 
@@ -190,6 +190,8 @@ def test_a_cut_model_costs_what_was_said(kind, data):
     assert costs.macs(counts(keep)) == unfused_macs(program, inputs)
     unread = 11 if kind is Attention else 0  # a program has no parameter that it does not read
     assert costs.parameters(counts(keep)) == sum(p.numel() for p in program.parameters()) + unread
+    of_program = costs_of(graph, "program").parameters(counts(keep))
+    assert of_program == sum(p.numel() for p in program.parameters())
     assert costs.activation_bytes(counts(keep)) == written_bytes(program, inputs)
 
 
@@ -384,6 +386,45 @@ def test_operators_without_a_formula_cost_what_torch_counts(module, shapes):
     inputs = tuple(torch.randn(shape) for shape in shapes)
 
     assert costs_of(analyse(module, inputs)).macs({}) == count_macs(module, inputs)
+
+
+def test_parameters_are_those_of_the_model_that_its_route_delivers():
+    # given a layer that nobody calls, and one whose result nobody uses
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 5)
+            self.never, self.unused = nn.Linear(7, 9), nn.Linear(4, 3)
+
+        def forward(self, x):
+            self.unused(x)
+            return self.b(self.a(x).relu())
+
+    model, inputs = Model(), (torch.randn(2, 4),)
+    graph = analyse(model, inputs)
+
+    for route in ("module", "program"):
+        small = deliver(model, graph, {"a": np.arange(6) < 2}, inputs, (route,)).model
+        assert costs_of(graph, route).parameters({"a": 2}) == sum(p.numel() for p in small.parameters())
+    assert costs_of(graph, "program").parameters({}) == 4 * 6 + 6 + 6 * 5 + 5
+
+
+@pytest.mark.parametrize("cost", ["macs", "parameters", "activation_bytes"])
+def test_masks_and_families_in_place_of_counts_and_names_are_told_what_to_write(cost):
+    graph = analyse(nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 5)), (torch.randn(2, 4),))
+    costs = costs_of(graph)
+
+    for mask in (np.arange(6) < 3, torch.arange(6) < 3):
+        with pytest.raises(SchemeError, match=r"must be a number in 0\.\.6, got a \w+ of shape \(6,\).*vector\.sum"):
+            getattr(costs, cost)({"0": mask})
+    for count in (True, "3", None, torch.tensor(True)):
+        with pytest.raises(SchemeError, match=r"must be a number in 0\.\.6"):
+            getattr(costs, cost)({"0": count})
+    with pytest.raises(SchemeError, match="write '0', its name"):
+        getattr(costs, cost)({graph.families[0]: 3})
+    with pytest.raises(SchemeError, match="write '0', its name"):
+        costs.per_unit(graph.families[0])
+    assert getattr(costs, cost)({"0": np.int64(3)}) == getattr(costs, cost)({"0": torch.tensor([3.0])})
 
 
 def test_impossible_counts_are_refused():

@@ -120,3 +120,62 @@ def test_embedding_and_shared_layers():
     assert [layer.name for layer in graph.layers] == ["table", "shared", "out"]
     assert graph.layer("table").roles == {"first", "embedding"}
     assert graph.layer("shared").macs == 2 * 5 * 16
+
+
+class Attending(nn.Module):
+    """Attention as torch writes it, with time first or last, and a layer of times without the batch."""
+
+    def __init__(self, batch_first):
+        super().__init__()
+        self.embed = nn.Linear(6, 8)
+        self.mix = nn.MultiheadAttention(8, 2, batch_first=batch_first)
+        self.rnn, self.head = nn.LSTM(8, 5, batch_first=batch_first), nn.Linear(5, 3)
+        self.batch_first = batch_first
+
+    def forward(self, x):
+        x = self.embed(x if self.batch_first else x.transpose(0, 1))
+        x = self.rnn(self.mix(x, x, x)[0])[0]
+        return self.head(x.mean(1 if self.batch_first else 0))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("batch", [2, 7])
+def test_layers_that_are_more_than_one_operator_tell_what_they_return_and_their_own_macs(batch_first, batch):
+    graph = analyse(Attending(batch_first), (torch.randn(batch, 7, 6),))
+
+    assert {layer.name: layer.output_shape for layer in graph.layers} == {
+        "embed": (7, 8),
+        "mix": (7, 8),
+        "mix.out_proj": (7, 8),
+        "rnn": (7, 5),
+        "head": (3,),
+    }
+    assert {layer.name: layer.macs for layer in graph.layers} == {
+        "embed": 7 * 6 * 8,
+        "mix": 7 * 8 * 3 * 8 + 2 * 7 * 7 * 8,  # three projections, then q k^T and its product with v
+        "mix.out_proj": 7 * 8 * 8,
+        "rnn": 7 * 4 * 5 * (8 + 5),
+        "head": 5 * 3,
+    }
+    assert graph.macs == sum(layer.macs for layer in graph.layers)
+
+
+def test_the_macs_of_layers_inside_a_layer_are_counted_once():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.inner = nn.Parameter(torch.ones(6)), nn.Linear(4, 6)
+
+        def forward(self, x):
+            return self.inner(x) * self.scale
+
+    graph = analyse(nn.Sequential(Scaled(), nn.Linear(6, 2)), (torch.randn(2, 4),))
+
+    assert {layer.name: layer.macs for layer in graph.layers} == {"0": 0, "0.inner": 24, "1": 12}
+
+
+def test_graphs_and_families_print_in_one_line():
+    graph = analyse(nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 2)), (torch.randn(2, 4),))
+
+    assert repr(graph) == "<ModelGraph: 3 layers, 1 family, 1 frozen, 56 parameters, 36 MACs>"
+    assert repr(graph.families[0]) == "<Family '0': 6 units (channel) of 0, averaged by layer_norm>"
