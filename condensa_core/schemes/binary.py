@@ -38,7 +38,7 @@ class Binary:
     def project(self, target: Target) -> SignCode:
         """The C step over all living entries jointly."""
         entries = Entries.of(target)
-        signs = torch.where(entries.values < 0, -1, 1).to(torch.int8)
+        signs = (entries.values < 0).to(torch.int8).mul_(-2).add_(1)
         magnitude = _mean(entries) if self.scale else entries.values.new_ones(())
         return SignCode(magnitude, signs, Layout.of(target), learned=self.scale, ternary=False)
 
@@ -48,7 +48,9 @@ def _mean(entries: Entries) -> Tensor:
     magnitudes = entries.values.abs()
     if not magnitudes.numel():
         return magnitudes.new_zeros(())
-    wide = magnitudes.double()
-    mean = wide.mean() if entries.weights is None else (entries.weights * wide).sum() / entries.weights.sum()
+    if entries.weights is None:
+        mean = magnitudes.sum(dtype=torch.float64) / magnitudes.numel()
+    else:
+        mean = entries.weights @ magnitudes.double() / entries.weights.sum()
     # It lies among the magnitudes, whatever rounding says: equal ones are their own mean.
-    return mean.clamp(*wide.aminmax()).to(magnitudes.dtype)
+    return mean.to(magnitudes.dtype).clamp(*magnitudes.aminmax())

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from condensa_core.errors import SchemeError
-from condensa_core.schemes.clusters import best_clusters
+from condensa_core.schemes.buckets import Buckets
+from condensa_core.schemes.clusters import best_centres
 from condensa_core.schemes.contract import Facts, Freedom, Target, Tensors
 from condensa_core.schemes.entries import Entries, Layout
-from condensa_core.schemes.line import Line, ascending
 from condensa_core.schemes.terms import Plain, Term
 
 
@@ -114,35 +114,19 @@ class Codebook:
     def project(self, target: Target) -> BookCode:
         """The C step over all living entries jointly."""
         entries, layout = Entries.of(target), Layout.of(target)
-        ordered, order = ascending(entries.values)
-        book = self._book(ordered, None if entries.weights is None else entries.weights[order])
-        wide = book.double()
-        ends = torch.searchsorted(ordered.double(), (wide[1:] + wide[:-1]) / 2, right=True)
-        counts = torch.cat((ends.new_zeros(1), ends, ends.new_full((1,), ordered.numel()))).diff()[: book.numel()]
-        used = (counts > 0) | (book == 0) if self.zero else counts > 0
-        book, counts = book[used], counts[used]
-        number = torch.arange(book.numel(), device=book.device, dtype=torch.uint8 if self.size <= 256 else torch.int32)
-        assignments = torch.empty_like(order, dtype=number.dtype).scatter_(0, order, number.repeat_interleave(counts))
-        return BookCode(book, assignments, layout, int((book == 0).nonzero()) if self.zero else -1)
-
-    def _book(self, ordered: Tensor, weights: Tensor | None) -> Tensor:
-        """The best numbers for values in ascending order, in their dtype, ascending and distinct."""
-        points, counts = torch.unique_consecutive(ordered, return_counts=True)
-        if self._few(points):
-            return self._with_zero(points)
-        points = points.double()
-        masses = counts.double()
-        if weights is not None:
-            masses = torch.segment_reduce(weights, "sum", lengths=counts)
-            points, masses = points[masses > 0], masses[masses > 0]
-            if self._few(points):
-                return self._with_zero(points).to(ordered.dtype)
-        line = Line.of(points, masses, about_zero=self.zero)
-        return best_clusters(line, self.size, zero=self.zero).centres(line).to(ordered.dtype).unique()
-
-    def _few(self, points: Tensor) -> bool:
-        """Whether each of these values can have its own number."""
-        return points.numel() + int(self.zero and not bool((points == 0).any())) <= self.size
-
-    def _with_zero(self, points: Tensor) -> Tensor:
-        return torch.cat((points, points.new_zeros(1))).unique() if self.zero else points
+        dtype = torch.uint8 if self.size <= 256 else torch.int32
+        if not entries.values.numel():
+            book = entries.values.new_zeros(int(self.zero))
+            return BookCode(book, entries.values.to(dtype), layout, 0 if self.zero else -1)
+        numbers = Buckets.of(entries.values, entries.weights)
+        centres = torch.from_numpy(best_centres(numbers, self.size, zero=self.zero))
+        book = centres.to(entries.values.dtype).unique()
+        places = numbers.nearest(book.double().numpy(), dtype)
+        used = torch.bincount(places, minlength=book.numel()).cpu() > 0
+        if self.zero:
+            used |= book == 0
+        if not bool(used.all()):
+            new_place = (used.cumsum(0) - 1).to(places.device, dtype)
+            book, places = book[used], new_place.index_select(0, places.int())
+        pinned = int((book == 0).nonzero()) if self.zero else -1
+        return BookCode(book.to(entries.values.device), places, layout, pinned)

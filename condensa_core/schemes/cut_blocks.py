@@ -5,85 +5,80 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from condensa_core.schemes.ragged import concatenated
+from condensa_core.schemes.ragged import apart, concatenated
 
 
 @dataclass(frozen=True, eq=False)
 class CutBlocks:
     """Blocks of a grid, for each station of a route those that its cut may lie in; in order of station, then place."""
 
-    grid: Tensor  # positions on the line, ascending, the first 0 and the last n
-    station: Tensor
-    place: Tensor  # the block goes from grid[place] to grid[place + 1]
+    grid: np.ndarray  # positions on the line, ascending, the first 0 and the last m
+    station: np.ndarray
+    place: np.ndarray  # the block goes from grid[place] to grid[place + 1]
 
     @staticmethod
-    def everywhere(grid: Tensor, stations: int) -> CutBlocks:
-        """All blocks for every station but the first and the last, whose cuts are 0 and n."""
-        station = torch.arange(1, stations - 1, device=grid.device)
-        place = torch.arange(grid.numel() - 1, device=grid.device)
-        return CutBlocks(grid, station.repeat_interleave(place.numel()), place.repeat(station.numel()))
+    def everywhere(grid: np.ndarray, stations: int) -> CutBlocks:
+        """All blocks for every station but the first and the last, whose cuts are 0 and m."""
+        blocks = grid.size - 1
+        return CutBlocks(grid, np.arange(1, stations - 1).repeat(blocks), np.tile(np.arange(blocks), stations - 2))
 
-    @property
-    def start(self) -> Tensor:
+    @cached_property
+    def start(self) -> np.ndarray:
         """Positions on the line where blocks start."""
         return self.grid[self.place]
 
-    @property
-    def end(self) -> Tensor:
+    @cached_property
+    def end(self) -> np.ndarray:
         """Positions on the line where blocks end."""
         return self.grid[self.place + 1]
 
     @cached_property
-    def single(self) -> bool:
-        """Whether no block can be split."""
-        return bool((self.end - self.start == 1).all())
+    def _keys(self) -> np.ndarray:
+        return self.station * self.grid.size + self.place
 
     @cached_property
-    def _keys(self) -> Tensor:
-        return self.station * self.grid.numel() + self.place
-
-    @cached_property
-    def ends(self) -> Tensor:
+    def ends(self) -> np.ndarray:
         """Both ends of all blocks, each once a station: station * len(grid) + place on the grid, ascending."""
-        return torch.cat((self._keys, self._keys + 1)).unique()
+        return np.unique(np.concatenate((self._keys, self._keys + 1)))
 
     @cached_property
-    def _at(self) -> tuple[Tensor, Tensor]:
-        return torch.searchsorted(self.ends, self._keys), torch.searchsorted(self.ends, self._keys + 1)
+    def _at(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.searchsorted(self.ends, self._keys), np.searchsorted(self.ends, self._keys + 1)
 
     def counts(self, stations: int) -> list[int]:
-        """How many of the ends each station has, one for the first and the last."""
-        inner = torch.bincount(self.ends // self.grid.numel(), minlength=stations).tolist()
-        return [1, *inner[1:-1], 1]
+        """How many of the ends each inner station has."""
+        return np.bincount(self.ends // self.grid.size, minlength=stations)[1 : stations - 1].tolist()
 
-    def stops(self, stations: int) -> list[Tensor]:
-        """Positions of the ends by station; those of the first and the last are 0 and n."""
-        inner = self.grid[self.ends % self.grid.numel()]
-        return [self.grid[:1], *inner.split(self.counts(stations)[1:-1]), self.grid[-1:]]
+    def stops(self, stations: int) -> list[np.ndarray]:
+        """Positions of the ends by station; those of the first and the last are 0 and m."""
+        inner = apart(self.grid[self.ends % self.grid.size], self.counts(stations))
+        return [self.grid[:1], *inner, self.grid[-1:]]
 
-    def at_ends(self, amounts: Tensor) -> Tensor:
+    def at_ends(self, amounts: np.ndarray) -> np.ndarray:
         """For each of `ends`, the larger of the `amounts` of the one or two blocks that it ends."""
         low, high = self._at
-        sides = amounts.new_zeros(2, self.ends.numel())
+        sides = np.zeros((2, self.ends.size))
         sides[0, low], sides[1, high] = amounts, amounts
-        return sides[0].maximum(sides[1])
+        return sides.max(0)
 
-    def where(self, possible: Tensor) -> CutBlocks:
+    def where(self, possible: np.ndarray) -> CutBlocks:
         """The blocks of which one of the `ends` is possible."""
         low, high = self._at
         kept = possible[low] | possible[high]
         return replace(self, station=self.station[kept], place=self.place[kept])
 
+    def on(self, positions: np.ndarray) -> CutBlocks:
+        """The same blocks on a line where what was position p is `positions[p]`."""
+        return replace(self, grid=positions[self.grid])
+
     def split(self, parts: int) -> CutBlocks:
-        """The blocks in `parts` equal parts, or single positions, on a grid of their ends alone."""
-        live = torch.zeros(self.grid.numel() - 1, dtype=torch.bool, device=self.grid.device)
-        live[self.place] = True
-        starts, widths = self.grid[:-1][live], self.grid.diff()[live]
-        inside = starts[:, None] + widths[:, None] * torch.arange(parts + 1, device=self.grid.device) // parts
-        grid = torch.cat((self.grid[:1], inside.flatten(), self.grid[-1:])).unique()
-        found = torch.searchsorted(grid, self.grid)
+        """The blocks in `parts` equal parts, or single groups, on a grid of their ends alone."""
+        live = np.unique(self.place)
+        starts, widths = self.grid[live], self.grid[live + 1] - self.grid[live]
+        inside = starts[:, None] + widths[:, None] * np.arange(parts + 1) // parts
+        grid = np.unique(np.concatenate((self.grid[:1], inside.ravel(), self.grid[-1:])))
+        found = np.searchsorted(grid, self.grid)
         place, old = concatenated(found[self.place], found[self.place + 1] - found[self.place])
         return CutBlocks(grid, self.station[old], place)

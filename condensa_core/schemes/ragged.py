@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import itertools
+
+import numpy as np
 
 
-def concatenated(starts: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
+def concatenated(starts: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The integers of [starts_g, starts_g + widths_g) for g = 0, 1, ..., and the g of each."""
-    group = torch.arange(widths.numel(), device=widths.device).repeat_interleave(widths)
-    before = widths.cumsum(0) - widths
-    return torch.arange(group.numel(), device=widths.device) + (starts - before)[group], group
+    group = np.arange(widths.size).repeat(widths)
+    return np.arange(group.size) + (starts - widths.cumsum() + widths)[group], group
+
+
+def apart(vector: np.ndarray, widths: list[int]) -> list[np.ndarray]:
+    """Consecutive pieces of a vector."""
+    return [vector[end - width : end] for width, end in zip(widths, itertools.accumulate(widths), strict=True)]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from condensa_core.schemes.line import Line, run_cost
 from condensa_core.schemes.monge import row_minima
+from condensa_core.schemes.ragged import apart
 
 
 @dataclass(frozen=True)
@@ -61,65 +62,60 @@ class Passage:
     A stop may have a credit, which whoever cuts there gets back; first and last have none.
     """
 
-    def __init__(self, line: Line, route: Route, stops: list[Tensor]) -> None:
-        self._line, self._route, self.stops = line, route, stops
+    def __init__(self, line: Line, route: Route, stops: list[np.ndarray]) -> None:
+        self._route, self._stops = route, stops
         self._sums = [line.sums[:, positions] for positions in stops]
 
-    def by_station(self, inner: Tensor) -> list[Tensor]:
+    def by_station(self, inner: np.ndarray) -> list[np.ndarray]:
         """Numbers of the stops of inner stations, in one vector, apart; zero for the first and the last."""
-        nothing = inner.new_zeros(1)
-        return [nothing, *inner.split([stops.numel() for stops in self.stops[1:-1]]), nothing]
+        return [np.zeros(1), *apart(inner, [stops.size for stops in self._stops[1:-1]]), np.zeros(1)]
 
-    def ahead(self, credits: list[Tensor] | None) -> list[Tensor]:
+    def ahead(self, credits: list[np.ndarray] | None) -> list[np.ndarray]:
         """Least cost of getting to each stop of each station, its credit included."""
-        costs = [self._line.x.new_zeros(1)]
+        costs = [np.zeros(1)]
         for station in range(1, self._route.stations):
-            cost = self._line.x.new_full((self.stops[station].numel(),), torch.inf)
-            for arc in self._route.into[station]:
-                cost = torch.minimum(cost, self._least(arc, costs[arc.source], arc.target))
+            ways = [self._least(arc, costs[arc.source], arc.target) for arc in self._route.into[station]]
+            cost = functools.reduce(np.minimum, ways)
             costs.append(cost if credits is None else cost - credits[station])
         return costs
 
-    def behind(self, credits: list[Tensor]) -> list[Tensor]:
+    def behind(self, credits: list[np.ndarray]) -> list[np.ndarray]:
         """Least cost of getting from each stop of each station to the end, its own credit excluded."""
-        costs = [self._line.x.new_zeros(1)]
+        costs = {self._route.stations - 1: np.zeros(1)}
         for station in reversed(range(self._route.stations - 1)):
-            cost = self._line.x.new_full((self.stops[station].numel(),), torch.inf)
-            for arc in self._route.out_of[station]:
-                onwards = costs[self._route.stations - 1 - arc.target] - credits[arc.target]
-                cost = torch.minimum(cost, self._least(arc, onwards, arc.source))
-            costs.append(cost)
-        return costs[::-1]
+            arcs = self._route.out_of[station]
+            ways = [self._least(arc, costs[arc.target] - credits[arc.target], arc.source) for arc in arcs]
+            costs[station] = functools.reduce(np.minimum, ways)
+        return [costs[station] for station in range(self._route.stations)]
 
-    def _least(self, arc: Arc, costs: Tensor, at: int) -> Tensor:
-        """For each stop of station `at`, one end of the arc: least cost of the cluster and of what `costs` at its other
-        end."""
-        source, target = self._sums[arc.source], self._sums[arc.target]
-        if not costs.numel():
-            return costs.new_full((self.stops[at].numel(),), torch.inf)
+    def _least(self, arc: Arc, costs: np.ndarray, at: int) -> np.ndarray:
+        """For each stop of station `at`, one end of the arc: least cost of the cluster, and `costs` at the other."""
+        source, target, forwards = self._sums[arc.source], self._sums[arc.target], at == arc.target
+        if not costs.size:
+            return np.full(self._stops[at].size, np.inf)
 
-        def entry(rows: Tensor, columns: Tensor) -> Tensor:
-            start, end = (
-                (source[:, columns], target[:, rows]) if at == arc.target else (source[:, rows], target[:, columns])
-            )
-            return run_cost(start, end, pinned=arc.pinned).add_(costs[columns])
+        def entry(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+            start, end = (columns, rows) if forwards else (rows, columns)
+            cost = run_cost(source[:, start], target[:, end], pinned=arc.pinned)
+            cost += costs[columns]
+            return cost
 
-        return row_minima(entry, self.stops[at].numel(), costs.numel(), costs.device)[0]
+        return row_minima(entry, self._stops[at].size, costs.size)[0]
 
-    def path(self, ahead: list[Tensor]) -> tuple[Tensor, int]:
+    def path(self, ahead: list[np.ndarray]) -> tuple[np.ndarray, int]:
         """The cuts of a least way to the end, which `ahead` says to be finite, and its pinned cluster (-1: none)."""
         station, at = self._route.stations - 1, 0
-        cuts, pinned = [self.stops[station][at]], []
+        cuts, pinned = [self._stops[station][at]], []
         while station > 0:
             here = self._sums[station][:, at, None]
             ways = {
-                arc: run_cost(self._sums[arc.source], here, pinned=arc.pinned).add_(ahead[arc.source])
+                arc: run_cost(self._sums[arc.source], here, pinned=arc.pinned) + ahead[arc.source]
                 for arc in self._route.into[station]
-                if ahead[arc.source].numel()
+                if ahead[arc.source].size
             }
             arc = min(ways, key=lambda way: float(ways[way].min()))
             station, at = arc.source, int(ways[arc].argmin())
-            cuts.append(self.stops[station][at])
+            cuts.append(self._stops[station][at])
             pinned.append(arc.pinned)
         pinned.reverse()
-        return torch.stack(cuts[::-1]), pinned.index(True) if True in pinned else -1
+        return np.array(cuts[::-1]), pinned.index(True) if True in pinned else -1

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from condensa_core.schemes.buckets import Atoms, Buckets
 from condensa_core.schemes.contract import Facts, Target
 from condensa_core.schemes.entries import Entries, Layout
-from condensa_core.schemes.line import ascending
 from condensa_core.schemes.signs import SignCode
 
 
@@ -40,29 +42,32 @@ class Ternary:
         """The C step over all living entries jointly."""
         entries = Entries.of(target)
         magnitudes = entries.values.abs()
-        least, magnitude = _kept(magnitudes, entries.weights)
-        kept = (magnitudes >= least) & (magnitudes > 0)
-        signs = entries.values.sign().to(torch.int8) * kept
-        return SignCode(magnitude.to(magnitudes.dtype), signs, Layout.of(target), learned=True, ternary=True)
+        least, magnitude = _kept(magnitudes, entries.weights) if magnitudes.numel() else (math.inf, 0.0)
+        signs = entries.values.sign().to(torch.int8).mul_(magnitudes >= least)
+        return SignCode(magnitudes.new_tensor(magnitude), signs, Layout.of(target), learned=True, ternary=True)
 
 
-def _kept(magnitudes: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The least magnitude that does not become zero (infinity: all do), and the mean of all that do not (float64)."""
-    nothing = magnitudes.new_full((), torch.inf), magnitudes.new_zeros((), dtype=torch.float64)
-    if not magnitudes.numel():
-        return nothing
-    ordered, order = ascending(magnitudes)
-    ordered = ordered.flip(0)
-    wide = ordered.double()
-    if weights is None:
-        mass = torch.arange(1, ordered.numel() + 1, dtype=torch.float64, device=ordered.device)
-        moment = wide.cumsum(0)
-    else:
-        weight = weights[order.flip(0)]
-        mass, moment = weight.cumsum(0), (weight * wide).cumsum(0)
-    gain = (moment.square() / mass).nan_to_num(0)  # 0 / 0 as long as nothing has weight
-    last = gain.argmax()
-    if not bool(gain[last] > 0):
-        return nothing
+def _kept(magnitudes: Tensor, weights: Tensor | None) -> tuple[float, float]:
+    """The least magnitude that does not become zero (infinity: all do), and the mean of all that do not."""
+    numbers = Buckets.of(magnitudes, weights)
+    atoms = numbers.atoms()
+    _, _, gain, most = _gains(atoms)
+    atoms = atoms.with_points(numbers.points(atoms.bucket[atoms.divisible & (most >= gain.max())]))
+    mass, moment, gain, _ = _gains(atoms)
+    last = len(atoms) - 1 - int(gain[::-1].argmax())
+    if not gain[last] > 0:
+        return math.inf, 0.0
     # The mean lies among its magnitudes, whatever rounding says: equal ones are their own mean.
-    return ordered[last], (moment[last] / mass[last]).clamp(wide[last], wide[0])
+    return float(atoms.low[last]), float(np.clip(moment[last] / mass[last], atoms.low[last], atoms.high[-1]))
+
+
+def _gains(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For each group: weight and moment of it and all above it, what they gain, and a bound on that of parts of it.
+
+    With groups of sums S, W above, a part of weight v of one whose magnitudes are at most h gains no more than
+    (S + v h)^2 / (W + v), which is greatest for nothing of the group or for all of it.
+    """
+    moments = atoms.first + atoms.mass * atoms.about
+    mass, moment = (each[::-1].cumsum()[::-1] for each in (atoms.mass, moments))
+    most = (moment - moments + atoms.mass * atoms.high) ** 2 / mass
+    return mass, moment, moment**2 / mass, most
