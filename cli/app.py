@@ -26,6 +26,7 @@ from .report import report
 from .resume import resume
 from .run import run
 from .schema import schema
+from .schemes import schemes
 from .unpack import unpack
 
 EPILOG = "Exit codes: 0 done; 1 a bound does not hold; 2 change the command or recipe; 3 this machine cannot; " + (
@@ -41,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: half the start-up time, and greppable
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, check, plan, inspect, run, resume, bench, unpack, report, schema, doctor):
+for command in (init, check, plan, inspect, run, resume, bench, unpack, report, schemes, schema, doctor):
     app.command(command.__name__)(command)
 
 # The base of every mistake the command line parser finds. Typer carries its parser under different names from one

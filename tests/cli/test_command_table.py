@@ -10,7 +10,9 @@ import pytest
 import typer
 from condensa_cli.app import app
 
-COMMANDS = ["init", "check", "plan", "inspect", "run", "resume", "bench", "unpack", "report", "schema", "doctor"]
+COMMANDS = [
+    "init", "check", "plan", "inspect", "run", "resume", "bench", "unpack", "report", "schemes", "schema", "doctor",
+]  # fmt: skip
 TABLE = typer.main.get_command(app)
 
 
