@@ -15,7 +15,9 @@ def schemes(
     markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/schemes.md.")] = False,
     as_json: Json = False,
 ) -> int:
-    """List every scheme: its settings, its stored size, what it does to speed.
+    """List the schemes that a recipe may name.
+
+    With their settings, what they do to files, and what they do to speed.
 
     A rule of a recipe names one under `scheme:`, or a list that acts on the same weights in order.
     """
