@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from condensa_core.export.packing.classes import Classes
+from condensa_core.export.packing.classes import Classes, cheapest_classes
 from condensa_core.export.packing.digits import PER_BYTE, Digits, digit_bits, radices_of
 from condensa_core.export.packing.encodings import smallest
 from condensa_core.export.packing.expressions import Constant, Writer, stored_bytes
@@ -88,12 +88,11 @@ def test_classes_give_every_symbol_back(generator, k, steepness):
     share = np.exp(-steepness * np.arange(k)) + 1e-9
     symbols = generator.choice(k, size=600, p=share / share.sum())
 
-    classes = Classes.of(symbols, k)
+    classes = Classes.of(symbols, cheapest_classes(np.bincount(symbols, minlength=k)))
 
-    if classes is not None:
-        np.testing.assert_array_equal(evaluated(classes.indices()), symbols)
-        book = generator.standard_normal(k).astype(np.float32)
-        np.testing.assert_array_equal(evaluated(classes.look_up(book)), book[symbols])
+    np.testing.assert_array_equal(evaluated(classes.indices()), symbols)
+    book = generator.standard_normal(k).astype(np.float32)
+    np.testing.assert_array_equal(evaluated(classes.look_up(book)), book[symbols])
 
 
 @pytest.mark.parametrize(
@@ -120,9 +119,11 @@ class Ground:
     def __init__(self, count):
         self.count = count
 
+    @property
     def widened(self):
         return Constant(np.zeros(self.count + 1, np.float32))
 
+    @property
     def spread(self):
         return Constant(np.zeros(1, np.float32))
 
@@ -163,7 +164,7 @@ def test_integers_times_scales_are_found_again(generator, largest, scale, by_row
     scales = np.float32(scale) * (generator.uniform(0.5, 2, (5, 1)) if by_row else np.ones((1, 1)))
     values = whole * scales.astype(np.float32)
 
-    found = grid_of(values)
+    found = grid_of(values, np.unique(values))
 
     assert found is not None
     integers, steps = found
@@ -172,7 +173,9 @@ def test_integers_times_scales_are_found_again(generator, largest, scale, by_row
 
 
 def test_numbers_without_a_grid_have_none():
-    assert grid_of(np.random.default_rng(0).standard_normal((4, 50)).astype(np.float32)) is None
+    values = np.random.default_rng(0).standard_normal((4, 50)).astype(np.float32)
+
+    assert grid_of(values, np.unique(values)) is None
 
 
 # --- all together
@@ -284,7 +287,7 @@ def test_the_smallest_form_is_small(kind):
     assert 8 * encoding.size_bytes / values.size <= bits, encoding.label
 
 
-@given(seeds, st.lists(st.integers(1, 12), min_size=1, max_size=4), st.sampled_from(sorted(KINDS)))
+@given(seeds, st.lists(st.integers(1, 9), min_size=1, max_size=4), st.sampled_from(sorted(KINDS)))
 def test_any_shape_of_any_kind(generator, shape, kind):
     values = KINDS[kind][0](generator, tuple(shape)).astype(np.float32)
 

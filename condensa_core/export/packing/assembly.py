@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 from torch import Tensor
 
-from condensa_core.export.packing.encodings import Encoding, smallest
+from condensa_core.export.packing.encoding import Encoding
+from condensa_core.export.packing.encodings import smallest
 from condensa_core.export.packing.expressions import Constant, Expression, integers, operation, reshaped
 from condensa_core.schemes.terms import Plain, Scaled, Term
 

@@ -1,10 +1,9 @@
-"""Symbols of unequal frequency in fewer bits: the class of each symbol, then its place among the members of the class.
+"""Symbols of unequal frequency in fewer bits: the class of each symbol, then its place in the class.
 
-Frequent symbols share small classes, rare ones large classes, so a symbol takes bits(classes) + bits(size of class): a
-prefix code of two levels, near the entropy for bell-shaped and geometric frequencies, and decoded by a handful of
-operators over whole arrays. Places in classes of one size are stored together, in the order of the symbols; where a
-symbol's place is found there is a matter of counting, as in counting sort.
-Source: Elias, "Universal codeword sets", IEEE Trans. Inf. Theory 21, 1975 (a prefix says how the rest is read).
+Frequent symbols share small classes, rare ones large ones; a place takes as many bits as its class needs. Classes are
+stored as digits, places as one stream of bits, in which every place is found by summing the widths before it: a prefix
+code near the entropy for bell-shaped and geometric frequencies, decoded by a handful of operators over whole arrays.
+Source: Elias, "Universal codeword sets", IEEE Trans. Inf. Theory 21, 1975 (a prefix says how many bits follow).
 """
 
 from __future__ import annotations
@@ -14,108 +13,100 @@ from typing import Final
 
 import numpy as np
 
-from condensa_core.export.packing.digits import PLANE_BYTES, Digits, digit_bits, radices_of
-from condensa_core.export.packing.expressions import Constant, Expression, cast, integers, operation, reshaped
+from condensa_core.export.packing.digits import PLANE_BYTES, Digits, digit_bits
+from condensa_core.export.packing.expressions import Constant, Expression, cast, index, integers, operation
 from condensa_core.export.packing.numbers import stored_numbers
 
-MOST_SYMBOLS: Final = 256
+MOST_SYMBOLS: Final = 256  # so that a place has at most 8 bits, and lies within two bytes
 _COUNTS: Final = (2, 3, 4, 6, 8, 12, 16)  # of classes: what fills bytes
-# Sizes of classes that may occur together. A size takes nodes and, at load, memory; a class takes next to nothing.
-_SIZES: Final = (
-    (1, 256), (2, 16), (4, 16), (4, 256), (1, 4, 16), (2, 6, 36), (4, 16, 64), (3, 16, 256), (1, 2, 16, 256),
-    (2, 4, 16, 256), (1, 3, 6, 36, 256),
-)  # fmt: skip
-_CLASS_BITS: Final = 64  # two numbers in tables
-_FEWEST: Final = 512  # symbols; the nodes cost more than fewer could save
-# Decoding holds some 13 bytes a symbol and size at once; beyond this a smaller file is not worth the memory at load.
-_LARGEST_ONE_HOT: Final = 2**26  # symbols x sizes
+_CLASS_BITS: Final = 96  # three numbers in tables
+_NODES: Final = 6  # the nodes of decoding take about as much as those of so many planes
+_FIRST: Final = Constant(np.array(0, dtype=np.int64))  # the axis of sums over a one-dimensional tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Class c has the symbols from `starts[c]` up to the next start, whose places take `widths[c]` bits."""
+
+    bits: float  # of all symbols with the frequencies it is made for, nodes included
+    starts: np.ndarray
+    widths: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """Class c has the symbols from `starts[c]` on; there are up to `sizes[groups[c]]` of them."""
+    """The class of each symbol, and the bits of their places: the first in the lowest bit of the first byte."""
 
     classes: Digits
-    starts: np.ndarray
-    groups: np.ndarray
-    places: tuple[Digits, ...]  # by group, in the order of the symbols
+    places: np.ndarray  # bytes, and one more
+    layout: Layout
 
     @staticmethod
-    def of(symbols: np.ndarray, k: int) -> Classes | None:
-        """The cheapest classes of consecutive symbols, None where that cannot pay: few symbols, or too many."""
-        if not 3 <= k <= MOST_SYMBOLS or symbols.size < _FEWEST:
-            return None
-        starts, sizes = cheapest_classes(np.bincount(symbols, minlength=k))
-        used = np.unique(sizes)
-        if len(starts) < 2 or symbols.size * len(used) > _LARGEST_ONE_HOT:
-            return None
-        classes = np.searchsorted(starts, symbols, side="right") - 1
-        places = symbols - starts[classes]
-        groups = np.searchsorted(used, sizes)
-        by_group = tuple(Digits.of(places[groups[classes] == g], int(size)) for g, size in enumerate(used))
-        return Classes(Digits.of(classes, len(starts)), starts, groups, by_group)
+    def of(symbols: np.ndarray, layout: Layout) -> Classes:
+        """The symbols in the classes of a layout."""
+        classes = np.searchsorted(layout.starts, symbols, side="right") - 1
+        places, widths = symbols - layout.starts[classes], layout.widths[classes]
+        ends = np.cumsum(widths)
+        bits = np.zeros(int(ends[-1]), dtype=np.uint8)
+        for bit in range(int(layout.widths.max())):
+            has = widths > bit
+            bits[(ends - widths)[has] + bit] = places[has] >> bit & 1
+        packed = np.concatenate([np.packbits(bits, bitorder="little"), np.zeros(2, np.uint8)])
+        return Classes(Digits.of(classes, len(layout.starts)), packed, layout)
 
     def indices(self) -> Expression:
         """The symbols as int32."""
         classes = self.classes.indices()
-        starts = operation("Gather", Constant(self.starts.astype(np.int32)), classes)
-        places = self.places[0].indices()
-        if len(self.places) > 1:
-            stored = [stream.indices() for stream in self.places if stream.count]
-            groups = operation("Gather", Constant(self.groups.astype(np.int32)), classes)
-            places = operation("Gather", operation("Concat", *stored, axis=0), self._order(groups))
-        return operation("Add", starts, places)
+        widths = operation("Gather", _table(self.layout.widths), classes)
+        begins = operation("CumSum", widths, _FIRST, exclusive=1)
+        words = operation("Gather", self._words(), operation("Div", begins, index(8)))
+        shifts = operation("Gather", _table(1 << np.arange(8)), operation("Mod", begins, index(8)))
+        sizes = operation("Gather", _table(1 << self.layout.widths), classes)
+        places = operation("Mod", operation("Div", words, shifts), sizes)
+        return operation("Add", operation("Gather", _table(self.layout.starts), classes), places)
 
     def look_up(self, book: np.ndarray) -> Expression:
         """`book[symbols]` in float32."""
         return operation("Gather", stored_numbers(book), self.indices())
 
-    def _order(self, groups: Expression) -> Expression:
-        """Where each symbol stands when symbols are sorted by group, those of one group in their order."""
-        count, n = len(self.places), self.classes.count
-        labels = Constant(np.arange(count, dtype=np.int32).reshape(count, 1))
-        one_hot = cast(operation("Equal", groups, labels), np.int32)  # groups x n
-        before = operation("CumSum", reshaped(one_hot, count * n), Constant(np.array(0, dtype=np.int64)), exclusive=1)
-        return operation("ReduceSum", operation("Mul", one_hot, reshaped(before, count, n)), integers(0), keepdims=0)
+    def _words(self) -> Expression:
+        """The 16 bits from every byte on."""
+        stored = cast(Constant(self.places), np.int32)
+        count = self.places.size
+        low = operation("Slice", stored, integers(0), integers(count - 1))
+        high = operation("Slice", stored, integers(1), integers(count))
+        return operation("Add", low, operation("Mul", high, index(256)))
 
 
-def cheapest_classes(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(starts, sizes) of classes of consecutive symbols that take the fewest bits for symbols with these frequencies.
+def cheapest_classes(counts: np.ndarray) -> Layout:
+    """The classes of consecutive symbols, two or more, that take the fewest bits for 2 to 256 symbols so frequent.
 
-    The sizes are those of one of a few sets, the least that holds the class. One class means: no classes.
+    By dynamic programming: least[j] is the cost of the places of the first j symbols in so many classes.
     """
-    found = [_cheapest_with(counts, sizes) for sizes in _SIZES]
-    _, starts, sizes = min(found, key=lambda each: each[0])
-    return starts, sizes
-
-
-def _cheapest_with(counts: np.ndarray, allowed: tuple[int, ...]) -> tuple[float, np.ndarray, np.ndarray]:
-    """Bits, starts and sizes by dynamic programming: least[j] is the cost of the first j symbols in so many classes."""
     k = counts.size
     total = np.concatenate([[0], np.cumsum(counts)]).astype(np.float64)
     begin, end = np.meshgrid(np.arange(k + 1), np.arange(k + 1), indexing="ij")
-    held = np.searchsorted(allowed, end - begin)
-    bits = np.array([*(digit_bits(size) for size in allowed), np.inf])
-    with np.errstate(invalid="ignore"):  # 0 x infinity, at lengths that no size holds
-        cost = np.where((end > begin) & (held < len(allowed)), (total[end] - total[begin]) * bits[held], np.inf)
-    best, bounds = total[-1] * digit_bits(k) + 8 * PLANE_BYTES * len(radices_of(k)), [0, k]
+    length = np.maximum(end - begin, 1)
+    cost = np.where(end > begin, (total[end] - total[begin]) * np.ceil(np.log2(length)), np.inf)
+    best = Layout(np.inf, np.array([0]), np.array([8]))
     least, froms = cost[0], []
-    for count in range(2, max(_COUNTS) + 1):
+    for count in range(2, min(k, max(_COUNTS)) + 1):
         through = least[:, None] + cost  # the last class begins at the row's symbol
         froms.append(through.argmin(axis=0))
         least = through.min(axis=0)
-        if count not in _COUNTS:
-            continue
-        here = least[k] + total[-1] * digit_bits(count) + count * _CLASS_BITS + 8 * PLANE_BYTES * (2 + len(allowed))
-        if here < best:
-            best, bounds = float(here), _walked_back(froms, k)
-    starts = np.array(bounds[:-1])
-    lengths = np.diff(bounds)
-    return best, starts, np.array([next((size for size in allowed if size >= n), n) for n in lengths])
+        bits = float(least[k] + total[-1] * digit_bits(count) + count * _CLASS_BITS + 8 * PLANE_BYTES * _NODES)
+        if count in _COUNTS and bits < best.bits:
+            bounds = _walked_back(froms, k)
+            best = Layout(bits, bounds[:-1], np.ceil(np.log2(np.diff(bounds))).astype(np.int64))
+    return best
 
 
-def _walked_back(froms: list[np.ndarray], k: int) -> list[int]:
+def _walked_back(froms: list[np.ndarray], k: int) -> np.ndarray:
     bounds = [k]
     for step in reversed(froms):
         bounds.append(int(step[bounds[-1]]))
-    return [0, *reversed(bounds)]
+    return np.array([0, *reversed(bounds)])
+
+
+def _table(numbers: np.ndarray) -> Constant:
+    return Constant(numbers.astype(np.int32))

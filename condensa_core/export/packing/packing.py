@@ -14,7 +14,8 @@ from condensa_core.errors import ExportFailed, UsageError
 from condensa_core.export.onnx_file import first_line, load_onnx
 from condensa_core.export.packing.assembly import assembled, parameters_of
 from condensa_core.export.packing.constants import constant_nodes, densify, evaluate
-from condensa_core.export.packing.encodings import Encoding, smallest
+from condensa_core.export.packing.encoding import Encoding
+from condensa_core.export.packing.encodings import smallest
 from condensa_core.export.packing.expressions import FOLDING_LIMIT, Constant, Writer, cast
 from condensa_core.export.packing.folding import left_unfolded
 from condensa_core.export.provenance import strip

@@ -14,11 +14,12 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from condensa_core.export.packing.digits import digit_bits
 from condensa_core.export.packing.expressions import Constant, Expression, cast, index, integers, operation, reshaped
-from condensa_core.export.packing.symbols import Symbols, stored_symbols
+from condensa_core.export.packing.symbols import Symbols, stored_symbols, symbol_bits
 
 _GAP_SYMBOLS: Final = (3, 4, 6, 9, 12, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256)
+_RUNS: Final = (1, 2, 4, 8, 16, 32)
+_WORD: Final = 62  # positions in an int64
 _MOST_PATTERNS: Final = 4096
 _FIRST: Final = Constant(np.array(0, dtype=np.int64))  # the axis of sums over a one-dimensional tensor
 
@@ -26,9 +27,11 @@ _FIRST: Final = Constant(np.array(0, dtype=np.int64))  # the axis of sums over a
 class Base(Protocol):
     """What stands at the other positions."""
 
+    @property
     def widened(self) -> Expression:
         """One dimension, with one more number of no meaning in front."""
 
+    @property
     def spread(self) -> Expression:
         """One dimension, or one number for all."""
 
@@ -69,7 +72,7 @@ class Gaps:
             meets = cast(operation("Less", gaps, index(self.k - 1)), np.int32)
             places = operation("Mul", operation("CumSum", steps, _FIRST), meets)
             values = operation("Gather", values, operation("CumSum", meets, _FIRST, exclusive=1))
-        scattered = operation("ScatterElements", base.widened(), places, values)
+        scattered = operation("ScatterElements", base.widened, places, values)
         return operation("Slice", scattered, integers(1), integers(self.count + 1))
 
 
@@ -93,34 +96,45 @@ class Patterns:
         bits = self.symbols.indices() if plain else cast(self.symbols.look_up(self.book), np.int32)
         bits = bits if plain else reshaped(bits, self.count)
         ranks = operation("Mul", operation("CumSum", bits, _FIRST, exclusive=1), bits)
-        return operation("Where", cast(bits, np.bool_), operation("Gather", values, ranks), base.spread())
+        return operation("Where", cast(bits, np.bool_), operation("Gather", values, ranks), base.spread)
 
 
 def stored_positions(mask: np.ndarray) -> list[Positions]:
-    """The forms that may be smallest for the True entries of a mask of any shape, of which there is at least one."""
+    """The best of either form for the True entries of a mask of any shape, of which there is at least one."""
     flat = mask.ravel()
     gaps = np.diff(np.flatnonzero(flat), prepend=-1) - 1
-    few = min(_GAP_SYMBOLS, key=lambda k: digit_bits(k) * (gaps.size + int((gaps // (k - 1)).sum())))
-    runs = {1, 2, 4, 8, 16, 32, mask.shape[-1], math.prod(mask.shape[2:])}
-    patterns = [_patterns_of(flat, run) for run in sorted(runs) if run <= flat.size and flat.size % run == 0]
-    return [*(_gaps_of(gaps, k, flat.size) for k in sorted({few, 64, 256})), *(p for p in patterns if p is not None)]
+    k = min(_GAP_SYMBOLS, key=lambda k: symbol_bits(np.bincount(_gap_symbols(gaps, k), minlength=k)))
+    symbols = _gap_symbols(gaps, k)
+    best = Gaps(stored_symbols(symbols, k), k, flat.size, bool((symbols == k - 1).any()))
+    found = [_found(flat, run) for run in sorted({*_RUNS, mask.shape[-1], math.prod(mask.shape[2:])})]
+    bits, book, patterns = min((each for each in found if each is not None), key=lambda each: each[0])
+    if bits > 2 * flat.size:
+        return [best]
+    return [best, Patterns(stored_symbols(patterns, len(book)), book, flat.size)]
 
 
-def _gaps_of(gaps: np.ndarray, k: int, count: int) -> Gaps:
+def _gap_symbols(gaps: np.ndarray, k: int) -> np.ndarray:
     escapes = gaps // (k - 1)
     symbols = np.full(gaps.size + int(escapes.sum()), k - 1)
     symbols[np.cumsum(escapes + 1) - 1] = gaps % (k - 1)
-    return Gaps(stored_symbols(symbols, k), k, count, bool(escapes.any()))
+    return symbols
 
 
-def _patterns_of(flat: np.ndarray, run: int) -> Patterns | None:
+def _found(flat: np.ndarray, run: int) -> tuple[float, np.ndarray, np.ndarray] | None:
+    """(bits, book, symbols) of the patterns of runs, the most frequent first; None where there are too many."""
+    if flat.size % run:
+        return None
     if run == 1:
-        return Patterns(stored_symbols(flat.astype(np.int64), 2), np.array([[0], [1]]), flat.size)
-    rows = np.packbits(flat.reshape(-1, run), axis=1)
-    keys = rows.view(f"V{rows.shape[1]}").ravel()
+        return symbol_bits(np.bincount(flat, minlength=2)), np.array([[0], [1]]), flat.astype(np.int64)
+    rows = flat.reshape(-1, run)
+    if run <= _WORD:
+        keys = rows @ (1 << np.arange(run))
+    else:
+        packed = np.packbits(rows, axis=1)
+        keys = packed.view(f"V{packed.shape[1]}").ravel()
     found, first, symbols, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-    if len(found) > _MOST_PATTERNS or len(found) * run > flat.size / 8:
+    if len(found) > _MOST_PATTERNS:
         return None
     order = np.argsort(-counts, kind="stable")
-    book = flat.reshape(-1, run)[first[order]].astype(np.float32)
-    return Patterns(stored_symbols(np.argsort(order)[symbols], len(found)), book, flat.size)
+    book = rows[first[order]].astype(np.float32)
+    return symbol_bits(counts[order]) + 8 * book.size, book, np.argsort(order)[symbols]
