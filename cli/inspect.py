@@ -47,14 +47,17 @@ def inspect(
         typer.Option("--target", metavar="NAME", help="The recipe's target for --latency  [default: its objective's]"),
     ] = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.1, max=3600, help="Time for each measurement of --latency.")
-    ] = 1.0,
+        float | None,
+        typer.Option("--seconds", min=0.1, max=3600, help="Time for each measurement of --latency  [default: 1.0]"),
+    ] = None,
     input_shape: Annotated[
-        str, typer.Option("--input", metavar="CxHxW", help="Input of one sample, for built-in models.")
-    ] = "3x32x32",
+        str | None,
+        typer.Option("--input", metavar="CxHxW", help="Input of one sample, for built-in models  [default: 3x32x32]"),
+    ] = None,
     classes: Annotated[
-        int, typer.Option("--classes", min=1, max=10**6, help="Number of classes, for built-in models.")
-    ] = 10,
+        int | None,
+        typer.Option("--classes", min=1, max=10**6, help="Number of classes, for built-in models  [default: 10]"),
+    ] = None,
     no_python: NoPython = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -63,26 +66,34 @@ def inspect(
     """Show layers, roles, costs and coupled channels.
 
     A group is a set of units of which any can be removed, each with all that depends on it: a channel; several that
-    only go together (group of 4); an attention head. MACs and parameters are what the model loses with one unit, for
-    one sample. Frozen layers keep their channels, because of the operator and the line of the model that are named.
+    only go together (group of 4); an attention head; a hidden unit of a recurrent layer. MACs and parameters are what
+    the model loses with one unit, for one sample. Frozen layers keep their channels, because of the operator and the
+    line of the model that are named.
 
     --latency cuts the untrained model to 75, 50 and 25 % of the units of one group, and to one unit, and times each
-    cut in turns with the whole model. It says how long that takes before it begins. Ctrl-C stops it.
+    cut in turns with the whole model. It first says about how long that takes. Ctrl-C stops it.
     """
-    if target is not None and not latency:
-        raise UsageError("--target is for --latency", hint=f"condensa inspect {model} --latency --target {target}")
-    if not math.isfinite(seconds):  # the parser lets nan through, which is neither below nor above its bounds
+    for option, value in (("--target", target), ("--seconds", seconds)):
+        if value is not None and not latency:
+            raise UsageError(f"{option} is for --latency", hint=f"condensa inspect {model} --latency {option} {value}")
+    if seconds is not None and not math.isfinite(seconds):  # the parser lets nan through
         raise UsageError(f"--seconds {seconds} is no length of time")
     path = Path(model)
     if path.suffix in (".yaml", ".yml") or is_file(path):
+        for option, number in (("--input", input_shape), ("--classes", classes)):
+            if number is not None:
+                raise UsageError(
+                    f"{option} is for built-in models: a recipe's input and classes are those of its data",
+                    hint=f"condensa inspect {model}",
+                )
         latency_on = (target or "") if latency else None
         summary = _of_recipe(
-            path, latency_on, seconds=seconds, allow_python=not no_python, quiet=quiet, verbose=verbose
+            path, latency_on, seconds=seconds or 1.0, allow_python=not no_python, quiet=quiet, verbose=verbose
         )
     elif latency:
         raise UsageError("--latency needs a recipe: it says on which target to measure", hint="condensa init")
     else:
-        summary = _of_builtin(model, _shape(input_shape), classes)
+        summary = _of_builtin(model, _shape(input_shape or "3x32x32"), classes or 10)
     if as_json:
         head = {"schema": "condensa.inspect/1", "status": "ok", "exit_code": exit_codes.OK, "reasons": []}
         show_json(head | summary)
@@ -242,7 +253,7 @@ def _latency(measured: Mapping[str, Any]) -> Table:
     return Table("latency: one group cut, against the whole model", _LATENCY_COLUMNS, tuple(rows))
 
 
-_LATENCY_COLUMNS = ("group", "kept", "fewer MACs", "faster by", "")
+_LATENCY_COLUMNS = ("group", "kept", "fewer MACs", "speed", "")
 
 
 def _speed(cut: Mapping[str, Any]) -> tuple[str, str]:

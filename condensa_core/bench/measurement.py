@@ -24,11 +24,11 @@ class Ratio(Interval):
     """How many times faster one file is than another: the median of per-round time ratios, with its 95 % interval."""
 
     @property
-    def verdict(self) -> Literal["faster", "slower", "no difference"]:
+    def verdict(self) -> Literal["faster", "slower", "not distinguishable"]:
         """A difference is claimed when the whole interval lies more than 2 % away from 1."""
         if self.low > 1 + RESOLUTION:
             return "faster"
-        return "slower" if self.high < 1 / (1 + RESOLUTION) else "no difference"
+        return "slower" if self.high < 1 / (1 + RESOLUTION) else "not distinguishable"
 
 
 @dataclass(frozen=True)

@@ -123,27 +123,28 @@ def latencies(
 
     The cuts of a group and the whole model take turns on `target`, so that what disturbs one disturbs all. BatchNorm is
     folded before anything is cut, and every cut is proven equal to the masked model. Timing a file takes about
-    `seconds` at most, or FEWEST_RUNS inferences if they last longer; a Note says before the first cut what that makes
+    `seconds`, or FEWEST_RUNS inferences if they last longer; a Note says before the phase starts about what that makes
     in all. A cut that cannot be made or exported has the reason instead of a ratio. No file is left behind, also where
     the listener raises Interrupted. MissingRuntime where the target's runtime is not installed, ExportFailed where the
     whole model cannot be exported.
     """
+    listener(Note("latency: folding, exporting and timing the whole model, and one cut, to see how long all will take"))
     shipped = _distinct(fold_batchnorm(found.model, found.example), seed)
     graph, routes = deliverable(shipped, analyse(shipped, found.example), found.example)
     total = sum(len(kept_counts(family.size)) for family in graph.families)
     if not total:
         return Latencies(target, ())
-    listener(PhaseStarted(PHASE, total=total, detail=f"{total} cuts of {len(graph.families)} groups"))
     with tempfile.TemporaryDirectory(prefix="condensa-latency-") as folder:
         whole = export_onnx(shipped, found.example, Path(folder) / "whole.onnx")
         alone = compare({REFERENCE: whole.path}, target, seconds=seconds, rounds=3, seed=seed)
         each_s = max(seconds, FEWEST_RUNS * alone.measurement(REFERENCE).latency_wall_s.p50)
         stand = _Stand(Modelled(shipped, found.example, graph, routes), costs_of(graph), whole, target, each_s, seed)
         listener(Note(stand.announcement(graph.families)))
+        listener(PhaseStarted(PHASE, total=total, detail=_counted(total, len(graph.families))))
         groups: list[Group] = []
         for family in graph.families:
             groups.append(stand.time(family, _Told(listener, family.name, sum(len(group.cuts) for group in groups))))
-    listener(PhaseEnded(PHASE, f"{total} cuts timed against the whole model"))
+    listener(PhaseEnded(PHASE, f"{_counted(total, len(groups))} timed against the whole model"))
     return Latencies(target, tuple(groups))
 
 
@@ -158,6 +159,10 @@ def _distinct(model: nn.Module, seed: Seed) -> nn.Module:
             if tensor.is_floating_point():
                 tensor += 0.01 * torch.rand(tensor.shape, generator=generator).to(tensor)
     return model
+
+
+def _counted(cuts: int, groups: int) -> str:
+    return f"{cuts} cut{'' if cuts == 1 else 's'} of {groups} group{'' if groups == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -193,17 +198,14 @@ class _Stand:
     seed: Seed
 
     def announcement(self, families: Sequence[Family]) -> str:
-        """How long it will take to time these families, by one cut made on trial."""
+        """About how long it will take to time these families, by one cut made on trial."""
         first = families[0]
         started = time.monotonic()
         self._export(first, kept_counts(first.size)[0], self.whole.path.with_name("trial.onnx"))
         make_s, cuts = time.monotonic() - started, sum(len(kept_counts(family.size)) for family in families)
         in_all = cuts * make_s + (cuts + len(families)) * self.each_s  # the whole model takes its turns in every group
-        groups = f"{len(families)} group{'s' if len(families) > 1 else ''}"
-        return (
-            f"latency: {cuts} cuts of {groups}, each about {duration_text(make_s)} to cut and export and "
-            f"at most about {duration_text(self.each_s)} to time; in all about {duration_text(in_all)} at most"
-        )
+        each = f"{duration_text(make_s)} to cut and export and {duration_text(self.each_s)} to time"
+        return f"latency: {_counted(cuts, len(families))}, each about {each}; in all about {duration_text(in_all)}"
 
     def time(self, family: Family, told: _Told) -> Group:
         """The cuts of this family and the whole model, in turns."""

@@ -27,7 +27,7 @@ def test_the_same_file_twice_makes_no_difference(chain):
     # an interval misses the truth now and then: three misses in a row are a fault
     comparisons = (compare({"a": chain(8), "b": chain(8)}, seconds=6, seed=Seed(i)) for i in range(3))
 
-    assert any(c.ratio("b", "a").verdict == "no difference" for c in comparisons)
+    assert any(c.ratio("b", "a").verdict == "not distinguishable" for c in comparisons)
 
 
 def test_what_is_reported_fits_together(chain):
@@ -146,12 +146,12 @@ def test_ratio_is_per_round_and_above_one_when_faster():
     [
         (1.03, 1.2, "faster"),
         (0.8, 0.97, "slower"),
-        (0.9, 1.1, "no difference"),
-        (1.01, 1.2, "no difference"),  # less than two sessions of one file may differ
-        (0.8, 0.99, "no difference"),
+        (0.9, 1.1, "not distinguishable"),
+        (1.01, 1.2, "not distinguishable"),  # less than two sessions of one file may differ
+        (0.8, 0.99, "not distinguishable"),
     ],
 )
-def test_no_difference_when_the_interval_comes_near_one(low, high, verdict):
+def test_a_ratio_whose_interval_comes_near_one_is_not_distinguished(low, high, verdict):
     assert Ratio((low + high) / 2, low, high).verdict == verdict
 
 

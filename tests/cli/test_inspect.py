@@ -291,7 +291,7 @@ def test_the_latency_of_single_cuts_stands_beside_their_macs(condensa, recipe_of
     assert [cut["macs_ratio"] for cut in group["cuts"]] == pytest.approx([8 / 6, 2, 4, 8])
     for cut in group["cuts"]:
         low, high = cut["ratio"]["low"], cut["ratio"]["high"]
-        assert cut["verdict"] == ("faster" if low > 1.02 else "slower" if high < 1 / 1.02 else "no difference")
+        assert cut["verdict"] == ("faster" if low > 1.02 else "slower" if high < 1 / 1.02 else "not distinguishable")
 
 
 @pytest.mark.parametrize(
@@ -299,11 +299,14 @@ def test_the_latency_of_single_cuts_stands_beside_their_macs(condensa, recipe_of
     [
         (["--latency", "--target", "edgy"], "did you mean 'edge'?"),
         (["--target", "edge"], "--latency"),
+        (["--seconds", "2"], "--seconds is for --latency"),
+        (["--input", "1x8x8"], "--input is for built-in models"),
+        (["--latency", "--classes", "10"], "--classes is for built-in models"),
         (["--latency", "--seconds", "nan"], "--seconds"),
         (["--latency", "--seconds", "0"], "--seconds"),
     ],
 )
-def test_latency_options_that_make_no_sense_are_refused(condensa, recipe_of, arguments, complaint):
+def test_options_that_make_no_sense_for_a_recipe_are_refused(condensa, recipe_of, arguments, complaint):
     recipe = recipe_of("Plain", TARGETS)
 
     answer = condensa("inspect", recipe, *arguments)

@@ -126,19 +126,19 @@ def test_a_cut_that_does_not_run_has_its_reason_and_spoils_no_other():
     assert group.to_json()["cuts"][-1].keys() == {"kept", "macs_ratio", "problem"}
 
 
-def test_the_length_is_told_before_the_first_cut_and_progress_ends_at_the_total():
+def test_what_is_done_and_about_how_long_is_told_before_the_start_and_progress_ends_at_the_total():
     events = []
 
     found = timed(Squeezing(), events.append)
 
-    note = next(i for i, event in enumerate(events) if isinstance(event, Note))
-    first = next(i for i, event in enumerate(events) if isinstance(event, Advanced))
-    assert note < first
-    assert events[note].message.startswith("latency: 4 cuts of 1 group, each about ")
-    assert "at most about 100 ms to time" in events[note].message
+    doing, estimate, started = events[:3]
+    assert isinstance(doing, Note) and "timing the whole model" in doing.message
+    assert estimate.message.startswith("latency: 4 cuts of 1 group, each about ")
+    assert " to cut and export and 100 ms to time; in all about " in estimate.message
+    assert "at most" not in estimate.message
     done = [event.done for event in events if isinstance(event, Advanced)]
-    assert done == sorted(done) and done[-1] == events[0].total == sum(len(g.cuts) for g in found.groups)
-    assert isinstance(events[0], PhaseStarted) and isinstance(events[-1], PhaseEnded)
+    assert done == sorted(done) and done[-1] == started.total == sum(len(g.cuts) for g in found.groups)
+    assert isinstance(started, PhaseStarted) and isinstance(events[-1], PhaseEnded)
 
 
 @pytest.mark.parametrize("event", [0, 3, 7, 12])
