@@ -153,17 +153,22 @@ class Rules:
         left = [name for name in match.layers if self.produces(match.kind, name)]
         wrong = [name for name in match.layers if name in match.exact and name not in left]
         if wrong or not left:
-            types = sorted({self.names.layers[name].type for name in (wrong or match.layers)})
             if wrong:
                 message = (
                     f"'{wrong[0]}' is a {self.names.layers[wrong[0]].type}; '{match.kind}' needs {_WHAT[match.kind]}"
                 )
             else:
                 message = f"{told} matches {counted(match.layers)} but none is {_WHAT[match.kind]}"
-            fitting = [kind for kind in PRODUCERS if set(types) & set(PRODUCERS[kind])]
-            advice = f"for {', '.join(types)} write '{fitting[0]}'" if fitting else f"types there: {', '.join(types)}"
+            advice = self._other_kind(wrong or match.layers)
             self.report("E204", message, "layers", match.number, "match", advice=(advice,))
         match.layers = left
+
+    def _other_kind(self, layers: list[str]) -> str:
+        """Which structured scheme removes outputs of all those of these layers that have any."""
+        fitting = [name for name in layers if self.produces("structure", name)]
+        types = sorted({self.names.layers[name].type for name in fitting or layers})
+        kind = next((kind for kind in PRODUCERS if all(self.produces(kind, name) for name in fitting)), "structure")
+        return f"for {', '.join(types)} write '{kind}'" if fitting else f"types there: {', '.join(types)}"
 
     def produces(self, kind: str, layer: str) -> bool:
         """Whether a structured scheme removes outputs of this layer."""
@@ -226,7 +231,7 @@ class Rules:
         """E210 once for each pair of rules; a rule with `override: true` takes its layers from earlier ones."""
         for later in self.matches:
             for earlier in self.matches[: later.number]:
-                shared = [name for name in later.layers if name in set(earlier.layers)]
+                shared = _shared(earlier, later)
                 if not shared:
                     continue
                 if later.rule.override:
@@ -270,6 +275,14 @@ def _fits(spec: ExceptSpec, name: str, layer: Layer) -> bool:
         and (spec.type is None or layer.type in spec.type)
         and (spec.role is None or bool(layer.roles & set(spec.role)))
     )
+
+
+def _shared(earlier: Match, later: Match) -> list[str]:
+    """The layers that both rules claim. Two rules that compress weights one by one may share a layer, not a tensor."""
+    shared = [name for name in later.layers if name in set(earlier.layers)]
+    if earlier.kind is not None or later.kind is not None:
+        return shared
+    return [name for name in shared if set(earlier.tensors.get(name, ())) & set(later.tensors.get(name, ()))]
 
 
 def _rule_text(match: Match) -> str:

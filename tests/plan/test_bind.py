@@ -455,6 +455,30 @@ def test_a_real_residual_network_is_planned_whole():
     assert not any(name.startswith("fc.") for name in task.names)
 
 
+@pytest.mark.parametrize(
+    ("match", "kind", "advice"),
+    [
+        ("all", "filter", "for Linear, MultiheadAttention, NonDynamicallyQuantizableLinear write 'structure'"),
+        ("layer.self_attn", "neuron", "for MultiheadAttention write 'structure'"),
+        ("layer.linear*", "filter", "for Linear write 'neuron'"),
+        ("layer.norm1", "filter", "types there: LayerNorm"),
+    ],
+)
+def test_the_scheme_that_is_advised_takes_all_layers_that_have_units(match, kind, advice):
+    from condensa_core.graph import analyse
+
+    model = nn.Sequential()
+    model.embed, model.layer = nn.Linear(6, 12), nn.TransformerEncoderLayer(12, 3, 10, batch_first=True)
+    model.head = nn.Linear(12, 2)
+    found = model, analyse(model, (torch.randn(2, 5, 6),))
+
+    (problem,) = refused(f"  - {{match: {match}, scheme: {{{kind}: {{}}}}}}\n", model_and_graph=found)
+
+    assert problem.endswith(f" = {advice}")
+    if "write" in advice:
+        plan(f"  - {{match: {match}, scheme: {{{advice.split()[-1][1:-1]}: {{}}}}}}\n", model_and_graph=found)
+
+
 def test_a_rule_whose_layers_are_all_kept_is_refused():
     rule = "  - {match: all, scheme: {prune: {sparsity: 0.5}}}\n"
 
