@@ -69,7 +69,8 @@ def _rules(document: Mapping[str, Any]) -> Table:
 
 
 def _remarks(document: Mapping[str, Any], *, verbose: bool) -> list[str]:
-    lines = [f"coupling   {document['families']} families of channels that shrink together"]
+    families = document["families"]
+    lines = [f"coupling   {families} famil{'y' if families == 1 else 'ies'} of channels that shrink together"]
     for label, names in (("kept", document["kept"]), ("frozen", document["frozen"])):
         if names:
             lines.append(f"{label:<10} {_names(names, everything=verbose)}")

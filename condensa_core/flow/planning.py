@@ -91,7 +91,8 @@ def inspect_builtin(name: str, input_shape: tuple[int, ...], classes: int) -> di
 
 
 def _summary(found: Modelled, name: str) -> dict[str, Any]:
-    graph, costs = found.graph, costs_of(found.graph)
+    graph = found.graph
+    costs = costs_of(graph, found.routes[0])
     sizes = {n: p.numel() for n, p in [*found.model.named_parameters(), *found.model.named_buffers()]}
     return {
         "name": name,

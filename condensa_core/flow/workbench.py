@@ -204,5 +204,6 @@ def _graph_of(
 ) -> tuple[ModelGraph, tuple[Route, ...]]:
     listener(PhaseStarted("analyse", detail=type(model).__name__))
     graph, routes = deliverable(model, analyse(model, example), example)
-    listener(PhaseEnded("analyse", f"{len(graph.families)} families of coupled channels"))
+    count = len(graph.families)
+    listener(PhaseEnded("analyse", f"{count} famil{'y' if count == 1 else 'ies'} of coupled channels"))
     return graph, routes

@@ -27,8 +27,9 @@ Side = Literal["produces", "follows", "consumes"]
 # How a smaller model is made: the user's own modules with smaller tensors, or the captured program with these.
 Route = Literal["module", "program"]
 
-# What users call a unit: one channel, several that only go together, an attention head (with all that share its keys).
-Unit = Literal["channel", "group", "head"]
+# What users call a unit: one channel, several that only go together, an attention head (with all that share its keys),
+# a hidden unit of a recurrent layer (all its gates).
+Unit = Literal["channel", "group", "head", "hidden unit"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from condensa_core.graph.propagation import Propagation, base_name
 from condensa_core.graph.sides import Slot, settle_grids, signatures
 
 _SIDES: Final[tuple[Side, ...]] = ("produces", "follows", "consumes")
-_UNITS: Final[tuple[Unit, ...]] = ("channel", "group", "head")
+_UNITS: Final[tuple[Unit, ...]] = ("channel", "group", "head", "hidden unit")
 
 
 def layer_of(tensor: str) -> str:

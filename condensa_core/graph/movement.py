@@ -206,7 +206,8 @@ def _moved(walk: Propagation, node: Node, *, in_order: bool, only_first: bool = 
                     walk.freeze(node, dim, "is picked from or scattered")
                     continue
                 if in_order and not all(_keeps_order(side) for side in sides):
-                    walk.freeze(node, dim, "changes its order in a written-out way")
+                    gaps = not all(_is_one_piece(side) for side in sides)
+                    walk.freeze(node, dim, "is left out in part, in steps" if gaps else "is put in another order")
                 if sides:
                     arrivals[output][number].append((dim, sides))
     carried = [_landed(walk, node, arrival, shape) for arrival, shape in zip(arrivals, shapes, strict=True)]
@@ -225,11 +226,16 @@ def _pads_with_zero(node: Node) -> bool:
     return not constant or argument(node, 3, "value", None) in (None, 0)
 
 
+def _is_one_piece(side: Side) -> bool:
+    """Whether a contiguous part of the channels arrives."""
+    arrived = np.flatnonzero(side.place >= 0)
+    return bool(arrived[-1] - arrived[0] + 1 == len(arrived))
+
+
 def _keeps_order(side: Side) -> bool:
     """Whether a contiguous part of the channels arrives, in its order and next to each other."""
-    arrived = np.flatnonzero(side.place >= 0)
     there = side.of_position[side.of_position >= 0]
-    return arrived[-1] - arrived[0] + 1 == len(arrived) and bool((np.diff(there) == 1).all())
+    return _is_one_piece(side) and bool((np.diff(there) == 1).all())
 
 
 def _sides_of_view(before: tuple[int, ...], after: tuple[int, ...], axis: int) -> list[Side]:

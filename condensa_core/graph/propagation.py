@@ -64,6 +64,7 @@ class Propagation:
         self._is_needed = True
         self._storage: dict[Node, list[Node]] = {}  # a node -> all nodes that share its memory
         self._varying: set[Node] = set()  # nodes that depend on the model's input
+        self._given: set[Node] = set()  # those that depend on nothing else
         self._walk()
 
     def dims(self, node: Node) -> Dims:
@@ -90,7 +91,8 @@ class Propagation:
         if a is not None and b is not None:
             self.labels.tie(a.labels, b.labels)
             return Channels(a.labels, a.zero and b.zero if zero is None else zero)
-        self.freeze(node, a if b is None else b, "meets a dimension of fixed size")
+        met = "the model's input" if any(source in self._given for source in node.all_input_nodes) else None
+        self.freeze(node, a if b is None else b, f"is combined with {met or 'a dimension of fixed size'}")
         return None
 
     def grid(self, node: Node, flat: np.ndarray, axes: Sequence[np.ndarray], places: Sequence[np.ndarray]) -> None:
@@ -156,6 +158,9 @@ class Propagation:
             self._is_needed = node in needed
             if self._varies(node):
                 self._varying.add(node)
+                sources = self.tensor_inputs(node)
+                if node.op == "placeholder" or (sources and all(source in self._given for source in sources)):
+                    self._given.add(node)
             if node.op == "placeholder":
                 self.carried[node] = self._placeholder(node)
             elif node.op == "output":

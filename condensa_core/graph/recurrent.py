@@ -69,6 +69,7 @@ def _cell(walk: Propagation, node: Node, own: list[Node], gates: int, hidden: Di
         if units == 1:
             walk.freeze(node, rows, "is the only hidden unit")
             continue
+        walk.call(rows, "hidden unit")
         grid = rows.labels.reshape(gates, units)
         walk.labels.tie(grid, np.broadcast_to(grid[0], grid.shape))
         hidden = walk.tie(node, hidden, Channels(grid[0], True), zero=True)

@@ -267,3 +267,44 @@ def test_a_depthwise_layer_that_loses_nothing_says_why() -> None:
     assert graph.families == ()
     assert [frozen.layer for frozen in graph.frozen] == ["0", "1"]
     assert len({frozen.reason for frozen in graph.frozen}) == 1
+
+
+class Mixed(nn.Module):
+    def __init__(self, mix):
+        super().__init__()
+        self.a, self.head, self.mix = nn.Conv2d(3, 6, 1), nn.Linear(6, 2), mix
+        self.same = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.head(self.mix(self, x, self.a(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("mix", "layer", "reason"),
+    [
+        (lambda own, x, y: own.a(own.same(x) + x), "same", "is combined with the model's input"),
+        (lambda own, x, y: own.a(own.same(x) * (2 * x).tanh()), "same", "is combined with the model's input"),
+        (lambda own, x, y: y[:, ::2].repeat_interleave(2, 1), "a", "is left out in part, in steps"),
+        (lambda own, x, y: y.roll(1, 1), "a", "is put in another order"),
+    ],
+)
+def test_the_reason_says_what_happens_to_the_channels_and_where(mix, layer, reason):
+    found = {frozen.layer: frozen for frozen in analyse(Mixed(mix), IMAGES).frozen}
+
+    assert found[layer].reason == reason
+    assert found[layer].line.startswith("test_families.py:")
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_units_of_recurrent_layers_are_called_hidden_units(kind):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = kind(4, 6, batch_first=True), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0][:, -1])
+
+    (family,) = analyse(Model(), (torch.randn(2, 5, 4),)).families
+
+    assert (family.size, family.unit) == (6, "hidden unit")
