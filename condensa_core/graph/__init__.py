@@ -5,6 +5,7 @@ from condensa_core.graph.channels import Branch, Family, Frozen, Keep, Layer, Me
 from condensa_core.graph.contractions import surviving_groups
 from condensa_core.graph.costs import Costs, KeptCounts, UnitCosts, costs_of
 from condensa_core.graph.macs import count_macs
+from condensa_core.graph.operators import register_rule
 
 __all__ = [
     "Branch",
@@ -21,5 +22,6 @@ __all__ = [
     "analyse",
     "costs_of",
     "count_macs",
+    "register_rule",
     "surviving_groups",
 ]

@@ -1,6 +1,7 @@
 """Operator -> rule: the import list is the list of operators that channels can pass.
 
-To teach the graph room an operator, write its rule (`Propagation` says what a rule must do) and enter it here.
+To teach the graph room an operator, write its rule (`Propagation` says what a rule must do) and enter it here, or
+from outside with `register_rule`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Final
 import torch
 from torch.fx import Node
 
+from condensa_core.errors import UsageError
 from condensa_core.graph.attention import attention
 from condensa_core.graph.contractions import conv, conv_transpose, einsum, embedding, linear, matmul, matmul_added
 from condensa_core.graph.movement import (
@@ -89,12 +91,32 @@ RULES: Final[dict[str, Rule]] = {
 }
 
 
+def register_rule(name: str, rule: Rule) -> None:
+    """Teaches the graph an operator for this process: `name` is as torch.ops has it, `mine::swirl` or `aten::roll`.
+
+    A rule that there was is replaced. A wrong one is found out when a model is delivered. UsageError for an operator
+    that is not there (import what defines it first), and for a rule that cannot be called.
+    """
+    if not callable(rule):
+        raise UsageError(f"the rule of {name!r} must be a function of the walk and a node, got a {type(rule).__name__}")
+    namespace, colons, operator = str(name).partition("::")
+    if not colons or not hasattr(getattr(torch.ops, namespace), operator):
+        raise UsageError(
+            f"there is no operator {name!r}",
+            hint="write namespace::name, without overload, after the import that defines it",
+        )
+    RULES[operator if namespace == "aten" else name] = rule
+
+
 def rule_for(node: Node) -> Rule | None:
     """The rule of the operator that a node calls, in-place variants included; None if there is none."""
     target = node.target
     if not isinstance(target, torch._ops.OpOverload):
         return None
     if target.namespace != "aten":
+        own = RULES.get(f"{target.namespace}::{target.overloadpacket.__name__}")
+        if own is not None:
+            return own
         return pointwise if torch.Tag.pointwise in target.tags else None
     name = target.overloadpacket.__name__
     functional = name[:-1] if name.endswith("_") and not name.endswith("__") else name

@@ -63,6 +63,20 @@ def test_the_second_python_block_cuts_heads_and_neurons():
     assert after < 0.51 * before
 
 
+def test_a_model_of_ones_own_takes_the_place_of_the_builtin_one(condensa, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\n"
+        "def Net(width, classes):\n"
+        "    return nn.Sequential(nn.Conv2d(1, width, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36 * width, classes))\n"
+    )
+    file = tmp_path / "own.yaml"
+    file.write_text(block("yaml").replace("model: {builtin: small-cnn}\n", block("yaml", 1)))
+
+    document = json.loads(condensa("inspect", file, "--json", "--quiet").out)
+
+    assert {family["name"]: family["size"] for family in document["families"]} == {"0": 16}
+
+
 def test_the_python_code_does_the_digits_job_in_fewer_than_ten_lines(tmp_path, monkeypatch):
     code = block("python")
     monkeypatch.chdir(tmp_path)

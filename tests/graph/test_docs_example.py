@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from condensa_core.errors import NotEquivalent, SchemeError
-from condensa_core.graph import analyse
+from condensa_core.errors import NotEquivalent, SchemeError, UsageError
+from condensa_core.graph import analyse, register_rule
 from condensa_core.graph.operators import RULES
 from condensa_core.graph.propagation import Propagation
+from condensa_core.materialise import deliver
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "graph.md").read_text(encoding="utf-8")
-RULE, TEST = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+PYTHON, RULE, TEST, OWN = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 @pytest.fixture
@@ -69,3 +72,54 @@ def test_every_call_the_page_lists_is_one_of_a_walk():
 
     assert len(listed) > 6
     assert all(callable(getattr(Propagation, name, None)) for name in listed)
+
+
+def test_the_python_of_the_page_runs(capsys):
+    exec(compile(PYTHON, "docs/graph.md", "exec"), {})
+
+    assert "macs=" in capsys.readouterr().out
+
+
+def test_an_operator_of_ones_own_is_registered(monkeypatch):
+    class Mirroring(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 2, 1)
+
+        def forward(self, x):
+            return self.b(torch.ops.mine.mirrored(self.a(x)))
+
+    monkeypatch.delitem(RULES, "mine::mirrored", raising=False)
+    model, images = Mirroring(), (torch.randn(2, 3, 4, 4),)
+
+    exec(compile(OWN, "docs/graph.md", "exec"), {})
+    taught = analyse(model, images)
+    monkeypatch.delitem(RULES, "mine::mirrored")
+    untaught = analyse(model, images)
+
+    assert [family.name for family in taught.families] == ["a"]
+    for route in ("module", "program"):
+        assert deliver(model, taught, {"a": np.arange(6) > 3}, images, (route,)).route == route
+    assert untaught.families == () and list(untaught.unknown_operators) == ["mine.mirrored.default"]
+
+
+@pytest.mark.parametrize("name", ["mine::nowhere", "roll", "aten::nowhere", 3])
+def test_only_operators_that_exist_are_registered(name):
+    with pytest.raises(UsageError, match="there is no operator"):
+        register_rule(name, lambda walk, node: ())
+
+
+def test_a_rule_is_a_function():
+    with pytest.raises(UsageError, match="function of the walk and a node, got a str"):
+        register_rule("aten::roll", "section")
+
+
+def test_a_rule_for_an_aten_operator_replaces_its_rule(monkeypatch):
+    def refused(walk, node):
+        return walk.refuse(node)
+
+    monkeypatch.setitem(RULES, "roll", RULES["roll"])  # which is put back afterwards
+
+    register_rule("aten::roll", refused)
+
+    assert RULES["roll"] is refused
