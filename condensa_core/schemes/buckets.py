@@ -11,15 +11,16 @@ from torch import Tensor
 
 _COUNT: Final = 4096
 _FEW: Final = 2048  # numbers that are cheaper to sort at once
+_SLACK: Final = 0.01  # of a bucket's width: how far rounding may carry a number over its edge, and more
 
 
 @dataclass(frozen=True, eq=False)
 class Atoms:
     """Numbers in ascending groups, with the sums of each: a group is a bucket, or a point, all of whose members agree.
 
-    Host arrays, one entry a group: `mass`, the weight of its members (positive); `about`, one of them; the sums `first`
-    and `second` of w (x - about) and w (x - about)^2; bounds `low` and `high` of its members, equal for a point; and
-    the `bucket` they are in.
+    Host arrays, one entry a group: `mass`, the weight of its members (positive); a number, the point itself for points,
+    `about` which the sums `first` and `second` of w (x - about) and w (x - about)^2 are taken; bounds `low` and `high`
+    of its members, equal for points alone; and the `bucket` they are in.
     """
 
     mass: np.ndarray
@@ -50,47 +51,43 @@ class Atoms:
 class Buckets:
     """n >= 1 finite numbers on their own device, and the bucket that each is in."""
 
-    values: Tensor  # float64
+    values: Tensor  # of any floating dtype
     weights: Tensor | None  # float64; None: every number alike
-    index: Tensor  # int64
-    edges: np.ndarray  # of the buckets in which not all numbers agree: members are between two edges, up to rounding
+    index: Tensor  # int32
+    edges: np.ndarray  # members are between two of them, up to rounding
 
     @staticmethod
     def of(values: Tensor, weights: Tensor | None) -> Buckets:
-        """`values` of any floating dtype; few of them make one bucket."""
-        wide = values.double()
-        low, high = (float(end) for end in wide.aminmax())
-        count = _COUNT if wide.numel() > _FEW and 0 < _COUNT / max(high - low, 1e-300) < 1e300 else 1
-        if count == 1:
-            index = torch.zeros(wide.shape, dtype=torch.int64, device=wide.device)
-        else:
-            index = (wide - low).mul_(count / (high - low)).long().clamp_max_(count - 1)
-        return Buckets(wide, weights, index, np.linspace(low, high, count + 1))
+        """Few numbers, or an extreme range of them, make one bucket."""
+        low, high = (float(end) for end in values.aminmax())
+        if values.numel() <= _FEW or not 1e-30 < high - low < 1e30:
+            return Buckets(values, weights, torch.zeros_like(values, dtype=torch.int32), np.array([low, high]))
+        wide = values if values.dtype == torch.float64 else values.float()
+        index = (wide - low).mul_((_COUNT - _SLACK) / (high - low)).int()
+        return Buckets(values, weights, index, low + np.arange(_COUNT + 1) * ((high - low) / (_COUNT - _SLACK)))
 
     def atoms(self) -> Atoms:
         """All numbers that have weight, in buckets; a single bucket in its points."""
-        count = self.edges.size - 1
+        count, low = self.edges.size - 1, self.edges[0]
         if count == 1:
             return self.points(np.zeros(1, dtype=np.int64))
-        # About any of its members: exact where all agree, and precise where they are near each other.
-        about = self.values.new_zeros(count).scatter_(0, self.index, self.values)
-        offset = about.index_select(0, self.index).neg_().add_(self.values)
-        mass, first = torch.bincount(self.index, self.weights, count), self._summed(offset, count)
-        second = self._summed(offset.mul_(offset), count)
-        mass, first, second, middle = (sums.double().cpu().numpy() for sums in (mass, first, second, about))
-        some = (mass > 0).nonzero()[0]
-        point, slack = second == 0, 1e-6 * (self.edges[1] - self.edges[0])
-        low = np.where(point, middle, self.edges[:-1] - slack)
-        high = np.where(point, middle, self.edges[1:] + slack)
-        return Atoms(*(array[some] for array in (mass, middle, first, second, low, high, np.arange(count))))
+        offset = self.values.double().sub_(low)
+        mass = torch.bincount(self.index, self.weights, count).double()
+        first = torch.bincount(self.index, self._weighted(offset), count)
+        second = torch.bincount(self.index, self._weighted(offset.mul_(offset)), count)
+        host = torch.stack((mass, first, second)).cpu().numpy()
+        some = (host[0] > 0).nonzero()[0]
+        slack = _SLACK * (self.edges[1] - low)
+        lowest, highest = self.edges[some] - slack, self.edges[some + 1] + slack
+        return Atoms(host[0, some], np.full(some.size, low), host[1, some], host[2, some], lowest, highest, some)
 
-    def _summed(self, terms: Tensor, count: int) -> Tensor:
-        return torch.bincount(self.index, terms if self.weights is None else self.weights * terms, count)
+    def _weighted(self, terms: Tensor) -> Tensor:
+        return terms if self.weights is None else self.weights * terms
 
     def points(self, buckets: np.ndarray) -> Atoms:
         """The distinct numbers of these buckets, but for those without weight."""
         chosen = self._among(buckets)
-        values = self.values[chosen].cpu().numpy()
+        values = self.values[chosen].double().cpu().numpy()
         if self.weights is None:
             x, first, mass = np.unique(values, return_index=True, return_counts=True)
         else:
@@ -105,13 +102,14 @@ class Buckets:
     def nearest(self, book: np.ndarray, dtype: torch.dtype) -> Tensor:
         """For each number the place of the nearest in an ascending `book`, the earlier of two."""
         boundaries = (book[1:] + book[:-1]) / 2
-        slack = 1e-6 * (self.edges[1] - self.edges[0])
+        slack = _SLACK * (self.edges[1] - self.edges[0])
         lowest = np.searchsorted(boundaries, self.edges[:-1] - slack)
         torn = (lowest != np.searchsorted(boundaries, self.edges[1:] + slack)).nonzero()[0]
         device = self.values.device
         place = torch.from_numpy(lowest).to(device, dtype).index_select(0, self.index)
         chosen = self._among(torn).nonzero().flatten()
-        place[chosen] = torch.searchsorted(torch.from_numpy(boundaries).to(device), self.values[chosen]).to(dtype)
+        torn_values = self.values[chosen].double()
+        place[chosen] = torch.searchsorted(torch.from_numpy(boundaries).to(device), torn_values).to(dtype)
         return place
 
     def _among(self, buckets: np.ndarray) -> Tensor:

@@ -38,11 +38,11 @@ from condensa_core.schemes.credits import credits_of
 from condensa_core.schemes.cut_blocks import CutBlocks
 from condensa_core.schemes.line import Line
 from condensa_core.schemes.monge import DENSE
+from condensa_core.schemes.ragged import distinct
 from condensa_core.schemes.routes import Passage, Route
 
 _PAIRS: Final = 1 << 18  # clusters to look at in one pass over a grid, if a coarser one will do
-_MOST_PARTS: Final = 64
-_ROUNDING: Final = 1e-13  # of the energy: differences of cost that prefix sums do not tell
+_MOST_PARTS: Final = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,18 +62,25 @@ class Clusters:
             costs[self.pinned] = self.line.cost(start, end, pinned=True)[self.pinned]
         return float(costs.sum())
 
-    def centres(self) -> np.ndarray:
+    def centres(self, numbers: Buckets) -> np.ndarray:
         """Weighted means in ascending order, zero for the pinned one; none for empty runs."""
         start, end = self.cuts[:-1], self.cuts[1:]
         some = end > start
         first, last = start[some], end[some] - 1
-        means = self.line.mean(first, last + 1) + self.line.origin
+        atoms = self.line.atoms
+        lowest, highest = atoms.low[first], atoms.high[last]
+        alone = (first == last) & atoms.divisible[first]
+        if alone.any():
+            buckets = atoms.bucket[first[alone]]
+            points = numbers.points(buckets)
+            lowest[alone] = points.low[np.searchsorted(points.bucket, buckets)]
+            highest[alone] = points.high[np.searchsorted(points.bucket, buckets, side="right") - 1]
         # A mean lies among its points, whatever rounding says: equal points are their own mean.
-        means = np.clip(means, self.line.atoms.low[first], self.line.atoms.high[last])
-        if self.pinned < 0:
-            return means
-        means[some[: self.pinned].sum() : some[: self.pinned + 1].sum()] = 0
-        return means if some[self.pinned] else np.insert(means, some[: self.pinned].sum(), 0)
+        means = np.clip(self.line.mean(first, last + 1) + self.line.origin, lowest, highest)
+        if self.pinned >= 0:
+            before = some[: self.pinned].sum()
+            means = np.concatenate((means[:before], [0], means[before + some[self.pinned] :]))
+        return means
 
     def polished(self, rounds: int) -> Clusters:
         """Every point to its nearest centre and centres to their means, while something moves and for some rounds."""
@@ -103,7 +110,7 @@ def best_centres(numbers: Buckets, clusters: int, *, zero: bool = False) -> np.n
         atoms = atoms.with_points(numbers.points(atoms.bucket[atoms.divisible]))
         if _values(atoms, zero) <= clusters:
             return np.union1d(atoms.about, np.zeros(int(zero)))
-    return _search(numbers, Line.of(atoms, about_zero=zero), Route.of(clusters, zero=zero), clusters).centres()
+    return _search(numbers, Line.of(atoms, about_zero=zero), Route.of(clusters, zero=zero), clusters).centres(numbers)
 
 
 def _values(atoms: Atoms, zero: bool) -> int:
@@ -112,11 +119,11 @@ def _values(atoms: Atoms, zero: bool) -> int:
 
 
 def _search(numbers: Buckets, line: Line, route: Route, clusters: int) -> Clusters:
-    blocks = CutBlocks.everywhere(_first_grid(line, clusters), route.stations)
+    blocks = CutBlocks.everywhere(_first_grid(line, route, clusters), route.stations)
     passage = Passage(line, route, blocks.stops(route.stations))
     best = Clusters(line, *passage.path(passage.ahead(None))).polished(40)
     while True:
-        enough = best.cost - _ROUNDING * line.energy
+        enough = best.cost - line.rounding
         credits = passage.by_station(credits_of(line, route, blocks, best.cost))
         ahead = passage.ahead(credits)
         if not ahead[-1] < enough:
@@ -133,22 +140,22 @@ def _search(numbers: Buckets, line: Line, route: Route, clusters: int) -> Cluste
         passage = Passage(line, route, blocks.stops(route.stations))
 
 
-def _first_grid(line: Line, clusters: int) -> np.ndarray:
-    """All positions if there are few, else about eight a cluster: of equal mass, and of equal width for tails."""
+def _first_grid(line: Line, route: Route, clusters: int) -> np.ndarray:
+    """All positions if that is cheap, else about eight a cluster: of equal mass, and of equal width for tails."""
     size = max(128, 8 * clusters)
-    if len(line) <= size:
+    if len(line) <= size or _looks(route, [1, *[len(line)] * (route.stations - 2), 1]) <= _PAIRS:
         return np.arange(len(line) + 1)
     shares = np.linspace(0, 1, size // 2 + 1)
     by_mass = np.searchsorted(line.sums[0], shares * line.sums[0, -1])
     low, high = line.atoms.low, line.atoms.high
     by_width = np.searchsorted(low, low[0] + shares * (high[-1] - low[0]))
-    return np.unique(np.concatenate(([0], np.minimum(by_mass, len(line)), by_width, [len(line)])))
+    return distinct(np.concatenate(([0], np.minimum(by_mass, len(line)), by_width, [len(line)])))
 
 
 def _opened(numbers: Buckets, line: Line, blocks: CutBlocks) -> tuple[Line, CutBlocks]:
     """The line with points in the place of the groups that are blocks, and the blocks there."""
     old = line.atoms.bucket
-    groups = np.unique(blocks.start)
+    groups = distinct(blocks.start)
     points = numbers.points(old[groups[line.atoms.divisible[groups]]])
     opened = Line.of(line.atoms.with_points(points), about_zero=line.origin == 0)
     return opened, blocks.on(np.append(np.searchsorted(opened.atoms.bucket, old), len(opened)))
@@ -157,11 +164,12 @@ def _opened(numbers: Buckets, line: Line, blocks: CutBlocks) -> tuple[Line, CutB
 def _parts(route: Route, counts: list[int]) -> int:
     """Into how many parts blocks are split next: as many as keep a pass over their ends cheap."""
     parts = _MOST_PARTS
-    while parts > 2 and sum(_pairs(parts * counts[a.source], parts * counts[a.target]) for a in route.arcs) > _PAIRS:
+    while parts > 2 and _looks(route, [parts * count for count in counts]) > _PAIRS:
         parts //= 2
     return parts
 
 
-def _pairs(sources: int, targets: int) -> int:
-    """About how many clusters between so many stops are looked at."""
-    return min(sources * targets, DENSE + 32 * (sources + targets))
+def _looks(route: Route, counts: list[int]) -> int:
+    """About how many clusters a pass looks at when stations have so many stops."""
+    ends = ((counts[arc.source], counts[arc.target]) for arc in route.arcs)
+    return sum(min(sources * targets, DENSE + 32 * (sources + targets)) for sources, targets in ends)

@@ -31,8 +31,8 @@ def credits_of(line: Line, route: Route, blocks: CutBlocks, limit: float) -> np.
     right = np.where(np.isin(blocks.station, out_of), np.maximum(right, 0), right)
     gap = 2 * np.maximum(np.minimum(last - left, right - first), 0)
     mass = line.sums[0, end] - line.sums[0, start]
-    spread = np.sqrt(mass * line.cost(start, end))
-    spread[(end - start == 1) & ~line.atoms.divisible[start]] = 0
+    # sum w |x - m| is at most half the weight times the width, too, which is zero for a point whatever rounding says.
+    spread = np.minimum(np.sqrt(mass * (line.cost(start, end) + line.rounding)), mass * (last - first) / 2)
     return blocks.at_ends(gap * spread)
 
 

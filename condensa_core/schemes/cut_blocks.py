@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from condensa_core.schemes.ragged import apart, concatenated
+from condensa_core.schemes.ragged import apart, concatenated, distinct
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class CutBlocks:
     @cached_property
     def ends(self) -> np.ndarray:
         """Both ends of all blocks, each once a station: station * len(grid) + place on the grid, ascending."""
-        return np.unique(np.concatenate((self._keys, self._keys + 1)))
+        return distinct(np.concatenate((self._keys, self._keys + 1)))
 
     @cached_property
     def _at(self) -> tuple[np.ndarray, np.ndarray]:
@@ -75,10 +75,10 @@ class CutBlocks:
 
     def split(self, parts: int) -> CutBlocks:
         """The blocks in `parts` equal parts, or single groups, on a grid of their ends alone."""
-        live = np.unique(self.place)
+        live = distinct(self.place)
         starts, widths = self.grid[live], self.grid[live + 1] - self.grid[live]
         inside = starts[:, None] + widths[:, None] * np.arange(parts + 1) // parts
-        grid = np.unique(np.concatenate((self.grid[:1], inside.ravel(), self.grid[-1:])))
+        grid = distinct(np.concatenate((self.grid[:1], inside.ravel(), self.grid[-1:])))
         found = np.searchsorted(grid, self.grid)
         place, old = concatenated(found[self.place], found[self.place + 1] - found[self.place])
         return CutBlocks(grid, self.station[old], place)

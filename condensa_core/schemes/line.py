@@ -13,7 +13,7 @@ from condensa_core.schemes.buckets import Atoms
 class Line:
     """m groups of points in ascending order. Runs [i, j) of groups go by positions 0..m.
 
-    Sums are taken about `origin`, and numbers given from there. Costs are exact to some 1e-14 of the energy about it.
+    Sums are taken about `origin`, and numbers given from there.
     """
 
     atoms: Atoms
@@ -37,9 +37,9 @@ class Line:
         return len(self.atoms)
 
     @property
-    def energy(self) -> float:
-        """Sum of w (x - origin)^2."""
-        return float(self.sums[2, -1])
+    def rounding(self) -> float:
+        """What costs may be wrong by: 1e-13 of the energy, the sum of w (x - origin)^2."""
+        return 1e-13 * float(self.sums[2, -1])
 
     def cost(self, start: np.ndarray, end: np.ndarray, *, pinned: bool = False) -> np.ndarray:
         """What the runs [start, end) cost as one cluster each; broadcasts; infinite where a run ends before it starts.
