@@ -8,8 +8,9 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from condensa_core.errors import UsageError
+from condensa_core.errors import ExportFailed, UsageError
 from condensa_core.export import compare_outputs, export_onnx, pack_onnx, read_onnx, unpack_onnx
+from condensa_core.export.packing import measure_loading
 from condensa_core.export.packing.folding import left_unfolded
 from condensa_core.schemes.terms import Plain, Product, Scaled
 
@@ -154,6 +155,20 @@ def test_the_runtime_computes_the_weights_once_at_load(with_weights, tmp_path):
     del unfolded.graph.node[:]
     unfolded.graph.node.extend([*nodes, *rest])
     assert left_unfolded(unfolded, names) == {first}
+
+
+def test_what_loading_takes_is_measured_apart(with_weights, tmp_path):
+    plain = with_weights(lambda w: quantiles(w, 16))
+    packed = pack_onnx(plain, tmp_path / "p.onnx")
+
+    light, heavy = measure_loading(plain), measure_loading(packed.path)
+
+    weights = 4 * (784 * 300 + 300 * 100 + 100 * 10)
+    assert light.resident_bytes >= weights  # as the runtime keeps them, prepared for its kernels
+    assert heavy.peak_bytes >= heavy.resident_bytes > weights
+    assert 0 < light.cpu_s < 10
+    with pytest.raises(ExportFailed, match=r"nowhere\.onnx"):
+        measure_loading(tmp_path / "nowhere.onnx")
 
 
 def test_no_trace_of_where_it_was_made(with_weights, tmp_path):

@@ -18,6 +18,7 @@ from condensa_core.export.packing.expressions import Constant, Expression, cast,
 from condensa_core.export.packing.symbols import Symbols, stored_symbols, symbol_bits
 
 _GAP_SYMBOLS: Final = (3, 4, 6, 9, 12, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256)
+_ESCAPE_BITS: Final = 8 * 250  # the nodes that tell symbols with an exception from those without
 _RUNS: Final = (1, 2, 4, 8, 16, 32)
 _WORD: Final = 62  # positions in an int64
 _MOST_PATTERNS: Final = 4096
@@ -103,7 +104,7 @@ def stored_positions(mask: np.ndarray) -> list[Positions]:
     """The best of either form for the True entries of a mask of any shape, of which there is at least one."""
     flat = mask.ravel()
     gaps = np.diff(np.flatnonzero(flat), prepend=-1) - 1
-    k = min(_GAP_SYMBOLS, key=lambda k: symbol_bits(np.bincount(_gap_symbols(gaps, k), minlength=k)))
+    k = min(_GAP_SYMBOLS, key=lambda k: _gap_bits(gaps, k))
     symbols = _gap_symbols(gaps, k)
     best = Gaps(stored_symbols(symbols, k), k, flat.size, bool((symbols == k - 1).any()))
     found = [_found(flat, run) for run in sorted({*_RUNS, mask.shape[-1], math.prod(mask.shape[2:])})]
@@ -111,6 +112,11 @@ def stored_positions(mask: np.ndarray) -> list[Positions]:
     if bits > 2 * flat.size:
         return [best]
     return [best, Patterns(stored_symbols(patterns, len(book)), book, flat.size)]
+
+
+def _gap_bits(gaps: np.ndarray, k: int) -> float:
+    escapes = _ESCAPE_BITS if int(gaps.max()) >= k - 1 else 0
+    return symbol_bits(np.bincount(_gap_symbols(gaps, k), minlength=k)) + escapes
 
 
 def _gap_symbols(gaps: np.ndarray, k: int) -> np.ndarray:

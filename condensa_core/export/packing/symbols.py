@@ -40,7 +40,7 @@ def symbol_bits(counts: np.ndarray) -> float:
 
 def _layout(counts: np.ndarray) -> Layout | None:
     """The classes for symbols with these frequencies, None where digits are smaller."""
-    if not 3 <= counts.size <= MOST_SYMBOLS or counts.sum() not in _CLASSED:
+    if not 3 <= counts.size <= MOST_SYMBOLS or int(counts.sum()) not in _CLASSED:
         return None
     layout = cheapest_classes(counts)
     return layout if layout.bits < _digits_bits(counts) else None
