@@ -31,10 +31,10 @@ def steps_for(
     if range_rule == "percentile":
         beyond = (alive.sum(1) * (100 - percentile) / 100 + _ROUNDING).floor().long()
         if grid.symmetric:
-            high = _reach(blocks.abs(), alive, beyond)
+            high = _reach(blocks.abs(), beyond)
             low = -high
         else:
-            low, high = -_reach(-blocks, alive, beyond // 2), _reach(blocks, alive, beyond // 2)
+            low, high = -_reach(-blocks, beyond // 2), _reach(blocks, beyond // 2)
         within = (low < 0) | (high > 0)
         least, greatest = torch.where(within, low, least), torch.where(within, high, greatest)
     return steps_between(least, greatest, grid)
@@ -43,9 +43,9 @@ def steps_for(
 _ROUNDING: Final = 1e-9  # 0.01 % of 10,000 is one weight, whatever the product in binary
 
 
-def _reach(blocks: Tensor, alive: Tensor, beyond: Tensor) -> Tensor:
-    """The largest entry of each row after the `beyond` largest living ones, at least 0."""
+def _reach(blocks: Tensor, beyond: Tensor) -> Tensor:
+    """The largest entry of each row after the `beyond` largest, at least 0; what is not alive is 0 and stays behind."""
     if not bool(beyond.any()):
         return blocks.amax(1).clamp(min=0)
-    ranked = torch.where(alive, blocks, -torch.inf).sort(dim=1, descending=True).values
+    ranked = blocks.sort(dim=1, descending=True).values
     return ranked.gather(1, beyond.clamp(max=blocks.shape[1] - 1)[:, None])[:, 0].clamp(min=0)

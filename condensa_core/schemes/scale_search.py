@@ -13,7 +13,8 @@ from torch import Tensor
 from condensa_core.schemes.affine import Grid, Steps, steps_between
 
 EXACT_BITS: Final = 4  # up to this width the search is exhaustive
-_WINDOW: Final = 2**22  # breakpoints sorted at a time: about 200 MB of working memory
+_BATCH: Final = 2**17  # breakpoints of small blocks sorted at a time: they stay in the cache
+_WINDOW: Final = 2**22  # of one large block: about 200 MB of working memory
 _EQUAL: Final = 1e-12  # errors this close, relative to the squared norm, are equal but for rounding
 
 
@@ -28,7 +29,7 @@ def least_squares_steps(blocks: Tensor, weights: Tensor, grid: Grid) -> Steps:
     if grid.bits > EXACT_BITS:
         return _dense_search(blocks, weights, grid)
     length = max(1, blocks.shape[1] * grid.top)
-    rows = max(1, _WINDOW // length)
+    rows = max(1, _BATCH // length)
     parts = [_sweep(some, of_some, grid) for some, of_some in zip(blocks.split(rows), weights.split(rows), strict=True)]
     return Steps(*(torch.cat([getattr(part, name) for part in parts]) for name in ("scale", "low", "high")))
 

@@ -76,6 +76,8 @@ def test_every_weight_is_at_the_nearest_point_of_its_grid(case):
         points = [level * scale for level in levels]
         assert found in points
         assert abs(found - weight) <= min(abs(point - weight) for point in points) + 1e-15 * abs(weight)
+        if scheme.range == "max":  # no weight lies beyond: the scale is rounded down by 2^-16 of itself at most
+            assert abs(found - weight) <= (0.5 + 2**bits * 2.0**-16) * scale
 
 
 @settings(max_examples=200)
@@ -88,6 +90,30 @@ def test_a_second_projection_changes_nothing(case):
 
     assert torch.equal(again.decode()["w"], code.decode()["w"])
     assert again.same_structure(code) and code.same_structure(again)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_end_halfway_between_two_levels_is_found_again(sign):
+    """-2.5 .. 252.5 in steps of 1: rounded to even, neither end would use its outermost level."""
+    w = sign * torch.tensor([-2.5, 252.5, 17.0])
+    code = project(Quantize("uint8", symmetric=False), w)
+
+    again = project(Quantize("uint8", symmetric=False), code.decode()["w"])
+
+    assert again.same_structure(code) and torch.equal(again.decode()["w"], code.decode()["w"])
+    assert {int(code.levels["w"].min()), int(code.levels["w"].max())} == {0, 255}
+
+
+def test_levels_with_a_common_divisor_are_stored_without_it():
+    """Its least squares scale makes all levels even; the coarser grid with the same points is the one found again."""
+    w = torch.tensor([[3.983306, 2.926379, -8.963518, -4.006559, -6.031840, -0.947854]])
+    scheme = Quantize("int5", symmetric=False, range="mse")
+    code = project(scheme, w)
+
+    again = project(scheme, code.decode()["w"])
+
+    assert again.same_structure(code) and torch.equal(again.decode()["w"], code.decode()["w"])
+    assert np.gcd.reduce(code.levels["w"].numpy().ravel().astype(int) - int(code.zeros["w"][0])) == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
