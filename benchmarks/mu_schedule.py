@@ -31,7 +31,7 @@ from condensa_core.workload import TOP1, Score, evaluate, load_splits, task_loss
 DENSITY = 0.05
 ITERATIONS = (8, 17, 51)
 BY_HAND = [(start, growth) for start in (1e-3, 1e-2, 1e-1, 1.0) for growth in (1.1, 1.3, 1.5)]
-PULLS = [(0.3, 8.0), (0.5, 3.0), (1.0, 2.0), (1.0, 3.0), (2.0, 4.0), (4.0, 20.0)]
+PULLS = [(0.1, 2.0), (0.3, 3.0), (0.3, 8.0), (0.5, 3.0), (1.0, 2.0), (2.0, 4.0), (4.0, 20.0)]
 
 
 class Case:
