@@ -142,7 +142,7 @@ def exported(bench: Workbench, shipped: nn.Module, structure: Structure, path: P
 
 
 def stored_bits(bench: Workbench, shipped: nn.Module, structure: Structure) -> tuple[int, int]:
-    """The whole model in bits: as its codes store it, and as papers count it (no positions of zeros).
+    """The whole model in bits: as its codes store it, and as papers count it (non-zero numbers only).
 
     Every parameter counts, biases and untouched layers included. Where channels that another rule removes take columns
     from a coded tensor, its bits are counted in proportion to the entries that are left.
@@ -164,7 +164,7 @@ def stored_bits(bench: Workbench, shipped: nn.Module, structure: Structure) -> t
     for name, p in parameters.items():
         if name not in coded and not any(name.startswith(prefix) and p.ndim > 1 for prefix in split_up):
             stored += 32 * p.numel()
-            counted += 32 * p.numel()
+            counted += 32 * int(p.count_nonzero())
     return stored, counted
 
 

@@ -339,7 +339,12 @@ def _trainings(journal: Journal) -> int:
 
 def _sizes(reference: Judged, file: Path, best: Observation) -> Sizes:
     dense = 32 * sum(p.numel() for p in reference.model.parameters())
-    return Sizes(file.stat().st_size, int(best.details["stored_bits"]), dense / best.details["counted_bits"])
+    return Sizes(
+        file.stat().st_size,
+        best.details["packed_bytes"],
+        int(best.details["stored_bits"]),
+        dense / best.details["counted_bits"],
+    )
 
 
 def _bracket(found: Recommendation) -> tuple[float | None, float | None] | None:

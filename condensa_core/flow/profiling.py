@@ -76,7 +76,7 @@ def _structure_at(bench: Workbench, name: str, value: Value) -> tuple[Structure,
     parts = bench.parts_at({name: value})
     mu = None
     if bench.recipe.compress.method == "lc":
-        mu = mu_ladder(settings_for(bench.recipe, bench.splits, bench.model))[0]
+        mu = mu_ladder(settings_for(bench.recipe, bench.splits, bench.model), weights, parts)[0]
     codes, theta = c_step(weights, parts, mu)
     put_in_place(model, theta, codes, parts)
     return Structure.of(codes), model

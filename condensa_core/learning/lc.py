@@ -19,7 +19,7 @@ from condensa_core.learning.schedule import StepSize, default_ladder, explicit_l
 from condensa_core.learning.settings import Settings
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
-from condensa_core.schemes import Code, Part, Tensors, zero_units
+from condensa_core.schemes import Code, Part, Tensors, leaves_little_free, zero_units
 from condensa_core.workload import Batches, Score
 
 
@@ -80,7 +80,7 @@ def compress(
     for w in weights.values():
         w.requires_grad_()  # a frozen weight could not meet its compressed copy
     multipliers = {name: torch.zeros_like(w) for name, w in weights.items()}
-    ladder = mu_ladder(settings)
+    ladder = mu_ladder(settings, weights, parts)
     saved = checkpoint.load() if checkpoint else None
     if saved:
         live.load_state_dict(saved.live)
@@ -127,17 +127,19 @@ def compress(
     )
 
 
-def mu_ladder(settings: Settings) -> list[float]:
-    """mu of each L step: the user's, or chosen from the optimizer's step size (see `schedule`)."""
+@torch.no_grad()
+def mu_ladder(settings: Settings, weights: Tensors, parts: Sequence[Part]) -> list[float]:
+    """mu of each L step: the user's, or chosen from the optimizer's step size and the kind of codes (see `schedule`)."""
     if settings.mu is not None:
         start, growth, cap = settings.mu
         return explicit_ladder(start, growth, cap, settings.steps)
-    return default_ladder(
-        [
-            StepSize(settings.lr_of(step), settings.momentum, settings.iterations_of(step))
-            for step in range(1, settings.steps + 1)
-        ]
-    )
+    sizes = [
+        StepSize(settings.lr_of(step), settings.momentum, settings.iterations_of(step))
+        for step in range(1, settings.steps + 1)
+    ]
+    ladder = default_ladder(sizes)
+    codes, _ = c_step(weights, parts, ladder[0])
+    return default_ladder(sizes, firm=True) if any(leaves_little_free(code) for code in codes) else ladder
 
 
 class _Best:

@@ -12,6 +12,7 @@ BUILTIN_MODELS: Final = (
     "small-cnn",
     "lenet300",
     "lenet5",
+    "alexnet",
     "vgg11-bn",
     "vgg16-bn",
     "vgg19-bn",

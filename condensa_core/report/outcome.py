@@ -163,12 +163,13 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of the result in bytes of the real file and in the bits theory counts (indices included).
+    """Sizes of the result in bytes of the real files and in the bits theory counts (indices included).
 
     `ratio_paper` is the figure papers print (parameters before over non-zeros after): never what a disk holds.
     """
 
     onnx: int | None = None
+    packed: int | None = None
     theoretical_bits: int | None = None
     ratio_paper: float | None = None
 

@@ -28,7 +28,14 @@ class Table:
 
 def tables(outcome: Outcome) -> tuple[Table, ...]:
     """Before and after, layers, trials, gates and artifacts; a table without rows is left out."""
-    drawn = (_before_and_after(outcome), _layers(outcome), _trials(outcome), _gates(outcome), _artifacts(outcome))
+    drawn = (
+        _before_and_after(outcome),
+        _sizes(outcome),
+        _layers(outcome),
+        _trials(outcome),
+        _gates(outcome),
+        _artifacts(outcome),
+    )
     return tuple(table for table in drawn if table.rows)
 
 
@@ -61,6 +68,25 @@ def _before_and_after(outcome: Outcome) -> Table:
     )
     rows += [(*row, UNKNOWN) for row in figures_of_size if row[1:] != (UNKNOWN, UNKNOWN)]
     return Table("before and after", ("", "reference", "compressed", "direct compression"), tuple(rows))
+
+
+def _sizes(outcome: Outcome) -> Table:
+    """Only where there is a packed file: else the one file says it all."""
+    sizes, reference = outcome.sizes, outcome.reference.bytes
+    theory = None if sizes.theoretical_bits is None else -(-sizes.theoretical_bits // 8)
+    dense = 4 * outcome.reference.parameters if is_known(outcome.reference.parameters) else None
+    rows = [
+        ("model.onnx", bytes_text(sizes.onnx), _times(reference, sizes.onnx)),
+        ("model.packed.onnx", bytes_text(sizes.packed), _times(reference, sizes.packed)),
+        ("weights in theory, positions included", bytes_text(theory), _times(dense, theory)),
+        ("non-zero weights alone, as papers count", UNKNOWN, quantity_text(sizes.ratio_paper, "x")),
+    ]
+    title = "sizes, and how many times smaller than the reference"
+    return Table(title, ("", "size", "smaller"), tuple(rows) if is_known(sizes.packed) else ())
+
+
+def _times(before: float | None, after: float | None) -> str:
+    return quantity_text(before / after, "x") if is_known(before) and is_known(after) and after else UNKNOWN
 
 
 def _layers(outcome: Outcome) -> Table:

@@ -33,15 +33,22 @@ def factors_of(code: Code) -> dict[str, Factors]:
     return dict(last.factors) if isinstance(last, LowRankCode) else {}
 
 
+def leaves_little_free(code: Code) -> bool:
+    """Whether the code is its structure alone, as of a code book: fine-tuning at fixed structure can mend little."""
+    return not code.values().tensors and not narrow_of(code)
+
+
 def counted_bits(code: Code) -> int:
-    """`bits()` without the positions of zeros: what papers divide by when they count non-zero weights only."""
+    """`bits()` without zeros and their positions: what papers divide by when they count non-zero weights only."""
     if isinstance(code, SparseCode):
-        return code.bits() - code.structure_bits()
+        return sum(8 * t.element_size() * int(t.count_nonzero()) for t in code.survivors.values())
     if isinstance(code, SumCode):
         return sum(counted_bits(summand) for summand in code.codes)
     if isinstance(code, ComposedCode):
         outer = [c for c in code.codes[:-1] if not isinstance(c, SparseCode)]
         return sum(c.structure_bits() for c in outer) + counted_bits(code.codes[-1])
+    if isinstance(code, HalfCode):
+        return 16 * sum(int(half.count_nonzero()) for half in code.halves.values())
     return code.bits()
 
 

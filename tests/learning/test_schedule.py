@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from condensa_core.errors import UsageError
 from condensa_core.learning.schedule import (
+    FIRM_PULL_END,
+    FIRM_PULL_START,
     PULL_END,
     PULL_START,
     StepSize,
@@ -44,12 +46,14 @@ def test_every_mu_is_positive_stable_and_pulls_harder_than_the_one_before(lr, mo
     assert ladder == sorted(ladder)
 
 
-def test_the_default_ladder_closes_the_gap_it_says():
+@pytest.mark.parametrize("firm", [False, True])
+def test_the_default_ladder_closes_the_gap_it_says(firm):
     step = StepSize(0.05, 0.9, 2000)  # many small pulls: the exponential is the limit of the recursion
 
-    ladder = default_ladder([step] * 5)
+    ladder = default_ladder([step] * 5, firm=firm)
 
-    for mu, pull in ((ladder[0], PULL_START), (ladder[-1], PULL_END)):
+    first, last = (FIRM_PULL_START, FIRM_PULL_END) if firm else (PULL_START, PULL_END)
+    for mu, pull in ((ladder[0], first), (ladder[-1], last)):
         w, v = 1.0, 0.0  # flat loss: the gradient is the penalty's
         for _ in range(step.iterations):
             g = mu * w

@@ -85,7 +85,7 @@ any_outcome = st.builds(
     trainings_used=st.integers(0, 99),
     search=st.none() | st.builds(SearchResult, texts, st.none() | st.tuples(numbers, numbers), numbers, texts),
     artifacts=st.lists(st.builds(Artifact, texts, st.integers(0, 2**50), texts), max_size=2).map(tuple),
-    sizes=st.builds(Sizes, counts, counts, numbers),
+    sizes=st.builds(Sizes, counts, counts, counts, numbers),
     parity=loose,
     machine=loose,
     versions=st.dictionaries(texts, texts, max_size=2),

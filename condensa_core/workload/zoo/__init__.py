@@ -10,6 +10,7 @@ from typing import Any, Final
 from torch import nn
 
 from condensa_core.errors import WorkloadError
+from condensa_core.workload.zoo.alexnet import alexnet
 from condensa_core.workload.zoo.initialisation import initialise
 from condensa_core.workload.zoo.lenet import lenet5, lenet300
 from condensa_core.workload.zoo.lstm_lm import lstm_lm
@@ -24,6 +25,7 @@ __all__ = ["LANGUAGE_MODELS", "ZOO", "zoo_model"]
 ZOO: Final[dict[str, Callable[..., nn.Module]]] = {
     "lenet300": lenet300,
     "lenet5": lenet5,
+    "alexnet": alexnet,
     "vgg11-bn": vgg11_bn,
     "vgg16-bn": vgg16_bn,
     "vgg19-bn": vgg19_bn,
