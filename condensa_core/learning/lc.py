@@ -129,7 +129,7 @@ def compress(
 
 @torch.no_grad()
 def mu_ladder(settings: Settings, weights: Tensors, parts: Sequence[Part]) -> list[float]:
-    """mu of each L step: the user's, or chosen from the optimizer's step size and the kind of codes (see `schedule`)."""
+    """mu of each L step: the user's, or chosen by the optimizer's step size and the kind of codes (see `schedule`)."""
     if settings.mu is not None:
         start, growth, cap = settings.mu
         return explicit_ladder(start, growth, cap, settings.steps)

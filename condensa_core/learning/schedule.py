@@ -9,11 +9,11 @@ The ladder is therefore laid in `pull`, which has no unit and means the same for
 transfer: the 1e-3 * 1.1^k of Condensa's examples, with short L steps, has a pull near zero and silently returns direct
 compression.
 
-How the pull should grow depends on what a code leaves free. Where survivors or factors stay free numbers, a steep ladder
-holds them back as much as what must go, and they stop improving before they are good; a gentle one leaves a small gap,
-which fine-tuning at fixed structure closes. Code books, signs and grids leave next to nothing to fine-tune: the gap must
-be closed by L-C itself, so the ladder ends firm, and it starts near nothing, so that assignments are not frozen before
-training has moved the weights.
+How the pull should grow depends on what a code leaves free. Where survivors or factors stay free numbers, a steep
+ladder holds them back as much as what must go, and they stop improving before they are good; a gentle one leaves a
+small gap, which fine-tuning at fixed structure closes. Code books, signs and grids leave next to nothing to fine-tune:
+L-C itself must close the gap, so the ladder ends firm, and it starts near nothing, so that assignments are not frozen
+before training has moved the weights.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def stable_mu(lr: float, momentum: float) -> float:
 def default_ladder(sizes: list[StepSize], *, firm: bool = False) -> list[float]:
     """mu of each L step, one for each entry of `sizes`: pulls from PULL_START to PULL_END in geometric progression.
 
-    With `firm` from FIRM_PULL_START to FIRM_PULL_END: for codes that leave next to nothing to fine-tune. Never above `stable_mu` of the step. A single step gets the geometric mean of both pulls.
+    With `firm` from FIRM_PULL_START to FIRM_PULL_END: for codes that leave next to nothing to fine-tune. Never above
+    `stable_mu` of the step. A single step gets the geometric mean of both pulls.
     """
     n = len(sizes)
     first, last = (FIRM_PULL_START, FIRM_PULL_END) if firm else (PULL_START, PULL_END)

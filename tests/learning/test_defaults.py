@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from toy_task import judge_on, toy_batches, trained_toy
 
 from condensa_core.errors import Diverged
-from condensa_core.learning import Settings, compress, compress_directly, finetune
+from condensa_core.learning import Settings, compress, compress_directly
 from condensa_core.randomness import Seed
 from condensa_core.schemes import Codebook, Part, Prune
 
@@ -30,19 +30,18 @@ def outcome_of():
     return run
 
 
-def test_code_books_are_learned_better_than_they_are_retrained():
+def test_code_books_are_learned_and_meet_their_weights():
     """What L-C is for: next to nothing of a code book is left to fine-tune once its assignments are fixed."""
     train, val = toy_batches()
     model, judge = trained_toy(train), judge_on(val)
     parts = [Part((name,), Codebook(2)) for name in WEIGHTS]
-    settings = replace(Settings(), steps=10, iterations=32, finetune_iterations=11 * 32)
+    settings = replace(Settings(), steps=10, iterations=32)
 
     learned = compress(model, parts, train, cross_entropy, judge, settings, seed=Seed(0))
 
     direct = compress_directly(model, parts, train, judge)
-    freedoms = [code.freedom() for code in direct.codes]
-    _, retrained = finetune(direct.model, freedoms, train, cross_entropy, judge, settings, seed=Seed(0))
-    assert learned.score.value > retrained.value > direct.score.value
+    assert learned.score.value > direct.score.value + 0.05
+    assert learned.history[-1]["distance"] < 0.1
     for name in WEIGHTS:
         assert len(dict(learned.model.named_parameters())[name].unique()) == 2
 
