@@ -79,8 +79,10 @@ class HalfCode:
         return self.decode()
 
     def freedom(self) -> Freedom:
-        """Every weight is held: a step of training would leave the format."""
-        return Freedom(held(self.halves))
+        """Every weight moves, if it is alive: whoever trains on rounds again at the end (`nearest`), and loses next to
+        nothing."""
+        labels = {n: torch.full(h.shape, -1, dtype=torch.int32, device=h.device) for n, h in self.halves.items()}
+        return Freedom({n: t.masked_fill(~self.alive[n], 0) if n in self.alive else t for n, t in labels.items()})
 
     def terms(self) -> dict[str, tuple[Term, ...]]:
         """One plain tensor each, whose values are exact in half precision."""
