@@ -88,7 +88,7 @@ def test_what_an_earlier_scheme_removed_stays_zero_and_costs_nothing(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8", "uint3"])
-def test_nothing_is_left_free(dtype):
+def test_nothing_is_left_to_compress(dtype):
     w = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
     code = Quantize(dtype).project(Target({"w": w}))
 
@@ -96,7 +96,8 @@ def test_nothing_is_left_free(dtype):
     assert code.structure_bits() == code.bits()
     assert torch.equal(code.rebuild({})["w"], code.decode()["w"])
     assert code.freedom().labels["w"].dtype == torch.int32
-    assert code.freedom().labels["w"].shape == w.shape and bool((code.freedom().labels["w"] == -1).all())
+    moves = -1 if "float" in dtype else 0  # half precision is rounded anew after training, a grid is not left
+    assert code.freedom().labels["w"].shape == w.shape and bool((code.freedom().labels["w"] == moves).all())
 
 
 @pytest.mark.parametrize(
