@@ -28,12 +28,13 @@ class LowRank:
     `rank`: r for each tensor; full where the smaller side is no longer. `energy`: the least r that keeps this fraction
     of ||W||_M^2. `select`: the ranks of all tensors at once, by what they cost: numbers to store, r (m + n);
     multiplications, `uses` times as many; or measured latency, `rank_costs`. The dense matrix is always among the
-    choices, so no factors cost more than it, and so is rank 0, the zero matrix. Either
+    choices, so no factors cost more than it. Either
 
     - `alpha`: min alpha * cost + mu/2 ||W - W_r||_M^2 for each tensor, within the L-C algorithm; or
     - `budget`: min sum ||W - W_r||_M^2 with the costs at most that fraction of the dense tensors' together,
 
-    exactly; of equals the cheaper. In a convolution by "kernel", both layers are counted at the output's positions; of
+    exactly; of equals the cheaper. A price may leave rank 0, the zero matrix; a budget leaves every matrix at least
+    rank 1 where that can be paid for, since a network whose signal meets a zero matrix computes nothing. In a convolution by "kernel", both layers are counted at the output's positions; of
     grouped convolutions, the factors are counted as they are stored, with one right factor for all groups.
 
     A tensor is seen as the matrix of `view_of`. With `rank` and `energy`, factors that would hold no fewer numbers than
@@ -104,7 +105,8 @@ class LowRank:
             return [cheapest(one, self.alpha, target.mu) for one in options]
         assert self.budget is not None
         dense = sum(float(one.costs[-1]) for one in options)
-        ranks = within_budget(options, self.budget * dense)
+        ranks = within_budget([one.without_zero() for one in options], self.budget * dense)
+        ranks = within_budget(options, self.budget * dense) if ranks is None else ranks
         if ranks is None:
             least = sum(float(one.costs.min()) for one in options) / dense
             raise SchemeError(

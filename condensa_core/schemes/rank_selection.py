@@ -27,6 +27,11 @@ class Options:
     costs: Floats
     errors: Floats
 
+    def without_zero(self) -> Options:
+        """Without rank 0, unless nothing else is left or nothing is lost by it."""
+        kept = [i for i, rank in enumerate(self.ranks) if rank > 0 or self.errors[i] == 0]
+        return Options(tuple(self.ranks[i] for i in kept), self.costs[kept], self.errors[kept]) if kept else self
+
     def undominated(self) -> Options:
         """Without the options that cost no less than another one with no larger error, cheapest first."""
         order = np.lexsort((self.errors, self.costs))
