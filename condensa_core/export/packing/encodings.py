@@ -16,6 +16,11 @@ from condensa_core.export.packing.grids import grid_of
 from condensa_core.export.packing.numbers import narrowed, stored_numbers
 from condensa_core.export.packing.symbols import stored_symbols
 
+# Putting exceptions in place, or adding up the digits of a symbol, holds 30 to 50 bytes a value until the model is
+# loaded, other forms 5 to 15: for a large tensor they must save a tenth.
+_LARGE: Final = 2**18
+_CLEARLY: Final = 0.9
+_ONE_BYTE: Final = 256  # symbols
 _WORTH_A_LOOK: Final = 64  # values; below, no form beats the raw bytes by more than its own nodes
 
 
@@ -30,7 +35,7 @@ def smallest(values: np.ndarray) -> Encoding:
     distinct = Distinct.of(values)
     best = _flat(values, distinct, best)
     best = _smaller(best, *_book_for_each_row(values, distinct), *_with_grid(values, distinct))
-    best = _smaller(best, *with_exceptions(values, distinct, _of_exceptions, best.size_bytes))
+    best = _smaller(best, *with_exceptions(values, distinct, _of_exceptions, _worthwhile(best, values)))
     return _smaller(best, *_with_equal_rows(values))
 
 
@@ -41,7 +46,9 @@ def _flat(values: np.ndarray, distinct: Distinct, best: Encoding) -> Encoding:
         best = _smaller(best, Encoding("narrow numbers", narrow))
     if distinct.count <= min(MOST_SYMBOLS, values.size / 2):
         found = stored_symbols(distinct.symbols, distinct.count).look_up(distinct.book)
-        best = _smaller(best, Encoding(f"{distinct.count} values", laid_out(found, values.shape)))
+        book = Encoding(f"{distinct.count} values", laid_out(found, values.shape))
+        if distinct.count <= _ONE_BYTE or book.size_bytes < _worthwhile(best, values):
+            best = _smaller(best, book)
     return best
 
 
@@ -62,7 +69,7 @@ def _with_grid(values: np.ndarray, distinct: Distinct, *, sparse: bool = True) -
     of_whole = Distinct.of(whole)
     base = _flat(whole, of_whole, Encoding("float32", Constant(whole)))
     if sparse:
-        base = _smaller(base, *with_exceptions(whole, of_whole, _of_integers, base.size_bytes))
+        base = _smaller(base, *with_exceptions(whole, of_whole, _of_integers, _worthwhile(base, values)))
     scaled = operation("Mul", base.expression, stored_numbers(scale))
     yield Encoding(f"scale x {base.label}", scaled)
 
@@ -129,6 +136,11 @@ def _repeated(values: np.ndarray) -> Encoding | None:
         whole = operation("Slice", whole, integers(0), integers(width), integers(1))
     label = f"runs of {run}: {each.label}"
     return Encoding(label, whole if values.shape == (height, width) else reshaped(whole, *values.shape))
+
+
+def _worthwhile(best: Encoding, values: np.ndarray) -> int:
+    """Below how many bytes a form that takes much memory to decode is to be preferred."""
+    return best.size_bytes if values.size <= _LARGE else int(_CLEARLY * best.size_bytes)
 
 
 def _smaller(best: Encoding, *others: Encoding) -> Encoding:

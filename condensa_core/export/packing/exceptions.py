@@ -25,7 +25,7 @@ _MOST_EXCEPTIONS: Final = 0.95  # fraction of all numbers
 def with_exceptions(
     values: np.ndarray, distinct: Distinct, smallest: Callable[[np.ndarray], Encoding], size_bytes: int
 ) -> Iterator[Encoding]:
-    """Forms that may take less than `size_bytes`; `smallest` stores the exceptions, a tensor of one dimension."""
+    """Forms that take less than `size_bytes`; `smallest` stores the exceptions, a tensor of one dimension."""
     counts = distinct.counts
     sizes = [s for s in _BOOKS if s < distinct.count and counts[s:].sum() <= _MOST_EXCEPTIONS * values.size]
     promising = sorted((bits, s) for s in sizes if (bits := _least_bits(counts, s)) < 8 * size_bytes)
@@ -35,7 +35,9 @@ def with_exceptions(
         ground = _Fill(distinct.book[0], values.size) if size == 1 else _Book(distinct, size)
         for positions in stored_positions(mask):
             patched = laid_out(positions.patched(ground, stored.expression), values.shape)
-            yield Encoding(f"{ground.label}, exceptions at {positions.label}: {stored.label}", patched)
+            form = Encoding(f"{ground.label}, exceptions at {positions.label}: {stored.label}", patched)
+            if form.size_bytes < size_bytes:
+                yield form
 
 
 def _least_bits(counts: np.ndarray, size: int) -> float:
