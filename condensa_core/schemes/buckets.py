@@ -42,9 +42,9 @@ class Atoms:
     def with_points(self, points: Atoms) -> Atoms:
         """`points` in the place of the buckets that they are in."""
         kept = ~np.isin(self.bucket, points.bucket)
-        both = {f.name: np.concatenate((getattr(self, f.name)[kept], getattr(points, f.name))) for f in fields(Atoms)}
-        order = np.lexsort((both["low"], both["bucket"]))
-        return Atoms(**{name: array[order] for name, array in both.items()})
+        order = np.argsort(np.concatenate((self.bucket[kept], points.bucket)), kind="stable")
+        pairs = ((getattr(self, field.name)[kept], getattr(points, field.name)) for field in fields(Atoms))
+        return Atoms(*(np.concatenate(pair)[order] for pair in pairs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class Buckets:
         count, low = self.edges.size - 1, self.edges[0]
         if count == 1:
             return self.points(np.zeros(1, dtype=np.int64))
-        offset = self.values.double().sub_(low)
+        offset = self.values.double() - low
         mass = torch.bincount(self.index, self.weights, count).double()
         first = torch.bincount(self.index, self._weighted(offset), count)
         second = torch.bincount(self.index, self._weighted(offset.mul_(offset)), count)
@@ -86,16 +86,17 @@ class Buckets:
 
     def points(self, buckets: np.ndarray) -> Atoms:
         """The distinct numbers of these buckets, but for those without weight."""
-        chosen = self._among(buckets)
+        chosen = self._members(buckets)
         values = self.values[chosen].double().cpu().numpy()
+        order = np.argsort(values)
+        x = values[order]
+        starts = np.append(True, x[1:] != x[:-1]).nonzero()[0] if x.size else order
         if self.weights is None:
-            x, first, mass = np.unique(values, return_index=True, return_counts=True)
+            mass = np.diff(np.append(starts, x.size)).astype(np.float64)
         else:
-            weights = self.weights[chosen].cpu().numpy()
-            x, first, place = np.unique(values, return_index=True, return_inverse=True)
-            mass = np.bincount(place, weights, x.size)
-        bucket, some = self.index[chosen].cpu().numpy()[first], mass > 0
-        x, mass, bucket = x[some], mass[some].astype(np.float64), bucket[some]
+            mass = np.add.reduceat(self.weights[chosen].cpu().numpy()[order], starts)
+        some = mass > 0
+        mass, x, bucket = mass[some], x[starts][some], self.index[chosen].long().cpu().numpy()[order[starts]][some]
         nothing = np.zeros_like(x)
         return Atoms(mass, x, nothing, nothing, x, x, bucket)
 
@@ -107,13 +108,13 @@ class Buckets:
         torn = (lowest != np.searchsorted(boundaries, self.edges[1:] + slack)).nonzero()[0]
         device = self.values.device
         place = torch.from_numpy(lowest).to(device, dtype).index_select(0, self.index)
-        chosen = self._among(torn).nonzero().flatten()
+        chosen = self._members(torn)
         torn_values = self.values[chosen].double()
         place[chosen] = torch.searchsorted(torch.from_numpy(boundaries).to(device), torn_values).to(dtype)
         return place
 
-    def _among(self, buckets: np.ndarray) -> Tensor:
-        """Which numbers are in one of these buckets."""
+    def _members(self, buckets: np.ndarray) -> Tensor:
+        """Where the numbers in these buckets are."""
         member = np.zeros(self.edges.size - 1, dtype=bool)
         member[buckets] = True
-        return torch.from_numpy(member).to(self.values.device).index_select(0, self.index)
+        return torch.from_numpy(member).to(self.values.device).index_select(0, self.index).nonzero().flatten()
