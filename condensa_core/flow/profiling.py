@@ -20,6 +20,8 @@ from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted
 from condensa_core.search import Knob, ObjectiveProfile, Value
 
 GRID = 20
+# Where a candidate must be packed to be counted: seconds each, on a curve without staircases.
+PACKED_GRID = 9
 SECONDS = 10.0
 # A measured gain below this may be noise: intervals of single comparisons are 2 to 5 % wide on a shared machine.
 MARGIN = 0.03
@@ -28,12 +30,12 @@ MARGIN = 0.03
 def profile(
     bench: Workbench, knob: Knob, objective: Objective, reference: Judged, listener: Listener
 ) -> ObjectiveProfile:
-    """The objective at up to GRID knob values from mild to strong, all measured in turns with the reference.
+    """The objective at up to GRID (or PACKED_GRID) knob values from mild to strong, in turns with the reference.
 
     Candidates are the trained weights after one C step: what is cut decides the objective, not what the rest was
     trained to. Settings that cut the same number of every family, and compress nothing else, share one candidate.
     """
-    values = knob.grid(GRID)
+    values = knob.grid(PACKED_GRID if objective.name == "size.packed" else GRID)
     listener(PhaseStarted("profile", total=len(values), detail=f"{objective.name} over {knob.name}"))
     with tempfile.TemporaryDirectory(prefix="condensa-profile-") as folder:
         found: dict[object, tuple[Path, float | None]] = {}

@@ -193,6 +193,66 @@ def test_arithmetic_over_a_knob_is_done_per_point_and_tells_the_strong_end():
     assert bound.space.strongest == {"density": "low"}
 
 
+def test_fewer_values_or_ranks_compress_more():
+    more = "knobs: {k: {choices: [2, 4, 16]}}\n"
+
+    book = plan("  - {match: all, scheme: [prune: {sparsity: 0.5}, codebook: {size: $k}]}\n", more=more)
+    rank = plan("  - {match: fc, scheme: {lowrank: {rank: $k}}}\n", more=more)
+
+    assert book.space.strongest == rank.space.strongest == {"k": "low"}
+    assert book.tasks_at({"k": 4})[0].scheme.schemes[1].size == 4
+
+
+def test_a_sum_is_built_of_its_parts_and_its_knobs_are_found():
+    bound = plan("  - {match: [hidden, fc], scope: layer, scheme: {sum: [codebook: {size: 2}, prune: {}]}}\n")
+
+    hidden, fc = bound.tasks_at({"sparsity": 0.9})
+
+    assert [scheme.name for scheme in hidden.scheme.schemes] == ["codebook", "prune"]
+    assert hidden.scheme.schemes[1].sparsity == 0.9 and fc.names == ("fc.weight",)
+    assert bound.rows()[0]["scheme"] == "(codebook size 2 + prune $sparsity magnitude)"
+
+
+def test_two_rules_may_share_a_layer_but_not_a_tensor():
+    weights = "  - {match: fc, params: weight, scheme: {codebook: {size: 4}}}\n"
+
+    bound = plan(weights + "  - {match: fc, params: bias, scheme: {quantize: {dtype: float16}}}\n")
+
+    assert [task.names for task in bound.tasks_at({})] == [("fc.weight",), ("fc.bias",)]
+    (problem,) = refused(weights + "  - {match: fc, params: [weight, bias], scheme: {quantize: {dtype: float16}}}\n")
+    assert "E210 1 layer of this rule is already claimed by layers[0] on line 8: fc" in problem
+
+
+def test_weights_of_recurrent_layers_and_attention_are_found_without_naming_them():
+    model = nn.ModuleDict({"lstm": nn.LSTM(3, 4), "attention": nn.MultiheadAttention(4, 2)})
+    graph = ModelGraph(
+        tuple(layer(name, module) for name, module in model.items()), (), (), {}, {}, 1, 1
+    )
+
+    (task,) = plan("  - {match: all, scheme: {ternary: {}}}\n", model_and_graph=(model, graph)).tasks_at({})
+
+    assert task.names == ("lstm.weight_ih_l0", "lstm.weight_hh_l0", "attention.in_proj_weight")
+    each = sum(model["lstm"].get_parameter(f"weight_{kind}_l0").numel() for kind in ("ih", "hh"))
+    assert task.uses["lstm.weight_hh_l0"] == pytest.approx(1 / each)  # the layer's work, shared by size
+
+
+def test_a_pattern_that_does_not_fit_a_tensor_is_reported_where_it_is_named():
+    recipe = read_recipe_text(
+        HEAD + "patterns: {mine: {python: m.py:mine}}\n"
+        "layers:\n  - {match: [hidden, fc], scheme: {prune: {pattern: mine, sparsity: 0.5}}}\n",
+        "net.yaml",
+    )
+    model, graph = residual()
+
+    with pytest.raises(PlanError) as error:
+        bind(recipe, model, graph, {"mine": lambda shape: np.zeros(shape)})
+    (problem,) = error.value.problems
+    assert problem.code == "E226" and problem.place.line == 9 and "must return integers" in problem.message
+    columns = {"mine": lambda shape: np.broadcast_to(np.arange(shape[1]), shape)}
+    (task,) = bind(recipe, model, graph, columns).tasks_at({})
+    assert callable(task.scheme.pattern)
+
+
 @pytest.mark.parametrize("knobs", [{}, {"sparsity": 0.96}, {"sparsity": "high"}, {"sparsity": 0.5, "other": 1}])
 def test_knob_values_outside_the_space_are_refused(knobs):
     bound = plan("  - {match: all, scheme: {filter: {}}}\n")
