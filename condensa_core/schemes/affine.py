@@ -61,14 +61,21 @@ class Steps:
     high: Tensor
 
     def round(self, blocks: Tensor) -> Tensor:
-        """The nearest level q of each weight (blocks x length, float64); halfway away from zero."""
-        steps = blocks / self.scale[:, None]
-        nearest = torch.copysign((steps.abs() + 0.5).floor(), steps)
-        return torch.minimum(torch.maximum(nearest, -self.low[:, None]), self.high[:, None])
+        """The nearest level q of each weight (blocks x length, float64)."""
+        return nearest_level(blocks, self.scale[:, None], self.low[:, None], self.high[:, None])
 
     def stored(self) -> Steps:
         """With scales that a file holds: 16 significant bits, within float32."""
         return Steps(coarse(self.scale), self.low, self.high)
+
+
+def nearest_level(w: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The integer q in -low .. high with scale * q nearest to w, float64; halfway away from zero.
+
+    So both ends of a range that lie halfway between levels use the outermost ones, and are found again.
+    """
+    steps = w / scale
+    return torch.minimum(torch.maximum(torch.copysign((steps.abs() + 0.5).floor(), steps), -low), high)
 
 
 def coarse(scale: Tensor, *, down: bool = False) -> Tensor:
