@@ -305,12 +305,11 @@ def test_a_model_learns_text(corpus):
     # when
     check_fit(model, SPEC, splits)
     plan = training_plan(None, splits, model)
-    train_reference(
-        model, splits, TrainSpec(epochs=6, lr=0.01), seed=Seed(0), listener=events.append, task="language-model"
-    )
+    train_reference(model, splits, TrainSpec(epochs=6), seed=Seed(0), listener=events.append, task="language-model")
 
     # then
-    assert (plan.optimizer, plan.lr, plan.weight_decay) == ("adam", 3e-3, 0)
+    assert (plan.optimizer, plan.lr, plan.weight_decay) == ("sgd", 1.0, 0)
+    assert training_plan(TrainSpec(optimizer="adam"), splits, model).lr == 3e-3
     assert evaluate(model, splits.test, [PERPLEXITY]).scores["perplexity"].value < of_pairs(splits.test.stream)
     told = [event.values["val_perplexity"] for event in events if isinstance(event, Advanced)]
     assert evaluate(model, splits.val, [PERPLEXITY]).scores["perplexity"].value == pytest.approx(min(told))
