@@ -55,8 +55,8 @@ def _feedback(w: Tensor, scale: Tensor, low: Tensor, high: Tensor, alive: Tensor
     return levels
 
 
-# On correlated inputs (three layers of 576 to 2304 inputs) two turns lower the error by 11 % on the calibration data and
-# 2 % on others; eighteen more by another 2 % and not at all, at eight times the cost.
+# On correlated inputs (three layers of 576 to 2304 inputs) two turns lower the error by 11 % on the calibration data
+# and by 2 % on others; eighteen more by another 2 % and not at all, at eight times the cost.
 _TURNS: Final = 2
 
 
