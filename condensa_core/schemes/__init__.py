@@ -16,8 +16,8 @@ from condensa_core.schemes.patterns import check_pattern
 from condensa_core.schemes.prune import Prune
 from condensa_core.schemes.quantize import Quantize
 from condensa_core.schemes.sum import Sum
-from condensa_core.schemes.ternary import Ternary
 from condensa_core.schemes.terms import Plain, Product, Scaled, Term
+from condensa_core.schemes.ternary import Ternary
 
 __all__ = [
     "SCHEMES",

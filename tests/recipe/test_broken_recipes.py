@@ -316,8 +316,8 @@ BROKEN = {
     "section to come": (
         [("keep: [conv1]", "extends: other.yaml")],
         "16:1 E110 key 'extends' is not available in this version = available: condensa, name, description, seed, vars,"
-        " knobs, patterns, model, task, data, reference, metrics, targets, keep, layers, compress, constraint, objective, search,"
-        " gates, output",
+        " knobs, patterns, model, task, data, reference, metrics, targets, keep, layers, compress, constraint,"
+        " objective, search, gates, output",
     ),
     "backend to come": (
         [("{batch: 64}", "{backend: tensorrt}")],

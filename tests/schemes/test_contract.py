@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from scheme_examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scheme_examples import examples
 from small_families import dense_family, random_target
 
 from condensa_core.errors import SchemeError
