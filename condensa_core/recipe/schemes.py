@@ -145,34 +145,20 @@ class BlockSettings(Settings):
         return self.sparsity is None
 
 
-class ActivationSettings(Record):
-    """How the inputs of quantized layers are quantized: in int8, their ranges from the `calib` split."""
-
-    dtype: Annotated[str, Word("dtype", ("int8",), ("uint8", "int16", "float8"))] = "int8"
-    range: Annotated[str, Word("range", ("max", "percentile", "mse", "kl"), (), (("entropy", "kl"),))] = "mse"
-
-
 class QuantizeSettings(Settings):
-    """quantize: the precision weights are stored in, and with `activations` that of computing."""
+    """quantize: the precision weights are stored in."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"weights", "observer"})
+    later: ClassVar[frozenset[str]] = frozenset({"weights", "activations", "observer"})
     dtype: _Dtype
     granularity: Annotated[str, Word("granularity", ("tensor", "channel", "group"))] = "tensor"
     group: Annotated[Any, GROUP] | None = None
     symmetric: bool = True
     range: Annotated[str, Word("range", ("max", "percentile", "mse"))] = "max"
-    activations: ActivationSettings | None = None
-
-    def chosen(self) -> dict[str, Any]:
-        return {name: value for name, value in super().chosen().items() if name != "activations"}
 
     @model_validator(mode="after")
     def _fits(self) -> QuantizeSettings:
         if (self.granularity == "group") != (self.group is not None):
             raise refusal("E109", "'group' is the number of weights that share a scale under 'granularity: group'")
-        if self.activations is not None and self.dtype not in ("int8", "uint8"):
-            message = f"activations are quantized with int8 weights, not with {self.dtype}"
-            raise refusal("E109", message, key="activations", on_key=True)
         return self
 
 
@@ -200,7 +186,7 @@ class LowrankSettings(Settings):
 
     rank: Annotated[Any, RANK] | None = None
     energy: Annotated[Any, ENERGY] | None = None
-    select: Annotated[str, Word("select", ("flops", "storage", "latency"))] | None = None
+    select: Annotated[str, Word("select", ("flops", "storage"), ("latency",))] | None = None
     alpha: Annotated[Any, ALPHA] | None = None
     budget: Annotated[Any, BUDGET] | None = None
     convolution: Annotated[str, Word("convolution", ("output", "kernel"))] = "output"

@@ -33,10 +33,10 @@ class LowRank:
     - `alpha`: min alpha * cost + mu/2 ||W - W_r||_M^2 for each tensor, within the L-C algorithm; or
     - `budget`: min sum ||W - W_r||_M^2 with the costs at most that fraction of the dense tensors' together,
 
-    exactly; of equals the cheaper. A price may leave rank 0, the zero matrix; a budget leaves every matrix at least rank
-    1 where that can be paid for, since a network whose signal meets a zero matrix computes nothing. In a convolution by
-    "kernel", both layers are counted at the output's positions; of grouped convolutions, the factors are counted as they
-    are stored, with one right factor for all groups.
+    exactly; of equals the cheaper. A price may leave rank 0, the zero matrix; a budget leaves every matrix at least
+    rank 1 where that can be paid for, since a network whose signal meets a zero matrix computes nothing. In a
+    convolution by "kernel", both layers are counted at the output's positions; of grouped convolutions, the factors
+    are counted as they are stored, with one right factor for all groups.
 
     A tensor is seen as the matrix of `view_of`. With `rank` and `energy`, factors that would hold no fewer numbers than
     the matrix are multiplied out. A projection repeated gives the same up to rounding, but `energy` is a fraction of
