@@ -19,7 +19,7 @@ def test_the_accounting_of_condensas_alexnet(tmp_path: Path) -> None:
     model = zoo_model("alexnet", 10, (3, 32, 32), {}).eval()
     parameters = dict(model.named_parameters())
     with torch.no_grad():
-        for name, p in parameters.items():
+        for p in parameters.values():
             if p.ndim == 1:
                 p.copy_(torch.randn_like(p))
         parameters["conv3.bias"][:42] = 0
