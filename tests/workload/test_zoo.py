@@ -16,6 +16,7 @@ from condensa_core.workload import LANGUAGE_MODELS, ZOO, SampleShape, build_mode
 
 HERE = Path()
 FAST = [name for name in ZOO if name != "resnet110"]
+SMALLEST = {"lenet5": 16, "alexnet": 32}  # sides of images
 
 
 def size(model: nn.Module) -> int:
@@ -27,6 +28,7 @@ def size(model: nn.Module) -> int:
     [
         ("lenet300", (1, 28, 28), 784 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10),  # 266,610
         ("lenet5", (1, 28, 28), 431_080),  # Caffe's lenet.prototxt
+        ("alexnet", (3, 32, 32), 2_472_266),
         ("vgg16-bn", (3, 32, 32), 14_728_266),
         ("vgg19-bn", (3, 32, 32), 20_040_522),
         ("vgg11-bn", (3, 32, 32), 9_231_114),
@@ -51,8 +53,8 @@ def test_resnets_have_6n_plus_2_layers_and_two_projections(name, n):
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (4, 45, 30)])
 @pytest.mark.parametrize("name", FAST)
 def test_any_image_gives_one_score_per_class(name, shape):
-    if name == "lenet5" and shape == (1, 8, 8):
-        with pytest.raises(WorkloadError, match="at least 16 x 16, the data has 8 x 8"):
+    if min(shape[1:]) < (smallest := SMALLEST.get(name, 1)):
+        with pytest.raises(WorkloadError, match=f"{smallest} x {smallest}, the data has {shape[1]} x {shape[2]}"):
             zoo_model(name, 7, shape, {})
         return
     model = zoo_model(name, 7, shape, {}).eval()
@@ -68,8 +70,8 @@ def test_any_image_gives_one_score_per_class(name, shape):
 def test_the_first_loss_is_that_of_guessing(name):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = zoo_model(name, 10, (1, 28, 28), {}).train()
-        inputs, targets = torch.randn(32, 1, 28, 28), torch.arange(32) % 10
+        model = zoo_model(name, 10, (1, 32, 32), {}).train()
+        inputs, targets = torch.randn(32, 1, 32, 32), torch.arange(32) % 10
 
     loss = nn.functional.cross_entropy(model(inputs), targets)
 
