@@ -90,15 +90,47 @@ class SumCode:
         return {name: tuple(term for terms in several for term in terms[name]) for name in several[0]}
 
     def moved_terms(self, moves: Tensors) -> dict[str, tuple[Term, ...]]:
-        """`terms()` after the tensors moved by `moves`, within `freedom()`: each entry's move goes to its owner."""
-        owners = self.owners()
+        """`terms()` after the tensors moved by `moves`, within `freedom()`.
+
+        Numbers that entries share move for all of them, also for those that another summand owns, so that a code book
+        keeps its size; what is left goes to the summand whose entries move on their own.
+        """
+        owners, left = self.owners(), {name: move.clone() for name, move in moves.items()}
+        own: list[dict[str, Tensor]] = [{} for _ in self.codes]
+        for at, code in enumerate(self.codes):
+            free = code.freedom()
+            for name, move in _shared_moves(free, owners, moves, at).items():
+                own[at][name] = move
+                left[name] -= move
+        for at in range(len(self.codes)):
+            for name, owner in owners.items():
+                alone = (owner == at) & (self.codes[at].freedom().labels[name] < 0)
+                own[at][name] = own[at].get(name, torch.zeros_like(left[name])) + torch.where(alone, left[name], 0)
         moved: dict[str, list[Term]] = {name: [] for name in owners}
         for at, code in enumerate(self.codes):
             dense, terms = code.decode(), code.terms()
-            for name, owner in owners.items():
-                mine = torch.where(owner == at, moves[name], 0)
-                moved[name] += [Plain(dense[name] + mine)] if mine.any() else list(terms[name])
+            for name in owners:
+                moved[name] += [Plain(dense[name] + own[at][name])] if own[at][name].any() else list(terms[name])
         return {name: tuple(terms) for name, terms in moved.items()}
+
+
+def _shared_moves(free: Freedom, owners: Tensors, moves: Tensors, at: int) -> dict[str, Tensor]:
+    """How far the shared numbers of summand `at` moved, at every entry that has one, by tensor."""
+    labels = torch.cat([label.flatten() for label in free.labels.values()]).long()
+    signs = torch.cat([free.signs.get(name, torch.ones_like(lb)).flatten() for name, lb in free.labels.items()]).double()
+    move = torch.cat([moves[name].flatten() for name in free.labels]).double() * signs
+    mine = (labels > 0) & (torch.cat([owners[name].flatten() for name in free.labels]) == at)
+    if not mine.any():
+        return {}
+    size = int(labels.max()) + 1
+    total = torch.zeros(size, dtype=torch.float64, device=move.device).index_add_(0, labels[mine], move[mine])
+    amount = total / torch.bincount(labels[mine], minlength=size).clamp_min(1)
+    shared = torch.where(labels > 0, amount[labels.clamp_min(0)], 0) * signs
+    parts = shared.split([label.numel() for label in free.labels.values()])
+    return {
+        name: part.to(moves[name].dtype).view(label.shape)
+        for (name, label), part in zip(free.labels.items(), parts, strict=True)
+    }
 
 
 @dataclass(frozen=True)
