@@ -117,7 +117,8 @@ class SumCode:
 def _shared_moves(free: Freedom, owners: Tensors, moves: Tensors, at: int) -> dict[str, Tensor]:
     """How far the shared numbers of summand `at` moved, at every entry that has one, by tensor."""
     labels = torch.cat([label.flatten() for label in free.labels.values()]).long()
-    signs = torch.cat([free.signs.get(name, torch.ones_like(lb)).flatten() for name, lb in free.labels.items()]).double()
+    every = [free.signs.get(name, torch.ones_like(label)) for name, label in free.labels.items()]
+    signs = torch.cat([sign.flatten() for sign in every]).double()
     move = torch.cat([moves[name].flatten() for name in free.labels]).double() * signs
     mine = (labels > 0) & (torch.cat([owners[name].flatten() for name in free.labels]) == at)
     if not mine.any():
