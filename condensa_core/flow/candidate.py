@@ -90,9 +90,8 @@ def cut_factors(factors: Factors, kept: Kept) -> Factors:
     left = cut(factors.left.reshape(*rows, factors.rank), (*positions[:row_dims], None))
     right = cut(factors.right.reshape(factors.rank, *columns), (None, *positions[row_dims:]))
     shape = tuple(size if at is None else len(at) for size, at in zip(view.shape, kept, strict=True))
-    return Factors(
-        left.reshape(-1, factors.rank), right.reshape(factors.rank, -1), MatrixView(shape, view.order, row_dims)
-    )
+    small = MatrixView(shape, view.order, row_dims)
+    return Factors(left.reshape(small.rows, factors.rank), right.reshape(factors.rank, small.columns), small)
 
 
 def freedoms(bench: Workbench, small: nn.Module, structure: Structure) -> list[Freedom]:
@@ -152,17 +151,21 @@ def stored_bits(bench: Workbench, shipped: nn.Module, structure: Structure) -> t
     coded: set[str] = set()
     for code in structure.codes:
         dense = code.decode()
-        own = getattr(code, "keep", {})
-        mine = cut_tensors(dense, bench.graph, own)
-        left = cut_tensors(dense, bench.graph, {**structure.keep, **own})
-        share = sum(t.numel() for t in left.values()) / max(1, sum(t.numel() for t in mine.values()))
+        left = sum(t.numel() for t in cut_tensors(dense, bench.graph, structure.keep).values())
+        # A composition that begins with channels counts what their removal leaves of its own rows.
+        alive = code.codes[0].values().alive if getattr(code, "keep", {}) and hasattr(code, "codes") else {}
+        mine = sum(int(alive[name].sum()) if name in alive else t.numel() for name, t in dense.items())
+        share = left / max(1, mine)
         stored += round(code.bits() * share)
         counted += round(counted_bits(code) * share)
         coded |= dense.keys()
     # What two layers stand for is coded under the name of the one that they replace.
     split_up = {f"{name.rpartition('.')[0]}." for name in coded - parameters.keys()}
     for name, p in parameters.items():
-        if name not in coded and not any(name.startswith(prefix) and p.ndim > 1 for prefix in split_up):
+        counted_already = any(
+            name.startswith(prefix) and (p.ndim > 1 or f"{prefix}bias" in coded) for prefix in split_up
+        )
+        if name not in coded and not counted_already:
             stored += 32 * p.numel()
             counted += 32 * int(p.count_nonzero())
     return stored, counted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from condensa_core.learning import Settings
-from condensa_core.recipe import Expression, Recipe, Ref, TrainSpec
+from condensa_core.recipe import Recipe, TrainSpec
 from condensa_core.workload import Batches, Splits, training_plan
 
 STEPS = 10
@@ -58,7 +58,7 @@ def settings_for(recipe: Recipe, splits: Splits, model: nn.Module, attempt: int 
 
 def estimate(recipe: Recipe) -> dict[str, int]:
     """How much a run may train, before any data is read."""
-    knobs = any(isinstance(v, Ref | Expression) for r in recipe.layers for s in r.scheme for v in s.settings.values())
+    knobs = any(scheme.knobs for rule in recipe.layers for scheme in rule.scheme)
     trials = recipe.search.trials if knobs and recipe.search.method != "none" else 1
     if recipe.compress.method == "direct":
         return {"trials at most": trials}

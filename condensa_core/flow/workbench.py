@@ -82,10 +82,13 @@ class Workbench(Bound):
 
     def parts_at(self, knobs: Mapping[str, Value]) -> tuple[Part, ...]:
         """The plan's tasks at these knob values, with what is known of their weights."""
-        return tuple(
-            dataclasses.replace(task, metrics={n: self.statistics[n] for n in task.names if n in self.statistics})
-            for task in self.plan.tasks_at(knobs)
-        )
+        tasks = []
+        for task in self.plan.tasks_at(knobs):
+            metrics = {name: self.statistics[name] for name in task.names if name in self.statistics}
+            # What is compared jointly must be measured alike: energies and plain squares have no common scale.
+            complete = len(metrics) == len(task.names)
+            tasks.append(dataclasses.replace(task, metrics=metrics if complete else {}))
+        return tuple(tasks)
 
 
 def default_cache_dir() -> Path:

@@ -33,11 +33,17 @@ def c_step(
     """
     codes = tuple(part.scheme.project(part.target(weights, mu)) for part in parts)
     theta: dict[str, Tensor] = {}
-    for code in codes:
+    # Parts share a tensor where units of several families lie in it, or where channels carry along what another part
+    # codes (depthwise weights, norms). What any of them removes is zero; what survives is as the coding part says.
+    for code in sorted(codes, key=_codes_values):
         for name, value in code.decode().items():
-            # parts share a tensor only where units of several families lie in it: what any of them removes is zero
             theta[name] = torch.where(theta[name] == 0, theta[name], value) if name in theta else value
     return codes, theta
+
+
+def _codes_values(code: Code) -> bool:
+    """Whether a code says what surviving weights are, rather than which channels survive alone."""
+    return not getattr(code, "keep", None) or hasattr(code, "codes")
 
 
 def mu_of(ladder: Sequence[float], step: int) -> float | None:

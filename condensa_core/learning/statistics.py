@@ -63,7 +63,7 @@ def input_metrics(
     parameters = dict(model.named_parameters())
     metrics = {}
     for name, found in sums.items():
-        if found.energy is None or not found.rows:
+        if found.energy is None or not found.rows or name in counts:  # as rows and as columns: no one metric is both
             continue
         weight = parameters[name]
         energy = (found.energy / found.rows).to(weight)
@@ -74,6 +74,8 @@ def input_metrics(
         else:
             metrics[name] = Metric(energy.reshape(1, *weight.shape[1:]), matrix)
     for name, count in counts.items():
+        if name in sums:
+            continue
         share = (count / count.sum().clamp_min(1)).to(parameters[name])
         metrics[name] = Metric(share.unsqueeze(1))
     return metrics
@@ -85,8 +87,9 @@ def _watched(
 ) -> Iterator[None]:
     """Hooks that gather the inputs of every layer which owns one of the parameters."""
     handles = []
-    for path, module in model.named_modules():
-        own = {leaf: f"{path}.{leaf}" if path else leaf for leaf in module._parameters}
+    known = {id(parameter): name for name, parameter in model.named_parameters()}  # tied ones by their first name
+    for module in model.modules():
+        own = {leaf: known[id(p)] for leaf, p in module._parameters.items() if p is not None}
         wanted = {leaf: name for leaf, name in own.items() if name in names}
         watch = _watch(module, wanted, sums, counts, gram)
         if watch is not None:
@@ -114,7 +117,7 @@ def _watch(
         elif isinstance(module, _CONVOLUTIONS):
             gathered("weight", whole=module.groups == 1).add(_patches(module, x))
         elif isinstance(module, nn.MultiheadAttention):
-            if all(y is x for y in args[1:3]):
+            if all(y is x for y in (*args[1:3], *(kwargs[k] for k in ("query", "key", "value") if k in kwargs))):
                 gathered("in_proj_weight").add(x.reshape(-1, module.embed_dim))
         elif isinstance(module, nn.RNNBase) and isinstance(x, Tensor):
             if "weight_ih_l0" in wanted:

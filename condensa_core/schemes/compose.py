@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from condensa_core.errors import SchemeError
 from condensa_core.schemes.contract import Code, Facts, Freedom, Scheme, Target, Tensors
-from condensa_core.schemes.terms import Term
+from condensa_core.schemes.terms import Plain, Term
 
 # What may act on what the ones before it left: units, then ranks, then single weights, then their precision.
 _ORDER: Final = ("channel", "rank", "element", "value")
@@ -20,9 +20,13 @@ _ORDER: Final = ("channel", "rank", "element", "value")
 
 @dataclass(frozen=True, eq=False)
 class ComposedCode:
-    """The codes of each scheme in order; each one's values are those that the next one's code stands for."""
+    """The codes of each scheme in order; each one's values are those that the next one's code stands for.
+
+    `passed` are values of the first code that no later one compresses: what channels carry along, biases and norms.
+    """
 
     codes: tuple[Code, ...]
+    passed: Target = field(default_factory=lambda: Target({}))
 
     @property
     def keep(self) -> dict[str, np.ndarray]:
@@ -31,16 +35,20 @@ class ComposedCode:
 
     def decode(self) -> dict[str, Tensor]:
         """The innermost values, put into the structure of each code from the last to the first."""
-        return self._outwards(self.codes[-1].decode())
+        return self._outwards(self.codes[-1].decode(), self.passed.tensors)
 
-    def _outwards(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        for code in reversed(self.codes[:-1]):
+    def _outwards(self, values: dict[str, Tensor], passed: Tensors) -> dict[str, Tensor]:
+        for code in reversed(self.codes[1:-1]):
             values = code.rebuild(values)
-        return values
+        return self.codes[0].rebuild({**passed, **values}) if len(self.codes) > 1 else values
 
     def bits(self) -> int:
-        """Structures of all, values in the form of the last."""
-        return sum(code.structure_bits() for code in self.codes[:-1]) + self.codes[-1].bits()
+        """Structures of all, values in the form of the last; what is passed by at its own width."""
+        beside = sum(
+            8 * t.element_size() * int(self.passed.alive[n].sum() if n in self.passed.alive else t.numel())
+            for n, t in self.passed.tensors.items()
+        )
+        return sum(code.structure_bits() for code in self.codes[:-1]) + self.codes[-1].bits() + beside
 
     def structure_bits(self) -> int:
         """Structures of all."""
@@ -48,7 +56,8 @@ class ComposedCode:
 
     def arrays(self) -> dict[str, Tensor]:
         """What every code stores, prefixed by its position."""
-        return {f"{i}.{name}": t for i, code in enumerate(self.codes) for name, t in code.arrays().items()}
+        stored = {f"{i}.{name}": t for i, code in enumerate(self.codes) for name, t in code.arrays().items()}
+        return stored | dict(self.passed.tensors)
 
     def same_structure(self, other: object) -> bool:
         """Whether every code has the structure of its counterpart."""
@@ -57,19 +66,28 @@ class ComposedCode:
         )
 
     def values(self) -> Target:
-        """What the last scheme leaves to compress."""
-        return self.codes[-1].values()
+        """What the last scheme leaves to compress, and what is passed by."""
+        last = self.codes[-1].values()
+        return replace(
+            last,
+            tensors={**last.tensors, **self.passed.tensors},
+            alive={**last.alive, **self.passed.alive},
+        )
 
     def rebuild(self, values: Tensors) -> dict[str, Tensor]:
         """Delta with other innermost values."""
-        return self._outwards(self.codes[-1].rebuild(values))
+        inner = {name: values[name] for name in self.codes[-1].values().tensors}
+        passed = {name: values[name] for name in self.passed.tensors}
+        return self._outwards(self.codes[-1].rebuild(inner), passed)
 
     def freedom(self) -> Freedom:
         """That of the last code, held wherever an earlier one holds; tensors that are stored as factors are held."""
         inner = self.codes[-1].freedom()
         labels = {}
         for name, dense in self.decode().items():
-            label = inner.labels.get(name, torch.zeros(dense.shape, dtype=torch.int32, device=dense.device))
+            moves = -1 if name in self.passed.tensors else 0
+            default = torch.full(dense.shape, moves, dtype=torch.int32, device=dense.device)
+            label = inner.labels.get(name, default)
             for code in self.codes[:-1]:
                 if name in (outer := code.freedom().labels):
                     label = label.masked_fill(outer[name] == 0, 0)
@@ -82,8 +100,8 @@ class ComposedCode:
         values = self.codes[-1].decode()
         for code in reversed(self.codes[:-1]):
             terms = {**_terms_with(code, values), **{n: t for n, t in terms.items() if n in code.decode()}}
-            values = code.rebuild(values)
-        return terms
+            values = code.rebuild({**self.passed.tensors, **values} if code is self.codes[0] else values)
+        return {**{name: (Plain(values[name]),) for name in self.passed.tensors}, **terms}
 
 
 def _terms_with(code: Code, values: Tensors) -> dict[str, tuple[Term, ...]]:
@@ -137,11 +155,22 @@ class Compose:
     def project(self, target: Target) -> ComposedCode:
         """Project in order, each on what the one before it left."""
         codes: list[Code] = []
-        left = target
+        left, passed = target, Target({})
         for scheme in self.schemes:
             codes.append(scheme.project(left))
             left = _with_knowledge(codes[-1].values(), target)
-        return ComposedCode(tuple(codes))
+            if scheme.facts.structure == "channel":  # biases and norms go with their channels, and nowhere else
+                passed = _only(left, [name for name, tensor in left.tensors.items() if tensor.ndim < 2])
+                left = _only(left, [name for name in left.tensors if name not in passed.tensors])
+        return ComposedCode(tuple(codes), passed)
+
+
+def _only(target: Target, names: Collection[str]) -> Target:
+    return replace(
+        target,
+        tensors={name: target.tensors[name] for name in names},
+        alive={name: mask for name, mask in target.alive.items() if name in names},
+    )
 
 
 def _with_knowledge(values: Target, target: Target) -> Target:

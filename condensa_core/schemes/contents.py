@@ -35,7 +35,8 @@ def factors_of(code: Code) -> dict[str, Factors]:
 
 def leaves_little_free(code: Code) -> bool:
     """Whether the code is its structure alone, as of a code book: fine-tuning at fixed structure can mend little."""
-    return not code.values().tensors and not narrow_of(code)
+    last = code.codes[-1] if isinstance(code, ComposedCode) else code
+    return not last.values().tensors and not narrow_of(code)
 
 
 def counted_bits(code: Code) -> int:
@@ -57,7 +58,10 @@ def moved_terms(code: Code, moves: Tensors) -> dict[str, tuple[Term, ...]]:
     if isinstance(code, SumCode):
         return code.moved_terms(moves)
     if isinstance(code, ComposedCode) and isinstance(code.codes[-1], SumCode):
-        return code.codes[-1].moved_terms(moves)
+        inner = code.codes[-1].decode()
+        if inner.keys() <= moves.keys():  # else it sums up factors, which are held
+            alone = {name: (Plain(code.decode()[name] + move),) for name, move in moves.items() if name not in inner}
+            return {**code.codes[-1].moved_terms({name: moves[name] for name in inner}), **alone}
     terms, dense = code.terms(), code.decode()
     return {name: (Plain(dense[name] + moves[name]),) if _any(moves[name]) else terms[name] for name in dense}
 

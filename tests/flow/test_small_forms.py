@@ -70,6 +70,7 @@ def test_a_form_ships_as_a_small_file_that_computes_the_same(form: str, tmp_path
     # The file is what theory counts, and what a file needs besides: nodes, names, shapes.
     assert outcome.sizes.theoretical_bits is not None
     assert packed.stat().st_size <= 1.1 * outcome.sizes.theoretical_bits / 8 + 6_000
+    assert outcome.sizes.theoretical_bits / 8 <= 1.4 * packed.stat().st_size  # the packer may beat it by entropy
     onnxruntime.InferenceSession(packed, providers=["CPUExecutionProvider"])
     x = torch.rand(5, 1, 8, 8)
     torch.testing.assert_close(OnnxModel(packed)(x), OnnxModel(plain)(x), rtol=1e-4, atol=1e-5)

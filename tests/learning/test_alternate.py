@@ -1,12 +1,16 @@
 """The L-C loop against a problem solved by hand: every L step in closed form."""
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
+from small_families import dense_family
 
-from condensa_core.learning import alternate
-from condensa_core.schemes import Part, Prune
+from condensa_core.graph.channels import Member
+from condensa_core.learning import alternate, c_step
+from condensa_core.schemes import Codebook, Filter, Part, Prune
 
 A = torch.tensor([2.0, -1.0, 0.6, 0.5], dtype=torch.float64)
 
@@ -90,3 +94,17 @@ def test_a_resumed_loop_takes_the_same_steps():
     assert [now.step for now, _, _ in resumed] == [4, 5, 6, 7, 8]
     for (a, _, _), (b, _, _) in zip(whole[4:], resumed, strict=True):
         torch.testing.assert_close(a.theta["w"], b.theta["w"])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_channels_carry_along_is_coded_whatever_the_order_of_the_parts(order):
+    family = dense_family("a", 6, consumer="b")
+    follows = Member("dw.weight", 0, np.arange(6).reshape(6, 1), "follows")
+    family = dataclasses.replace(family, members=(*family.members, follows))
+    weights = {"a.weight": torch.randn(6, 5), "dw.weight": torch.randn(6, 1, 3, 3)}
+    parts = [Part(("a.weight", "dw.weight"), Filter(0.5), (family,)), Part(("dw.weight",), Codebook(2))]
+
+    codes, theta = c_step(weights, [parts[i] for i in order])
+
+    kept = codes[order.index(0)].keep[family.name]
+    assert len(theta["dw.weight"][kept].unique()) == 2 and not theta["dw.weight"][~kept].any()

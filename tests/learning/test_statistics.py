@@ -93,3 +93,24 @@ def test_what_does_not_run_has_no_metric_and_nothing_is_changed() -> None:
     assert set(found) == {"used.weight"} and found["used.weight"].gram is None
     assert model.training and not model["used"]._forward_hooks
     assert all(torch.equal(before[n], t) for n, t in model.state_dict().items())
+
+
+def test_a_tensor_read_as_rows_and_as_columns_has_no_metric():
+    model = nn.ModuleDict({"embedding": nn.Embedding(5, 3), "head": nn.Linear(3, 5, bias=False)})
+    model["head"].weight = model["embedding"].weight
+    model.forward = lambda x: model["head"](model["embedding"](x))  # type: ignore[method-assign]
+    x = torch.tensor([[0, 1], [1, 1]])
+
+    assert input_metrics(model, ["embedding.weight"], _batches(x), gram=True) == {}
+
+
+def test_attention_over_other_keys_has_no_metric_however_it_is_called():
+    class Cross(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(query=x, key=100 * x, value=x)[0]
+
+    assert input_metrics(Cross().eval(), ["layer.in_proj_weight"], _batches(torch.randn(3, 5, 4)), gram=True) == {}

@@ -3,7 +3,7 @@ import torch
 from small_families import dense_family, random_target
 
 from condensa_core.errors import SchemeError
-from condensa_core.schemes import Compose, Filter, Prune, Quantize, Target
+from condensa_core.schemes import Binary, Codebook, Compose, Filter, LowRank, Prune, Quantize, Sum, Target, moved_terms
 
 
 def test_schemes_act_in_order_on_what_the_one_before_left():
@@ -47,3 +47,26 @@ def test_two_of_a_kind_and_nothing_at_all_are_refused():
         Compose((Prune(0.5), Prune(0.6)))
     with pytest.raises(SchemeError, match="at least one"):
         Compose(())
+
+
+def test_biases_and_norms_go_with_their_channels_and_are_not_coded():
+    family = dense_family("a", 6, bias=True, consumer="b")
+    tensors = {"a.weight": torch.randn(6, 5), "a.bias": torch.rand(6) + 1}
+
+    code = Compose((Filter(0.5), Binary())).project(Target(tensors, (family,)))
+
+    dense = code.decode()
+    kept = code.keep[family.name]
+    assert torch.equal(dense["a.bias"][kept], tensors["a.bias"][kept]) and not dense["a.bias"][~kept].any()
+    assert len(dense["a.weight"][kept].abs().unique()) == 1
+    assert code.bits() == 3 * 5 + 32 + 3 * 32  # signs, c, biases
+    assert code.freedom().labels["a.bias"].tolist() == [-int(k) for k in kept]
+
+
+def test_a_sum_of_factors_is_told_as_a_product():
+    w = torch.randn(8, 6)
+    code = Compose((LowRank(rank=2), Sum((Codebook(2), Prune(0.8))))).project(Target({"w": w}))
+
+    terms = moved_terms(code, {"w": torch.zeros_like(w)})["w"]
+
+    torch.testing.assert_close(sum(term.dense() for term in terms), code.decode()["w"], rtol=1e-5, atol=1e-6)
