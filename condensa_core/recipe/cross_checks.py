@@ -14,6 +14,7 @@ from condensa_core.recipe.document import Document, KeyPath
 from condensa_core.recipe.expressions import Expression, Ref
 from condensa_core.recipe.records import (
     BoundSpec,
+    CompressSpec,
     ConstraintSpec,
     DataSpec,
     GateSpec,
@@ -71,6 +72,8 @@ class CrossChecks:
         yield from self._unused_knobs()
         if "layers" in self.sections and ("knobs" in self.sections or "knobs" not in self.document.data):
             yield from self._knobs(self.sections["layers"], self.sections.get("knobs", {}))
+        if "layers" in self.sections and (compress := self.sections.get("compress")):
+            yield from self._penalties(self.sections["layers"], compress)
 
     @property
     def _task(self) -> str | None:
@@ -198,6 +201,18 @@ class CrossChecks:
         if model.weights is not None and reference.train != type(reference.train)():
             message = "the reference is read from model.weights, so 'reference.train' changes nothing"
             yield self._problem("W304", ("reference", "train"), message, on_key=True)
+
+    def _penalties(self, rules: tuple[RuleSpec, ...], compress: CompressSpec) -> Iterator[Problem]:
+        """E109 for a price of what is kept under a method that has no penalty parameter to weigh it against."""
+        if compress.method != "direct":
+            return
+        for number, rule in enumerate(rules):
+            for position, scheme in enumerate(rule.scheme):
+                for below, leaf in scheme.leaves():
+                    if leaf.settings.get("alpha") is not None:
+                        path: KeyPath = ("layers", number, "scheme", position, *below, "alpha")
+                        message = "'alpha' is weighed against mu, which method direct does not have"
+                        yield self._problem("E109", path, message, "use a constraint, or compress: {method: lc}")
 
     def _unused_knobs(self) -> Iterator[Problem]:
         used = self.references.used | self.references.guessed

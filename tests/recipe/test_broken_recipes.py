@@ -169,6 +169,16 @@ BROKEN = {
         [("filter: {sparsity: $early, criterion: l2, align: 8}", "prune: {form: penalty, sparsity: $early}")],
         "21:37 E109 the l0 penalty takes alpha, not 'sparsity'",
     ),
+    "a price without mu": (
+        [
+            ("filter: {sparsity: $early, criterion: l2, align: 8}", "lowrank: {select: storage, alpha: 1e-6}"),
+            ("knobs:\n  early: {range: [0.0, 0.7]}\n", ""),
+            ("constraint:", "compress: {method: direct}\nconstraint:"),
+        ],
+        "19:48 E109 'alpha' is weighed against mu, which method direct does not have"
+        " = use a constraint, or compress: {method: lc}",
+        "25:1 W302 no knob is used: one run, no search = write search: {method: none}",
+    ),
     "two ways to choose a rank": (
         [("filter: {sparsity: $early, criterion: l2, align: 8}", "lowrank: {rank: 4, energy: $early}")],
         "21:23 E109 lowrank takes exactly one of 'rank', 'energy' and 'select'; found 'rank' and 'energy'",
