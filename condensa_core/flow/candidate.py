@@ -16,7 +16,7 @@ from condensa_core.flow.workbench import Workbench
 from condensa_core.materialise import cut_tensors, deliver, fold_batchnorm, kept_positions
 from condensa_core.materialise.factor import factored
 from condensa_core.materialise.kept import Kept, cut
-from condensa_core.schemes import Code, Freedom, counted_bits, factors_of, narrow_of
+from condensa_core.schemes import Code, Freedom, counted_bits, entries_counted, factors_of, narrow_of, only_channels
 from condensa_core.schemes.half import nearest
 from condensa_core.schemes.matrix_view import Factors, MatrixView, view_of
 
@@ -36,10 +36,9 @@ class Structure:
         inner = []
         narrow: dict[str, torch.dtype] = {}
         for code in codes:
-            units = getattr(code, "keep", {})
-            keep.update(units)
+            keep.update(getattr(code, "keep", {}))
             narrow |= narrow_of(code)
-            if not units or hasattr(code, "codes"):
+            if not only_channels(code):
                 inner.append(code)
         return cls(keep, tuple(inner), narrow)
 
@@ -152,10 +151,7 @@ def stored_bits(bench: Workbench, shipped: nn.Module, structure: Structure) -> t
     for code in structure.codes:
         dense = code.decode()
         left = sum(t.numel() for t in cut_tensors(dense, bench.graph, structure.keep).values())
-        # A composition that begins with channels counts what their removal leaves of its own rows.
-        alive = code.codes[0].values().alive if getattr(code, "keep", {}) and hasattr(code, "codes") else {}
-        mine = sum(int(alive[name].sum()) if name in alive else t.numel() for name, t in dense.items())
-        share = left / max(1, mine)
+        share = left / max(1, entries_counted(code))
         stored += round(code.bits() * share)
         counted += round(counted_bits(code) * share)
         coded |= dense.keys()

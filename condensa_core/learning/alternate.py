@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from condensa_core.schemes import Code, Part, Tensors
+from condensa_core.schemes import Code, Part, Tensors, only_channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +35,10 @@ def c_step(
     theta: dict[str, Tensor] = {}
     # Parts share a tensor where units of several families lie in it, or where channels carry along what another part
     # codes (depthwise weights, norms). What any of them removes is zero; what survives is as the coding part says.
-    for code in sorted(codes, key=_codes_values):
+    for code in sorted(codes, key=only_channels, reverse=True):
         for name, value in code.decode().items():
             theta[name] = torch.where(theta[name] == 0, theta[name], value) if name in theta else value
     return codes, theta
-
-
-def _codes_values(code: Code) -> bool:
-    """Whether a code says what surviving weights are, rather than which channels survive alone."""
-    return not getattr(code, "keep", None) or hasattr(code, "codes")
 
 
 def mu_of(ladder: Sequence[float], step: int) -> float | None:

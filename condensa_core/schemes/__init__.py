@@ -6,7 +6,15 @@ from condensa_core.schemes.catalogue import SCHEMES, scheme_named
 from condensa_core.schemes.channels import Filter, Neuron, Structure, zero_units
 from condensa_core.schemes.codebook import Codebook
 from condensa_core.schemes.compose import Compose
-from condensa_core.schemes.contents import counted_bits, factors_of, leaves_little_free, moved_terms, narrow_of
+from condensa_core.schemes.contents import (
+    counted_bits,
+    entries_counted,
+    factors_of,
+    leaves_little_free,
+    moved_terms,
+    narrow_of,
+    only_channels,
+)
 from condensa_core.schemes.contract import Code, Facts, Freedom, Part, Scheme, Target, Tensors
 from condensa_core.schemes.lowrank import LowRank
 from condensa_core.schemes.lowrank_code import LowRankCode
@@ -49,10 +57,12 @@ __all__ = [
     "Ternary",
     "check_pattern",
     "counted_bits",
+    "entries_counted",
     "factors_of",
     "leaves_little_free",
     "moved_terms",
     "narrow_of",
+    "only_channels",
     "scheme_named",
     "zero_units",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from condensa_core.schemes.channels import ChannelsCode
 from condensa_core.schemes.compose import ComposedCode
 from condensa_core.schemes.contract import Code, Tensors
 from condensa_core.schemes.half import HalfCode
@@ -13,6 +14,17 @@ from condensa_core.schemes.matrix_view import Factors
 from condensa_core.schemes.sparse import SparseCode
 from condensa_core.schemes.sum import SumCode
 from condensa_core.schemes.terms import Plain, Term
+
+
+def only_channels(code: Code) -> bool:
+    """Whether a code says which units survive, and nothing of what their weights are."""
+    return isinstance(code, ChannelsCode)
+
+
+def entries_counted(code: Code) -> int:
+    """How many entries of its tensors `code.bits()` stands for: a composition leaves out those of removed units."""
+    alive = code.codes[0].values().alive if isinstance(code, ComposedCode) and code.keep else {}
+    return sum(int(alive[n].sum()) if n in alive else t.numel() for n, t in code.decode().items())
 
 
 def narrow_of(code: Code) -> dict[str, torch.dtype]:
