@@ -21,9 +21,13 @@ The number is the exit code of the command that meets the error (1 is kept for "
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
+
+# Colours and cursor movements (ECMA-48 control sequences): the exporters of torch write them into their messages.
+_TERMINAL_CODES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 @dataclass(frozen=True)
@@ -150,3 +154,10 @@ class Interrupted(CondensaError):
     """The user (or the system) asked the run to stop; state was saved at the last safe point."""
 
     exit_code = 130
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, for a sentence of ours: the first line of its text that holds words,
+    without terminal codes; the name of its class where it has no text."""
+    lines = (line.strip() for line in _TERMINAL_CODES.sub("", str(error)).splitlines())
+    return next((line for line in lines if line), type(error).__name__)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from condensa_core.bench.target import BenchTarget
-from condensa_core.errors import MissingRuntime, UsageError
+from condensa_core.errors import MissingRuntime, UsageError, first_line
 from condensa_core.randomness import Seed
 
 _PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -40,7 +40,7 @@ class OnnxRuntimeRunner:
         try:
             self._session: Any = runtime.InferenceSession(path, _options(runtime, target), providers=[self.provider])
         except Exception as err:  # the runtime's errors share no base class with a name
-            raise UsageError(f"ONNX Runtime cannot load {path}: {_first_line(err)}") from err
+            raise UsageError(f"ONNX Runtime cannot load {path}: {first_line(err)}") from err
         self.load_s = time.perf_counter() - started
         used = self._session.get_providers()[0]
         if used != self.provider:
@@ -105,7 +105,3 @@ def _options(runtime: ModuleType, target: BenchTarget) -> Any:
     # Idle sessions that spin would charge their time to the one that is measured (2.6x on a VGG).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from condensa_core.errors import ExportFailed, UsageError
-from condensa_core.export.onnx_file import first_line, load_onnx
+from condensa_core.errors import ExportFailed, UsageError, first_line
+from condensa_core.export.onnx_file import load_onnx
 from condensa_core.export.session import Inputs, as_tuple, onnxruntime
 
 _BINS: Final = 8192  # on either side of zero: 128 KiB of counts a tensor

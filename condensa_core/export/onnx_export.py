@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from condensa_core.errors import CondensaError, ExportFailed
+from condensa_core.errors import CondensaError, ExportFailed, first_line
+from condensa_core.evaluation_mode import evaluating
 from condensa_core.export.capture import dynamic_batch, quiet_exporters
 from condensa_core.export.cut import cut_graph
-from condensa_core.export.evaluating import evaluating
 from condensa_core.export.float16 import store_float16
-from condensa_core.export.onnx_file import OnnxFile, Route, describe, first_line
+from condensa_core.export.onnx_file import OnnxFile, Route, describe
 from condensa_core.export.provenance import module_names, strip
 from condensa_core.export.publish import publish
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from condensa_core.errors import UsageError
+from condensa_core.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -113,10 +113,6 @@ def load_onnx(path: Path) -> tuple[bytes, onnx.ModelProto]:
         raise UsageError(f"{path} is not a valid ONNX model: {first_line(err)}") from err
     return content, model
 
-
-def first_line(error: Exception) -> str:
-    """The first line with words of an error from a library whose messages run over many lines."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _stored_bytes(tensor: onnx.TensorProto) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from condensa_core.errors import ParityError, UsageError
-from condensa_core.export.evaluating import evaluating
+from condensa_core.evaluation_mode import evaluating
 from condensa_core.export.onnx_file import OnnxFile, Signature, read_onnx
 from condensa_core.export.session import Inputs, OnnxModel, as_tuple
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from condensa_core.errors import ExportFailed, UsageError
+from condensa_core.errors import ExportFailed, UsageError, first_line
 from condensa_core.export.calibration import observe
 from condensa_core.export.calibration_ranges import RangeRule, Reach, activation_range, grid_of
 from condensa_core.export.integer_weights import integer_weight
-from condensa_core.export.onnx_file import first_line, load_onnx
+from condensa_core.export.onnx_file import load_onnx
 from condensa_core.export.packing.constants import densify
 from condensa_core.export.parity import Parity, compare
 from condensa_core.export.publish import publish

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from condensa_core.errors import ExportFailed, MissingRuntime, UsageError
-from condensa_core.export.onnx_file import first_line
+from condensa_core.errors import ExportFailed, MissingRuntime, UsageError, first_line
 
 Inputs = Tensor | tuple[Tensor, ...]
 

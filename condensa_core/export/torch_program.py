@@ -8,10 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from condensa_core.errors import CondensaError, ExportFailed, UsageError
+from condensa_core.errors import CondensaError, ExportFailed, UsageError, first_line
+from condensa_core.evaluation_mode import evaluating
 from condensa_core.export.capture import dynamic_batch, quiet_exporters
-from condensa_core.export.evaluating import evaluating
-from condensa_core.export.onnx_file import first_line
 from condensa_core.export.publish import publish
 
 

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from condensa_core.errors import WorkloadError
+from condensa_core.errors import WorkloadError, first_line
+from condensa_core.evaluation_mode import evaluating
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +128,7 @@ def _export(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> torch.expor
         if x.ndim:
             any_batch[x] = {0: torch.export.Dim.AUTO}
     # Without gradients, `with torch.no_grad():` in a forward makes no operator of its own.
-    with evaluating(model), torch.no_grad(), warnings.catch_warnings(), _quiet():
+    with evaluating_unfused(model), torch.no_grad(), warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")  # torch.export warns about its own internals; failures are exceptions
         try:
             return _inlined(torch.export.export(model, example_inputs, dynamic_shapes=any_batch, strict=False))
@@ -191,24 +192,15 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """`model.eval()`, with every module's own training flag restored afterwards; attention is not fused meanwhile."""
-    training = [module for module in model.modules() if module.training]
+def evaluating_unfused(model: nn.Module) -> Iterator[None]:
+    """`evaluating(model)`, in which attention is computed operator by operator."""
     fused = torch.backends.mha.get_fastpath_enabled()
-    try:
-        model.eval()
-    except NotImplementedError as error:
-        raise WorkloadError(
-            f"{type(model).__name__} has no evaluation mode: {first_line(error)}",
-            hint="an exported program is not a model any more: give the model that it was made of",
-        ) from error
-    torch.backends.mha.set_fastpath_enabled(False)  # one fused operator for a whole encoder layer hides its channels
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        for module in training:
-            module.training = True
+    with evaluating(model):
+        torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole encoder layer hides its channels
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def module_of(node: Node) -> str:
@@ -274,10 +266,6 @@ _OURS: Final = str(Path(__file__).parents[1])
 _STDLIB: Final = sysconfig.get_path("stdlib")
 _FRAME: Final = re.compile(r'File "([^"]+)", line (\d+)')
 
-
-def first_line(error: Exception) -> str:
-    """The first non-empty line of an exception's text, or its class name."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _names(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:

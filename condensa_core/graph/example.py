@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import UsageError, WorkloadError
-from condensa_core.graph.capture import evaluating
+from condensa_core.graph.capture import evaluating_unfused
 
 
 def example_tuple(model: nn.Module, given: object) -> tuple[Tensor, ...]:
@@ -51,7 +51,7 @@ def require_samples(model: nn.Module, example: tuple[Tensor, ...]) -> None:
 
 def _runs(model: nn.Module, example: tuple[Tensor, ...]) -> bool:
     try:
-        with evaluating(model), torch.no_grad():
+        with evaluating_unfused(model), torch.no_grad():
             model(*example)
     except Exception:  # whatever the user's forward raises
         return False

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from condensa_core.errors import WorkloadError
-from condensa_core.graph.capture import evaluating, first_line
+from condensa_core.errors import WorkloadError, first_line
+from condensa_core.graph.capture import evaluating_unfused
 from condensa_core.graph.example import example_tuple, samples_of
 
 Shape = tuple[int, ...]
@@ -56,7 +56,7 @@ def run_once(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> Seen:
     example = example_tuple(model, example_inputs)
     outputs: dict[str, Shape] = {}
     with (
-        evaluating(model),
+        evaluating_unfused(model),
         _without_gradients(model),
         _watched(model, outputs),
         FlopCounterMode(display=False, custom_mapping=_FUSED) as counter,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
-from condensa_core.workload import Batches, device_of, evaluating
+from condensa_core.evaluation_mode import evaluating
+from condensa_core.workload import Batches, device_of
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from condensa_core.graph.capture import evaluating
+from condensa_core.graph.capture import evaluating_unfused
 from condensa_core.schemes import Metric
 from condensa_core.workload import Batches
 
@@ -53,7 +53,7 @@ def input_metrics(
     """
     sums: dict[str, _Sum] = {}
     counts: dict[str, Tensor] = {}
-    with _watched(model, frozenset(names), sums, counts, gram), evaluating(model), torch.no_grad():
+    with _watched(model, frozenset(names), sums, counts, gram), evaluating_unfused(model), torch.no_grad():
         seen = 0
         for inputs, _ in batches:
             model(*inputs) if isinstance(inputs, tuple) else model(inputs)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from condensa_core.errors import SchemeError
-from condensa_core.graph.capture import evaluating
+from condensa_core.graph.capture import evaluating_unfused
 from condensa_core.materialise.equivalence import check_equivalence
 from condensa_core.materialise.factor_program import split_calls
 from condensa_core.materialise.replacement import copy_with
@@ -123,7 +123,7 @@ def _read_by_others(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> set
         if type(module) in SPLITTABLE:
             module.__class__ = _spying(type(module), path, read, running, frozenset(_visible(module)))
     # Fused attention reads the weights of its linear layers, and may (see FactoredLinear).
-    with evaluating(spied), torch.no_grad():
+    with evaluating_unfused(spied), torch.no_grad():
         spied(*example_inputs)
     return read
 

@@ -2,7 +2,7 @@
 
 from condensa_core.workload.batches import Batches, TensorBatches
 from condensa_core.workload.datasets import DATASETS
-from condensa_core.workload.evaluation import Evaluation, agreement, device_of, difference_stderr, evaluate, evaluating
+from condensa_core.workload.evaluation import Evaluation, agreement, device_of, difference_stderr, evaluate
 from condensa_core.workload.metrics import LOSS, METRICS, PERPLEXITY, TOP1, TOP5, Metric, Score
 from condensa_core.workload.models import build_model, check_fit, example_inputs
 from condensa_core.workload.python_reference import call_object, load_object
@@ -44,7 +44,6 @@ __all__ = [
     "device_of",
     "difference_stderr",
     "evaluate",
-    "evaluating",
     "example_inputs",
     "known_shape",
     "load_object",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import Diverged, WorkloadError
+from condensa_core.evaluation_mode import evaluating
 from condensa_core.workload.batches import Batches
 from condensa_core.workload.metrics import Metric, Score
 
@@ -73,18 +73,6 @@ def device_of(module: nn.Module) -> torch.device:
     """The device of the module's first parameter or buffer; the CPU where it has none."""
     first = next(iter([*module.parameters(), *module.buffers()]), None)
     return torch.device("cpu") if first is None else first.device
-
-
-@contextlib.contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards every submodule has the training flag it had before."""
-    flags = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in flags:
-            part.training = training
 
 
 _WRAP: Final = (

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import WorkloadError
+from condensa_core.evaluation_mode import evaluating
 from condensa_core.randomness import Seed
-from condensa_core.workload.evaluation import check_scores, device_of, evaluating
+from condensa_core.workload.evaluation import check_scores, device_of
 from condensa_core.workload.python_reference import call_object, load_object, user_code
 from condensa_core.workload.single_input import check_single_input
 from condensa_core.workload.splits import SampleShape, Splits

@@ -11,10 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "condensa_core"
 
-FOUNDATIONS = {"errors", "progress", "randomness", "run_directory", "whole_file"}
+FOUNDATIONS = {"errors", "evaluation_mode", "progress", "randomness", "run_directory", "whole_file"}
 # who may import whom; the foundations are open to everybody
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "evaluation_mode": set(),
     "progress": set(),
     "randomness": set(),
     "run_directory": set(),

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from condensa_core.errors import ExportFailed
-from condensa_core.export.onnx_file import first_line
+from condensa_core.errors import ExportFailed, first_line
 from condensa_core.export.session import onnxruntime
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from condensa_core.errors import ExportFailed
-from condensa_core.export.onnx_file import first_line
+from condensa_core.errors import ExportFailed, first_line
 from condensa_core.export.session import onnxruntime
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from condensa_core.errors import ExportFailed, UsageError
-from condensa_core.export.onnx_file import first_line, load_onnx
+from condensa_core.errors import ExportFailed, UsageError, first_line
+from condensa_core.export.onnx_file import load_onnx
 from condensa_core.export.packing.assembly import assembled, parameters_of
 from condensa_core.export.packing.constants import constant_nodes, densify, evaluate
 from condensa_core.export.packing.encoding import Encoding
