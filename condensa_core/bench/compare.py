@@ -144,6 +144,7 @@ def _turn(item: Loaded, target: BenchTarget, clock: Clock) -> Callable[[], Sampl
 def _measure(name: str, item: Loaded, samples: Sequence[Sample], target: BenchTarget) -> Measurement:
     round_s = tuple(_seconds(s.stretch, target) for s in samples)
     singles = [t for s in samples for t in s.singles]
+    single_s = tuple(tuple(_seconds(t, target) for t in s.singles) for s in samples)
     if target.cpu_timed:
         noise = sum(s.stretch.wall_ns for s in samples) / max(sum(s.stretch.cpu_ns for s in samples), 1)
     else:
@@ -157,9 +158,10 @@ def _measure(name: str, item: Loaded, samples: Sequence[Sample], target: BenchTa
         runs=sum(s.stretch.runs + len(s.singles) for s in samples),
         cpu_time=target.cpu_timed,
         throughput_per_s=target.batch / quantiles(round_s).p50,
-        latency_s=quantiles([_seconds(t, target) for t in singles]),
+        latency_s=quantiles([seconds for turn in single_s for seconds in turn]),
         latency_wall_s=quantiles([t.wall_s for t in singles]),
         round_s=round_s,
+        single_s=single_s,
         noise=noise,
         load_s=item.runner.load_s,
         first_inference_s=item.first_inference_s,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from condensa_core.bench.machine import Machine
-from condensa_core.bench.statistics import Interval, Quantiles, ratio_interval
+from condensa_core.bench.statistics import Interval, Quantiles, pooled_ratio_interval, ratio_interval
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
@@ -21,7 +21,7 @@ NOISY = 1.05  # wall over processor time; a quiet machine stays below 1.02
 
 @dataclass(frozen=True)
 class Ratio(Interval):
-    """How many times faster one file is than another: the median of per-round time ratios, with its 95 % interval."""
+    """How many times faster one file is than another, with its 95 % interval."""
 
     @property
     def verdict(self) -> Literal["faster", "slower", "not distinguishable"]:
@@ -38,7 +38,8 @@ class Measurement:
     With `cpu_time`, `latency_s`, `round_s` and `throughput_per_s` are in processor time of the one thread that works,
     which neighbours on the machine disturb little; else they are wall time. `latency_wall_s` is always wall time.
     Latencies are of single inferences of the whole batch, timed one by one; `throughput_per_s` counts samples and is
-    batch / median of `round_s`, the mean seconds per inference of each round's long sample.
+    batch / median of `round_s`, the mean seconds per inference of each round's long sample. `single_s` has the
+    latencies behind `latency_s`, round by round.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Measurement:
     latency_s: Quantiles
     latency_wall_s: Quantiles
     round_s: tuple[float, ...]
+    single_s: tuple[tuple[float, ...], ...]
     noise: float  # wall / processor time: 1 is a quiet machine
     load_s: float  # wall
     first_inference_s: float  # wall
@@ -60,6 +62,12 @@ class Measurement:
     def noisy(self) -> bool:
         """Whether other work on the machine makes wall times of this measurement meaningless."""
         return self.noise > NOISY
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; the thousands of single latencies stay out, their quantiles tell enough."""
+        record = asdict(self)
+        del record["single_s"]
+        return {**record, "noisy": self.noisy}
 
 
 @dataclass(frozen=True)
@@ -84,9 +92,19 @@ class Comparison:
         return self.measurements[name]
 
     def ratio(self, name: str, to: str) -> Ratio:
-        """How many times faster `name` is than `to`: above 1 is faster."""
+        """How many times faster `name` is than `to`, above 1 is faster: the median of the ratios of each round."""
         times, base = self.measurement(name).round_s, self.measurement(to).round_s
         interval = ratio_interval(base, times, seed=self.seed.child("ratio", name, to))
+        return Ratio(interval.value, interval.low, interval.high)
+
+    def latency_ratio(self, name: str, to: str, statistic: str) -> Ratio:
+        """How many times shorter a latency is with `name` than with `to`: of the mean, p50, p90, p95 or p99.
+
+        The tail has an interval of its own: it is far less certain than the median, and need not move with it.
+        """
+        times, base = self.measurement(name).single_s, self.measurement(to).single_s
+        seed = self.seed.child("latency", statistic, name, to)
+        interval = pooled_ratio_interval(base, times, statistic, seed=seed)
         return Ratio(interval.value, interval.low, interval.high)
 
     def to_json(self) -> dict[str, Any]:
@@ -101,6 +119,6 @@ class Comparison:
             "stopped": self.stopped,
             "noisy": self.noisy,
             "baseline": first,
-            "measurements": {n: {**asdict(m), "noisy": m.noisy} for n, m in self.measurements.items()},
+            "measurements": {n: m.to_json() for n, m in self.measurements.items()},
             "ratios": {name: {**asdict(ratio), "verdict": ratio.verdict} for name, ratio in ratios.items()},
         }

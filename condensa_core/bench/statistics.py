@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
 
 RESAMPLES = 2000  # the 2.5 % quantile then rests on 50 resamples
+CHUNK = 1 << 20  # values resampled at a time: 8 MiB
+# What `Quantiles` holds of latencies, as the percentile that it is.
+PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Interval:
 def quantiles(values: Sequence[float]) -> Quantiles:
     """Of at least one value."""
     array = np.asarray(values, dtype=float)
-    p50, p90, p95, p99 = (float(q) for q in np.percentile(array, [50, 90, 95, 99]))
+    p50, p90, p95, p99 = (float(q) for q in np.percentile(array, list(PERCENTILES.values())))
     mean = float(array.mean())
     deviation = float(array.std(ddof=1)) if array.size > 1 else 0.0
     return Quantiles(float(array.min()), mean, p50, p90, p95, p99, array.size, deviation / mean if mean else 0.0)
@@ -72,3 +76,36 @@ def ratio_interval(numerator: Sequence[float], denominator: Sequence[float], *, 
     if len(numerator) != len(denominator):
         raise UsageError(f"ratios need pairs, got {len(numerator)} and {len(denominator)} values")
     return median_interval([a / b for a, b in zip(numerator, denominator, strict=True)], seed=seed)
+
+
+def pooled_ratio_interval(
+    numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]], statistic: str, *, seed: Seed
+) -> Interval:
+    """How the mean or a percentile (`mean`, or a name of PERCENTILES) of all values compares, numerator / denominator.
+
+    Both hold the values of one round after another, of the same rounds; each has as many in every round. Its 95 %
+    percentile-bootstrap interval resamples whole rounds, of both together: what happens to the machine in a round
+    happens to all of its values, which are no independent draws. UsageError for rounds that do not pair, or none.
+    Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 3.8 (strategy 1).
+    """
+    if len(numerator) != len(denominator) or len(numerator) == 0:
+        raise UsageError(f"ratios need rounds in pairs, got {len(numerator)} and {len(denominator)}")
+    above, below = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
+    rounds = len(above)
+    draws = seed.numpy_generator("bootstrap").integers(rounds, size=(RESAMPLES, rounds))
+    at_a_time = max(1, CHUNK // max(above.size, below.size))
+    ratios = np.concatenate(
+        [
+            _pooled(above[some], statistic) / _pooled(below[some], statistic)
+            for some in np.split(draws, range(at_a_time, RESAMPLES, at_a_time))
+        ]
+    )
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    value = _pooled(above[np.newaxis], statistic) / _pooled(below[np.newaxis], statistic)
+    return Interval(float(value[0]), float(low), float(high))
+
+
+def _pooled(values: np.ndarray, statistic: str) -> np.ndarray:
+    """The statistic of each resample (b x rounds x values of a round)."""
+    flat = values.reshape(len(values), -1)
+    return flat.mean(axis=1) if statistic == "mean" else np.percentile(flat, PERCENTILES[statistic], axis=1)

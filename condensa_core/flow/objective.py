@@ -84,15 +84,11 @@ class Objective:
 
         The value is that of this comparison; the ratio is of the same rounds, so that the machine's noise cancels.
         """
-        ratio = comparison.ratio(name, REFERENCE)
-        mine, base = comparison.measurement(name), comparison.measurement(REFERENCE)
+        mine = comparison.measurement(name)
         if self.name == "throughput":
-            return Gain(mine.throughput_per_s, ratio)
-        quantile = self.name.partition(".")[2]
-        value = float(getattr(mine.latency_s, quantile))
-        gain = float(getattr(base.latency_s, quantile)) / value
-        shift = gain / ratio.value  # the tail's own ratio, with the relative width of the ratio of the whole
-        return Gain(value, Ratio(gain, ratio.low * shift, ratio.high * shift))
+            return Gain(mine.throughput_per_s, comparison.ratio(name, REFERENCE))
+        statistic = self.name.partition(".")[2]
+        return Gain(getattr(mine.latency_s, statistic), comparison.latency_ratio(name, REFERENCE, statistic))
 
     def scaled(self, base: float, ratio: float) -> float:
         """The value that is `ratio` times better than `base`."""

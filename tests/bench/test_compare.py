@@ -42,6 +42,8 @@ def test_what_is_reported_fits_together(chain):
     assert first.size_bytes == chain(4).stat().st_size
     assert first.throughput_per_s == pytest.approx(4 / sorted(first.round_s)[2])
     assert first.latency_s.min <= first.latency_s.p50 <= first.latency_s.p99
+    assert [len(turn) for turn in first.single_s] == [first.latency_s.count // 5] * 5
+    assert quantiles([seconds for turn in first.single_s for seconds in turn]) == first.latency_s
     assert first.noise >= 0.99  # the wall is never ahead of the processor
     assert first.noisy == (first.noise > 1.05)
     assert comparison.stopped == "rounds"
@@ -64,6 +66,7 @@ def test_json_says_everything_and_nothing_of_local_paths(chain):
     assert document["ratios"]["b"]["value"] == ratio.value
     assert document["ratios"]["b"]["verdict"] == ratio.verdict
     assert document["machine"]["fingerprint"] == describe_machine().fingerprint
+    assert "single_s" not in document["measurements"]["a"]  # thousands of numbers whose quantiles are there
     assert str(chain(4).parent) not in json.dumps(document)
 
 
@@ -119,6 +122,7 @@ def made(round_s: dict[str, list[float]], size_bytes: int = 1000) -> Comparison:
                 latency_s=quantiles(times),
                 latency_wall_s=quantiles(times),
                 round_s=tuple(times),
+                single_s=tuple((seconds,) for seconds in times),
                 noise=1.0,
                 load_s=0.1,
                 first_inference_s=0.1,

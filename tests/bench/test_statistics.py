@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from condensa_core.bench.statistics import median_interval, quantiles, ratio_interval
+from condensa_core.bench.statistics import median_interval, pooled_ratio_interval, quantiles, ratio_interval
 from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
 
@@ -100,3 +100,55 @@ def test_nothing_has_no_interval():
         median_interval([], seed=Seed())
     with pytest.raises(UsageError, match="confidence"):
         median_interval([1.0], seed=Seed(), confidence=95)
+
+
+def rounds_of_latencies(seed, *, rounds=40, singles=12, slower=1.0):
+    """Skewed latencies whose rounds differ: a round's pace is that of all its values."""
+    generator = np.random.default_rng(seed)
+    pace = generator.lognormal(sigma=0.1, size=(rounds, 1))
+    return slower * pace * generator.lognormal(sigma=0.3, size=(rounds, singles))
+
+
+@pytest.mark.parametrize("statistic", ["mean", "p50", "p99"])
+def test_a_pooled_ratio_agrees_with_scipys_bootstrap_over_rounds(statistic):
+    base, mine = rounds_of_latencies(1, slower=2.0), rounds_of_latencies(2, singles=7)
+
+    found = pooled_ratio_interval(base, mine, statistic, seed=Seed(5))
+
+    def of(values):
+        return np.mean(values) if statistic == "mean" else np.percentile(values, float(statistic[1:]))
+
+    known = scipy.stats.bootstrap(
+        (np.arange(40),), lambda rounds: of(base[rounds]) / of(mine[rounds]), vectorized=False, n_resamples=4000,
+        method="percentile", rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    assert found.value == pytest.approx(of(base) / of(mine))
+    # two bootstraps of 2000 and 4000 resamples: their 2.5 % quantiles differ by some percent of the interval
+    assert [found.low, found.high] == pytest.approx([known.low, known.high], abs=0.15 * (known.high - known.low))
+    assert pooled_ratio_interval(base, mine, statistic, seed=Seed(5)) == found
+
+
+def test_many_values_are_resampled_in_chunks_to_the_same_figures(monkeypatch):
+    base, mine = rounds_of_latencies(3), rounds_of_latencies(4)
+    whole = pooled_ratio_interval(base, mine, "p90", seed=Seed(1))
+
+    monkeypatch.setattr("condensa_core.bench.statistics.CHUNK", 7 * base.size)
+
+    assert pooled_ratio_interval(base, mine, "p90", seed=Seed(1)) == whole
+
+
+def test_the_tail_is_less_certain_than_the_median():
+    base, mine = np.full((30, 10), 2.0), np.ones((30, 10))
+    mine[4, 0] = mine[9, 0] = mine[20, 0] = mine[25, 0] = 10.0  # 4 of 300 values: the slowest percent is one of them
+
+    median, tail = (pooled_ratio_interval(base, mine, q, seed=Seed(0)) for q in ("p50", "p99"))
+
+    assert (median.low, median.value, median.high) == (2.0, 2.0, 2.0)
+    assert tail.value == pytest.approx(0.2)
+    assert tail.low == pytest.approx(0.2) and tail.high == pytest.approx(2.0)  # a resample without them has no tail
+
+
+def test_rounds_that_do_not_pair_have_no_ratio():
+    for above, below in (([], []), ([[1.0]], [[1.0], [1.0]])):
+        with pytest.raises(UsageError, match="rounds in pairs"):
+            pooled_ratio_interval(above, below, "p99", seed=Seed())
