@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ import torch
 from condensa_core.schemes.contract import Target
 from condensa_core.schemes.quantize import Quantize
 from condensa_core.schemes.terms import Scaled, Term
+
+_FRACTION_OF_STEP: Final = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +41,14 @@ def integer_weight(
     one, and must fit 32 bits.
     """
     rows = np.moveaxis(values, axis, 0)
-    known = _known(name, values, axis, terms)
+    known = known_integers(name, values, axis, terms)
     if known is None:
         matrix = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float64)).flatten(1)
         code = Quantize(f"int{bits}", "channel").project(Target({name: matrix})).arrays()
         levels = code[f"{name}.levels"].numpy().reshape(rows.shape)
         scale = code[f"{name}.scale"].numpy()
     else:
-        levels, scale = known
+        levels, scale = known.levels, known.scale
     if least_scale is not None:
         low = scale < least_scale
         if low.any():
@@ -61,30 +64,46 @@ def integer_weight(
     return IntegerWeight(levels.astype(np.int8), scale, np.zeros(scale.shape, np.int8))
 
 
-def _known(
+@dataclass(frozen=True, eq=False)
+class KnownIntegers:
+    """What the weight of a layer is: `parameter` = levels * scale, outputs first, one positive scale an output."""
+
+    parameter: str
+    levels: np.ndarray  # int8
+    scale: np.ndarray  # float32
+
+
+def known_integers(
     name: str, values: np.ndarray, axis: int, terms: Mapping[str, tuple[Term, ...]]
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Levels with the outputs first, and their scales, of the parameter that the initializer holds."""
+) -> KnownIntegers | None:
+    """The integers of the parameter that the initializer holds; None where `terms` give none for it."""
     for parameter in sorted(terms, key=lambda other: other != name):
-        pieces = terms[parameter]
-        if len(pieces) != 1 or not isinstance(pieces[0], Scaled):
+        term = terms[parameter][0]
+        if len(terms[parameter]) != 1 or not isinstance(term, Scaled) or not _are_levels(term):
             continue
-        base, scale, shift = pieces[0].base, pieces[0].scale, pieces[0].shift
-        if base.dtype != torch.int8 or shift is not None or bool((base == -128).any()):
-            continue
-        dense = pieces[0].dense().float().cpu().numpy()
-        for turned in (False, True):
-            if turned and dense.ndim != 2:
+        integers, spread = (x.cpu().numpy() for x in torch.broadcast_tensors(term.base, term.scale.float()))
+        for turned in (False, True) if integers.ndim == 2 else (False,):
+            whole, each = (integers.T, spread.T) if turned else (integers, spread)
+            if whole.shape != values.shape or not _on_grid(values, whole, each):
                 continue
-            held = dense.T if turned else dense
-            if held.shape != values.shape or not np.array_equal(held, values):
-                continue
-            spread = np.broadcast_to(scale.float().cpu().numpy(), dense.shape)
-            integers = base.cpu().numpy()
-            if turned:
-                spread, integers = spread.T, integers.T
-            spread, integers = np.moveaxis(spread, axis, 0), np.moveaxis(integers, axis, 0)
-            each = spread.reshape(spread.shape[0], -1)
-            if each.shape[1] and (each == each[:, :1]).all():
-                return np.ascontiguousarray(integers), np.ascontiguousarray(each[:, 0])
+            levels, scale = np.moveaxis(whole, axis, 0), np.moveaxis(each, axis, 0).reshape(values.shape[axis], -1)
+            if scale.shape[1] and (scale == scale[:, :1]).all():
+                return _with_positive_scales(parameter, levels, scale[:, 0])
     return None
+
+
+def _are_levels(term: Scaled) -> bool:
+    return term.base.dtype == torch.int8 and term.shift is None and not bool((term.base == -128).any())
+
+
+def _on_grid(values: np.ndarray, levels: np.ndarray, scale: np.ndarray) -> bool:
+    """Whether these are the levels of the values: folding BatchNorm rounds, by far less than a step."""
+    return bool((np.abs(levels * scale - values) <= _FRACTION_OF_STEP * np.abs(scale)).all())
+
+
+def _with_positive_scales(parameter: str, levels: np.ndarray, scale: np.ndarray) -> KnownIntegers:
+    """A norm may turn an output around, or leave nothing of it: its levels are zero then, on any grid."""
+    column = (-1, *[1] * (levels.ndim - 1))
+    signed = levels * np.sign(scale).astype(np.int8).reshape(column)
+    positive = np.where(scale == 0, np.float32(1), np.abs(scale))
+    return KnownIntegers(parameter, np.ascontiguousarray(signed), positive)

@@ -50,20 +50,23 @@ class Plan:
     roundings: dict[str, Rounding]
 
 
-def plan_layers(model: onnx.ModelProto, target: IntegerTarget, skip: Collection[str] = ()) -> Plan:
+def plan_layers(
+    model: onnx.ModelProto, target: IntegerTarget, skip: Collection[str] = (), only: Collection[str] | None = None
+) -> Plan:
     """Convolutions and matrix products in integers; what lies between them on a CPU, only their inputs on TensorRT.
 
     ONNX Runtime needs the output of a convolution rounded to compute it in integers at all, and additions of two
     rounded tensors keep residual networks in 8 bits; TensorRT decides that itself. Stays in floating point: what `skip`
-    names (nodes or weights; UsageError for a name the graph does not have), convolutions that end the graph, products
-    with another form than x W + b.
+    names and `only` does not (nodes or weights; UsageError for a name the graph does not have), convolutions that end
+    the graph, products with another form than x W + b.
     """
     graph = model.graph
     known = {node.name for node in graph.node} | {t.name for t in graph.initializer}
-    unknown = sorted(set(skip) - known)
-    if unknown:
-        raise UsageError(f"skip names {unknown[0]!r}, which is neither a node nor a weight of the graph")
-    layers = _layers(model, target, frozenset(skip))
+    for what, names in (("skip", skip), ("only", only or ())):
+        unknown = sorted(set(names) - known)
+        if unknown:
+            raise UsageError(f"{what} names {unknown[0]!r}, which is neither a node nor a weight of the graph")
+    layers = _layers(model, target, frozenset(skip), None if only is None else frozenset(only))
     chosen = {name: None for layer in layers for name in _varying_inputs(model, layer)}
     if target == "tensorrt":
         readers = {name: frozenset(y.place for y in layers if name in _varying_inputs(model, y)) for name in chosen}
@@ -71,7 +74,9 @@ def plan_layers(model: onnx.ModelProto, target: IntegerTarget, skip: Collection[
     return Plan(tuple(layers), _roundings_between(model, layers, list(chosen)))
 
 
-def _layers(model: onnx.ModelProto, target: IntegerTarget, skip: frozenset[str]) -> list[Layer]:
+def _layers(
+    model: onnx.ModelProto, target: IntegerTarget, skip: frozenset[str], only: frozenset[str] | None
+) -> list[Layer]:
     constants = {t.name: t for t in model.graph.initializer}
     floats = _float_tensors(model)
     ends = {value.name for value in model.graph.output}
@@ -79,6 +84,8 @@ def _layers(model: onnx.ModelProto, target: IntegerTarget, skip: frozenset[str])
     for place, node in enumerate(model.graph.node):
         layer = _layer(place, node, constants)
         if layer is None or node.name in skip or layer.weight in skip:
+            continue
+        if only is not None and node.name not in only and layer.weight not in only:
             continue
         if any(name not in floats for name in (*_varying_inputs(model, layer), node.output[0])):
             continue

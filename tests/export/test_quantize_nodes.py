@@ -117,6 +117,7 @@ def test_fused_kernels_saturate_only_where_the_cpu_lacks_vnni(tmp_path):
     assert chosen.reduce_range == saturates_bytes()
     assert chosen.error < 0.02  # the default is right on every CPU
     assert full.plain.max_rel < 0.02
+    assert not chosen.saturates and full.saturates == saturates_bytes()
     if saturates_bytes():
         assert full.error > 3 * full.plain.max_rel
     else:
