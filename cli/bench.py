@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,8 @@ from .options import Json, Quiet, Verbose
 from .paths import is_file
 from .working import working
 
+_RATIO = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})x?")
+
 
 def bench(
     models: Annotated[list[Path], typer.Argument(metavar="MODEL.onnx...", help="ONNX files.", show_default=False)],
@@ -30,8 +33,8 @@ def bench(
         Path | None, typer.Option("--compare", metavar="BASE.onnx", help="Report ratios to this model.")
     ] = None,
     at_least: Annotated[
-        float | None,
-        typer.Option("--at-least", metavar="RATIO", help="Exit 1 unless every ratio to BASE reaches this."),
+        str | None,
+        typer.Option("--at-least", metavar="RATIO", help="Exit 1 unless every ratio to BASE reaches this, as 1.5x."),
     ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**63 - 1, help="Orders the rounds and draws the inputs.")
@@ -44,8 +47,7 @@ def bench(
 
     Interleaved in random order on ONNX Runtime, with 95 % intervals of their ratios.
     """
-    if at_least is not None and not (math.isfinite(at_least) and at_least > 0):
-        raise UsageError(f"--at-least {at_least} is no ratio", hint="write a number above zero, such as 1.5")
+    least = None if at_least is None else _ratio(at_least)
     if not math.isfinite(seconds):  # the parser lets nan through, which is neither below nor above its bounds
         raise UsageError(f"--seconds {seconds} is no length of time")
     for path in [*models, *([compare] if compare else [])]:
@@ -64,14 +66,31 @@ def bench(
             rounds=rounds,
             seed=seed,
             compare=compare,
-            at_least=at_least,
+            at_least=least,
             listener=listener,
         )
     if as_json:
         show_json(result)
     else:
-        show(drawn(_measurements(result)), *result["reasons"])
+        show(_conditions(result), drawn(_measurements(result)), *(verdict["line"] for verdict in result["verdicts"]))
     return int(result["exit_code"])
+
+
+def _ratio(text: str) -> float:
+    """What `--at-least` asks for: `1.5x`, or `1.5`."""
+    number = _RATIO.fullmatch(text)
+    if number is None or not float(number[1]) > 0:
+        raise UsageError(f"--at-least {text} is no ratio", hint="write how many times as fast, such as 1.5x")
+    return float(number[1])
+
+
+def _conditions(result: Mapping[str, Any]) -> str:
+    """What all files of a comparison were run by and on, in one line."""
+    target, (measured, *_) = result["target"], result["measurements"].values()
+    threads = f"{target['threads']} thread{'' if target['threads'] == 1 else 's'}"
+    clock = "processor time" if measured["cpu_time"] else "wall time"
+    runtime = f"{measured['runtime']} ({measured['provider']})"
+    return f"{runtime}, batch {target['batch']}, {threads}, {clock}; {result['machine']['cpu']}"
 
 
 def _measurements(result: Mapping[str, Any]) -> Table:

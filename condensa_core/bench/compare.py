@@ -153,6 +153,7 @@ def _measure(name: str, item: Loaded, samples: Sequence[Sample], target: BenchTa
         name=name,
         file=item.path.name,
         size_bytes=item.path.stat().st_size,
+        runtime=item.runner.runtime,
         provider=item.runner.provider,
         rounds=len(samples),
         runs=sum(s.stretch.runs + len(s.singles) for s in samples),

@@ -12,7 +12,7 @@ from condensa_core.errors import UsageError
 class Verdict:
     """Whether one bound holds, and the sentence that says so with the figures."""
 
-    gate: str  # min-speedup, max-slowdown, max-size
+    gate: str  # at-least, max-slowdown, max-size
     passed: bool
     line: str
 
@@ -22,23 +22,22 @@ def judge(
     name: str,
     to: str,
     *,
-    min_speedup: float | None = None,
+    at_least: float | None = None,
     max_slowdown: float | None = None,
     max_size_bytes: int | None = None,
 ) -> tuple[Verdict, ...]:
     """One verdict per bound given, for the file `name` against `to`.
 
-    `min_speedup` is a factor (1.5), `max_slowdown` a fraction (0.05 is 5 % more time). A bound on speed holds when the
-    whole 95 % interval of the ratio holds it: a claim that the measurement does not show is not passed.
+    `at_least` is how many times as fast (1.5), `max_slowdown` a fraction (0.05 is 5 % more time). A bound on speed
+    holds when the whole 95 % interval of the ratio holds it: a claim that the measurement does not show is not passed.
     """
     ratio, size = comparison.ratio(name, to), comparison.measurement(name).size_bytes
     shown = f"{ratio.value:.3f}x [{ratio.low:.3f}, {ratio.high:.3f}]"
     verdicts = []
-    if min_speedup is not None:
-        _positive("min-speedup", min_speedup)
-        passed = ratio.low >= min_speedup
-        line = f"{name} is {shown} as fast as {to}, asked at least {min_speedup:g}x"
-        verdicts.append(_verdict("min-speedup", passed, line))
+    if at_least is not None:
+        _positive("at-least", at_least)
+        line = f"{name} is {shown} as fast as {to}, asked at least {at_least:g}x"
+        verdicts.append(_verdict("at-least", ratio.low >= at_least, line))
     if max_slowdown is not None:
         _positive("max-slowdown", 1 + max_slowdown)
         slowest = 1 / ratio.low - 1

@@ -45,6 +45,7 @@ class Measurement:
     name: str
     file: str
     size_bytes: int
+    runtime: str  # name and version
     provider: str
     rounds: int
     runs: int  # timed inferences, warm-up excluded

@@ -29,6 +29,7 @@ class OnnxRuntimeRunner:
 
     def __init__(self, path: Path, target: BenchTarget, seed: Seed) -> None:
         runtime = _onnxruntime(target)
+        self.runtime = f"onnxruntime {runtime.__version__}"
         self.provider = _PROVIDERS[target.device]
         if self.provider not in runtime.get_available_providers():
             raise MissingRuntime(

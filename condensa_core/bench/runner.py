@@ -16,6 +16,7 @@ from condensa_core.randomness import Seed
 class Runner(Protocol):
     """A file loaded by a runtime, with prepared inputs. Inputs and outputs stay where the runtime computes."""
 
+    runtime: str  # name and version of the runtime
     provider: str  # what really computes, as the runtime calls it
     load_s: float  # wall time the runtime took to make the file runnable
 

@@ -31,7 +31,8 @@ def bench(
     """The comparison as JSON values (schema condensa.bench/1) with status, exit_code and reasons.
 
     With `compare` all ratios are to that file, the difference of outputs on the same random inputs is reported, and
-    `at_least` must hold for the lower end of every interval.
+    `at_least` must hold for the lower end of every interval: `verdicts` says of each file whether it does, `reasons` of
+    those that do not.
     UsageError for files that cannot be measured, MissingRuntime for what is not installed.
     """
     if at_least is not None and compare is None:
@@ -47,20 +48,20 @@ def bench(
     result = comparison.to_json()
     if compare:
         result["parity"] = parity
-    reasons: list[str] = []
-    if at_least is not None:
-        for name in others:
-            verdicts = judge(comparison, name, base, min_speedup=at_least)
-            reasons += [verdict.line for verdict in verdicts if not verdict.passed]
+    verdicts = [verdict for name in others for verdict in judge(comparison, name, base, at_least=at_least)]
+    reasons = [verdict.line for verdict in verdicts if not verdict.passed]
+    result["verdicts"] = [asdict(verdict) for verdict in verdicts]
     head = {"schema": result.pop("schema"), "status": "not-met" if reasons else "ok", "exit_code": 1 if reasons else 0}
     return {**head, "reasons": reasons, **result}
 
 
 def _names(paths: Sequence[Path]) -> dict[str, Path]:
-    """Short names that tell the files apart: the file's own, with its folders where two are alike."""
+    """Short names that tell the files apart: the file's own, with as many of its folders as it takes."""
     named: dict[str, Path] = {}
     for path in paths:
-        name = path.name if sum(other.name == path.name for other in paths) == 1 else str(path)
+        tails = (path.parts[-depth:] for depth in range(1, len(path.parts) + 1))
+        own = (tail for tail in tails if sum(other.parts[-len(tail) :] == tail for other in paths) == 1)
+        name = str(Path(*next(own, path.parts)))
         if name in named:
             raise UsageError(f"{path} is given twice")
         named[name] = path

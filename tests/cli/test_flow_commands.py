@@ -1,10 +1,13 @@
 """The commands that load a model: what they show is what the model is."""
 
 import json
+from importlib import metadata
 
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from condensa_core.bench import describe_machine
 
 NUMPY = pytest.importorskip("numpy")
 
@@ -91,13 +94,52 @@ def test_an_unknown_model_is_refused(condensa):
 def test_bench_finds_the_narrow_model_faster(condensa, models):
     arguments = ["bench", models["narrow"], "--compare", models["wide"], "--batch", "64", "--seconds", "0.3", "-q"]
 
-    document = json.loads(condensa(*arguments, "--json").out)
-    shown = condensa(*arguments, "--at-least", "1000000")
+    document = json.loads(condensa(*arguments, "--at-least", ".5", "--json").out)
+    shown = condensa(*arguments, "--at-least", "1000000x")
 
-    assert (document["schema"], document["exit_code"]) == ("condensa.bench/1", 0)
+    assert (document["schema"], document["exit_code"], document["reasons"]) == ("condensa.bench/1", 0, [])
     assert document["ratios"]["narrow.onnx"]["low"] > 1
+    assert [(v["gate"], v["passed"]) for v in document["verdicts"]] == [("at-least", True)]
     assert shown.code == 1
-    assert "narrow.onnx" in shown.out.splitlines()[-1]
+    assert shown.out.splitlines()[-1].startswith("FAIL  at-least: narrow.onnx is ")
+    assert shown.out.splitlines()[-1].endswith(" as fast as wide.onnx, asked at least 1e+06x")
+
+
+def test_bench_says_what_ran_the_files_and_that_a_bound_is_met(condensa, models):
+    compared = [models["narrow"], "--compare", models["wide"], "--batch", "64", "--threads", "2", "--at-least", "0.1x"]
+
+    answer = condensa("bench", *compared, "--seconds", "0.1", "-q")
+
+    first, last = answer.out.splitlines()[0], answer.out.splitlines()[-1]
+    version = metadata.version("onnxruntime")
+    assert first.startswith(f"onnxruntime {version} (CPUExecutionProvider), batch 64, 2 threads, wall time; ")
+    assert first.endswith(describe_machine().cpu)
+    assert answer.code == 0
+    assert last.startswith("pass  at-least: narrow.onnx is ") and last.endswith("asked at least 0.1x")
+
+
+@pytest.mark.parametrize("ratio", ["5 x", "x", "fast", "0", "0x", "nan", "inf", "5xx", "1e400", ""])
+def test_bench_refuses_a_ratio_that_is_none_in_its_own_words(condensa, models, ratio):
+    answer = condensa("bench", models["narrow"], "--compare", models["wide"], f"--at-least={ratio}")
+
+    assert answer.code == 2
+    assert answer.err.splitlines() == [
+        f"error: --at-least {ratio} is no ratio",
+        "      = help: write how many times as fast, such as 1.5x",
+    ]
+
+
+def test_bench_calls_files_of_one_name_by_as_many_folders_as_it_takes(condensa, models, tmp_path):
+    files = [tmp_path / "one" / "best" / "m.onnx", tmp_path / "one" / "reference" / "m.onnx", tmp_path / "m.onnx"]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(models["narrow"].read_bytes())
+
+    document = json.loads(condensa("bench", *files[:2], "m.onnx", "--seconds", "0.1", "--json", "-q").out)
+    twice = condensa("bench", "m.onnx", "./m.onnx")
+
+    assert list(document["measurements"]) == ["best/m.onnx", "reference/m.onnx", "m.onnx"]
+    assert (twice.code, twice.err) == (2, "error: m.onnx is given twice\n")
 
 
 @pytest.mark.parametrize("flags", [["--at-least", "2"], ["--device", "abacus"], ["missing.onnx"]])
