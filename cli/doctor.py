@@ -21,13 +21,10 @@ from . import exit_codes
 from .console import drawn, show, show_json
 from .options import Json
 
-# the extras of the distribution, the module each one brings and what it is for
+# the extras that this version makes use of, the distribution each one brings and what it is for
 EXTRAS: Mapping[str, tuple[str, str]] = {
     "cpu": ("onnxruntime", "ONNX Runtime on the CPU, the default target"),
     "gpu": ("onnxruntime-gpu", "ONNX Runtime on CUDA; never together with cpu"),
-    "tensorrt": ("tensorrt-rtx-cu12", "TensorRT for RTX"),
-    "openvino": ("openvino", "OpenVINO"),
-    "ray": ("ray", "parallel trials"),
     "images": ("pillow", "image-folder data"),
 }
 PACKAGES = ("torch", "onnx", "onnxscript", "botorch", "gpytorch", "scikit-learn", "numpy", "pydantic")

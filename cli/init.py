@@ -13,6 +13,7 @@ from condensa_core.errors import MachineError, UsageError
 
 from .console import say, show
 from .exit_codes import OK
+from .paths import is_file, is_folder
 
 DEFAULT_TEMPLATE = "digits-filters"
 
@@ -26,7 +27,7 @@ def init(
 ) -> int:
     """Write a commented recipe to start from.
 
-    An existing file is never overwritten.
+    An existing file is never overwritten; folders on the way to a new one are made.
     """
     texts = templates()
     if list_templates:
@@ -38,10 +39,16 @@ def init(
         hint = f"did you mean '{near[0]}'?" if near else f"the templates are {', '.join(texts)}"
         raise UsageError(f"there is no template '{template}'", hint=hint)
     target = out or Path(f"{name}.yaml")
+    if is_folder(target):
+        raise UsageError(f"{target} is a folder", hint=f"name the file: --out {target / f'{name}.yaml'}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("x", encoding="utf-8") as file:
             file.write(texts[name])
-    except FileExistsError:
+    except (FileExistsError, NotADirectoryError):
+        in_the_way = next((folder for folder in target.parents if is_file(folder)), None)
+        if in_the_way:
+            raise UsageError(f"{target} cannot be written: {in_the_way} is no folder") from None
         raise UsageError(f"{target} exists and is kept", hint="choose another file with --out") from None
     except OSError as err:
         raise MachineError(f"{target} cannot be written: {err.strerror}") from err

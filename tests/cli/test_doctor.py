@@ -3,6 +3,7 @@
 import configparser
 import json
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def test_the_document_names_real_versions(condensa):
     assert document["schema"] == "condensa.doctor/1"
     assert texts["python"].startswith(platform.python_version())
     assert texts["torch"] == metadata.version("torch")
-    assert {"cpu", "disk", "gpu", "digits", "fashion-mnist", "tensorrt", "openvino", "ray"} <= set(texts)
+    assert {"cpu", "disk", "gpu", "digits", "fashion-mnist", "images"} <= set(texts)
 
 
 def test_two_builds_of_onnxruntime_are_an_error_with_a_remedy(condensa, installed):
@@ -64,14 +65,14 @@ def test_a_missing_default_runtime_exits_3(condensa, installed, monkeypatch):
 
 
 def test_a_missing_extra_is_no_error_and_says_how_to_install_it(condensa, installed):
-    installed(ray=None)
+    installed(pillow=None)
 
     answer = condensa("doctor")
 
-    assert "pip install '.[ray]'" in answer.out
+    assert "pip install '.[images]'" in answer.out
 
 
-def test_the_extras_are_those_of_the_distribution():
+def test_every_extra_is_one_of_the_distribution_that_this_version_imports():
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     declared = {
@@ -80,7 +81,15 @@ def test_the_extras_are_those_of_the_distribution():
         if extra != "dev"
     }
 
-    assert {extra: distribution for extra, (distribution, _) in doctor_module.EXTRAS.items()} == declared
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "condensa_core").rglob("*.py"))
+    module = {"onnxruntime-gpu": "onnxruntime", "pillow": "PIL", "tensorrt-rtx-cu12": "tensorrt_rtx"}
+    used = {
+        extra: distribution
+        for extra, distribution in declared.items()
+        if re.search(rf"^ *(import|from) {module.get(distribution, distribution)}\b", source, re.MULTILINE)
+    }
+
+    assert {extra: distribution for extra, (distribution, _) in doctor_module.EXTRAS.items()} == used
 
 
 def test_a_full_disk_is_a_warning(condensa, monkeypatch):
