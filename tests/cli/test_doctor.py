@@ -80,13 +80,12 @@ def test_every_extra_is_one_of_the_distribution_that_this_version_imports():
         for extra, requirements in parser["options.extras_require"].items()
         if extra != "dev"
     }
-
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "condensa_core").rglob("*.py"))
     module = {"onnxruntime-gpu": "onnxruntime", "pillow": "PIL", "tensorrt-rtx-cu12": "tensorrt_rtx"}
     used = {
         extra: distribution
         for extra, distribution in declared.items()
-        if re.search(rf"^ *(import|from) {module.get(distribution, distribution)}\b", source, re.MULTILINE)
+        if re.search(rf"\b(import |import_module\(.){module.get(distribution, distribution)}\b", source)
     }
 
     assert {extra: distribution for extra, (distribution, _) in doctor_module.EXTRAS.items()} == used
