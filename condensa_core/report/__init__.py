@@ -1,5 +1,6 @@
 """Says what was found: the outcome as data first, then one verdict, tables of text and JUnit XML."""
 
+from condensa_core.report.integers import Difference, IntegersResult
 from condensa_core.report.junit import junit_xml
 from condensa_core.report.outcome import (
     SCHEMA,
@@ -19,6 +20,7 @@ from condensa_core.report.outcome import (
     TrialResult,
     read_outcome,
 )
+from condensa_core.report.runs import RunSummary, is_run, runs_table, runs_under
 from condensa_core.report.tables import Table, tables
 from condensa_core.report.unfinished import finished_trials
 from condensa_core.report.verdict import verdict
@@ -28,21 +30,27 @@ __all__ = [
     "Artifact",
     "BestResult",
     "ConstraintResult",
+    "Difference",
     "DirectResult",
     "Figure",
     "GateResult",
+    "IntegersResult",
     "LayerChange",
     "ObjectiveResult",
     "Outcome",
     "RatioInterval",
     "ReferenceResult",
+    "RunSummary",
     "SearchResult",
     "Sizes",
     "Table",
     "TrialResult",
     "finished_trials",
+    "is_run",
     "junit_xml",
     "read_outcome",
+    "runs_table",
+    "runs_under",
     "tables",
     "verdict",
 ]

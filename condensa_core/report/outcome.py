@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from condensa_core.errors import UsageError
+from condensa_core.report.integers import IntegersResult
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -196,6 +197,7 @@ class Outcome:
     artifacts: tuple[Artifact, ...] = ()
     sizes: Sizes = Sizes()
     parity: Mapping[str, Any] = field(default_factory=dict)
+    integers: IntegersResult | None = None  # where layers compute in integers; `parity` is that of the float file then
     machine: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     timings_s: Mapping[str, float] = field(default_factory=dict)

@@ -31,6 +31,7 @@ def tables(outcome: Outcome) -> tuple[Table, ...]:
     drawn = (
         _before_and_after(outcome),
         _sizes(outcome),
+        _integers(outcome),
         _layers(outcome),
         _trials(outcome),
         _gates(outcome),
@@ -87,6 +88,23 @@ def _sizes(outcome: Outcome) -> Table:
 
 def _times(before: float | None, after: float | None) -> str:
     return quantity_text(before / after, "x") if is_known(before) and is_known(after) and after else UNKNOWN
+
+
+def _integers(outcome: Outcome) -> Table:
+    """What rounding activations does to the outputs, by the session that is timed and by what is written down."""
+    title = "model.onnx in integers, against the same in floating point"
+    columns = ("", "as timed", "without fusions")
+    found = outcome.integers
+    if found is None:
+        return Table(title, columns, ())
+    sides = (found.timed, found.unfused)
+    rows = (
+        ("largest difference to the largest output", *(quantity_text(d.max_rel, "fraction") for d in sides)),
+        ("cosine", *(UNKNOWN if not is_known(d.cosine) else f"{d.cosine:.6f}" for d in sides)),
+        ("same largest class", *(quantity_text(d.top1_agreement, "fraction") for d in sides)),
+        ("samples", *(UNKNOWN if d.count is None else str(d.count) for d in sides)),
+    )
+    return Table(title, columns, rows)
 
 
 def _layers(outcome: Outcome) -> Table:

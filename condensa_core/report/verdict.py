@@ -23,7 +23,7 @@ def verdict(outcome: Outcome) -> str:
     lines = [_headline(outcome)]
     best = outcome.best
     if best is not None:
-        lines += [*_quality(outcome, best), *_speed(outcome, best), *_size(outcome, best)]
+        lines += [*_quality(outcome, best), *_speed(outcome, best), *_size(outcome, best), *_integers(outcome)]
     lines += [
         f"  gate       {gate.text}: {quantity_text(gate.value, gate.unit)}, {_met(gate.met)}" for gate in outcome.gates
     ]
@@ -100,6 +100,23 @@ def _size(outcome: Outcome, best: BestResult) -> list[str]:
     ):
         if was_count is not None and now_count is not None:
             lines.append(f"  {label:<10} {count_text(was_count)} -> {count_text(now_count)}")
+    return lines
+
+
+def _integers(outcome: Outcome) -> list[str]:
+    found = outcome.integers
+    if found is None:
+        return []
+    count = f"{len(found.layers)} layer{'' if len(found.layers) == 1 else 's'} compute{'s' * (len(found.layers) == 1)}"
+    rest = f"; in floating point: {', '.join(found.floating)}" if found.floating else ""
+    lines = [f"  integers   {count} in integers{rest}"]
+    timed = found.timed
+    if is_known(timed.max_rel):
+        agreed = timed.top1_agreement
+        same = f", same class for {quantity_text(agreed, 'fraction')}" if is_known(agreed) else ""
+        samples = f" ({timed.count} samples)" if timed.count else ""
+        furthest = quantity_text(timed.max_rel, "fraction")
+        lines.append(f"  integers   outputs within {furthest} of the float file's largest{same}{samples}")
     return lines
 
 

@@ -10,9 +10,11 @@ from condensa_core.report import (
     Artifact,
     BestResult,
     ConstraintResult,
+    Difference,
     DirectResult,
     Figure,
     GateResult,
+    IntegersResult,
     LayerChange,
     ObjectiveResult,
     Outcome,
@@ -36,6 +38,8 @@ met = st.none() | st.booleans()
 loose = st.dictionaries(texts, numbers | texts | st.lists(numbers, max_size=2), max_size=2)
 sizes_of = {"bytes": counts, "macs": counts, "parameters": counts}
 layers = st.builds(LayerChange, texts, st.integers(0, 9), st.integers(0, 9), counts, counts)
+differences = st.builds(Difference, numbers, numbers, numbers, counts)
+names = st.lists(texts, max_size=3).map(tuple)
 
 any_outcome = st.builds(
     Outcome,
@@ -87,6 +91,8 @@ any_outcome = st.builds(
     artifacts=st.lists(st.builds(Artifact, texts, st.integers(0, 2**50), texts), max_size=2).map(tuple),
     sizes=st.builds(Sizes, counts, counts, counts, numbers),
     parity=loose,
+    integers=st.none()
+    | st.builds(IntegersResult, names, names, texts, texts, st.booleans(), differences, differences),
     machine=loose,
     versions=st.dictionaries(texts, texts, max_size=2),
     timings_s=st.dictionaries(texts, st.floats(allow_nan=False, allow_infinity=False), max_size=2),

@@ -1,0 +1,32 @@
+"""What is known of a file whose layers compute in integers: which of them, and what that does to its outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Outputs of one file against another's: the largest difference relative to the largest output, and more."""
+
+    max_rel: float | None
+    cosine: float | None = None
+    top1_agreement: float | None = None  # the fraction of samples with the same largest class
+    count: int | None = None  # of samples
+
+
+@dataclass(frozen=True)
+class IntegersResult:
+    """How model.onnx computes in integers; model.float.onnx is the same in floating point.
+
+    `floating` are layers that a rule with activations covers and that compute in floating point all the same. `timed`
+    is of the session that is timed, `unfused` of the same file without the runtime's fusions; both on calibration data.
+    """
+
+    layers: tuple[str, ...]
+    floating: tuple[str, ...] = ()
+    observer: str = ""
+    target: str = ""
+    reduce_range: bool = False
+    timed: Difference = Difference(None)
+    unfused: Difference = Difference(None)
