@@ -16,8 +16,9 @@ from torch import nn
 
 from condensa_core.bench import BenchTarget, Comparison, compare, describe_machine
 from condensa_core.export import OnnxModel, check_parity, save_pt2
-from condensa_core.flow.candidate import cut_model, finished, parameters_by_layer, split_as
+from condensa_core.flow.candidate import cut_model, finished, parameters_by_layer
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
+from condensa_core.flow.splitting import split_as
 from condensa_core.flow.trial import FILE, KEEP, PACKED, WEIGHTS, Judged, read_structure, trial_folder
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.export.packing import PackedFile, pack_onnx
-from condensa_core.flow.candidate import Structure, cut_factors
+from condensa_core.flow.candidate import Structure
+from condensa_core.flow.splitting import cut_factors, out_of_layers, surviving
 from condensa_core.flow.workbench import Workbench
-from condensa_core.materialise import kept_positions
 from condensa_core.materialise.kept import Kept, cut
-from condensa_core.schemes import Plain, Product, Scaled, Term, moved_terms
+from condensa_core.materialise.thin_pair import SIDES, Side, ThinPair
+from condensa_core.schemes import Code, Plain, Product, Scaled, Term, factor_names, factored_form, moved_terms
 from condensa_core.schemes.matrix_view import Factors, MatrixView
 
 
@@ -28,29 +31,79 @@ def terms_of(
     bench: Workbench, small: nn.Module, shipped: nn.Module, structure: Structure
 ) -> dict[str, tuple[Term, ...]]:
     """What compressed parameters of the shipped model are made of, where their values alone would not tell."""
-    kept = kept_positions(bench.graph, structure.keep)
-    before = {name: p.detach().cpu() for name, p in small.named_parameters()}
-    after = {name: p.detach().cpu() for name, p in shipped.named_parameters()}
+    kept = surviving(bench, structure)
+    before, after = (
+        out_of_layers(structure.pairs, {name: p.detach().cpu() for name, p in model.named_parameters()})
+        for model in (small, shipped)
+    )
     found: dict[str, tuple[Term, ...]] = {}
     for code in structure.codes:
-        decoded = {name: dense.cpu() for name, dense in code.decode().items()}
-        moves = {}
-        for name, dense in decoded.items():
-            moves[name] = torch.zeros_like(dense)
-            if name in before:
-                own = kept.get(name, (None,) * dense.ndim)
-                moves[name][_at(own, dense.shape)] = before[name] - cut(dense, own)
-        for name, terms in moved_terms(code, moves).items():
-            if name not in after or name not in before or name in structure.narrow:
+        for name, terms in _moved(code, structure, before, kept).items():
+            if name not in after or name not in before:
                 continue
-            terms = tuple(_cut_term(term, kept[name]) if name in kept else term for term in terms)
+            terms = tuple(_cut_term(_on_cpu(term), kept.get(name)) for term in terms)
             if torch.equal(before[name], after[name]):
                 if len(terms) > 1 or not isinstance(terms[0], Plain):
                     found[name] = terms
             elif (scale := _row_scale(before[name], after[name])) is not None:
                 plain = (Plain(before[name]),) if len(terms) == 1 and isinstance(terms[0], Plain) else terms
                 found[name] = tuple(_scaled(term, scale) for term in plain)
+    found = _in_layers(structure, found)
+    return {name: terms for name, terms in found.items() if name not in structure.narrow}
+
+
+def _moved(
+    code: Code, structure: Structure, before: Mapping[str, Tensor], kept: Mapping[str, Kept]
+) -> dict[str, tuple[Term, ...]]:
+    """The terms of a code's tensors after fine-tuning; of products that are two layers, those of the factors."""
+    form = factored_form(code)
+    terms = moved_terms(code, _moves(code, before, kept))
+    if form is None or form.inner is None or form.factors.keys().isdisjoint(structure.pairs):
+        return terms
+    # Factors and dense tensors may share numbers: they moved together.
+    return terms | moved_terms(form.inner, _moves(form.inner, before, kept))
+
+
+def _moves(code: Code, before: Mapping[str, Tensor], kept: Mapping[str, Kept]) -> dict[str, Tensor]:
+    """How far fine-tuning moved each tensor of a code; zero where it was cut, or is no parameter of the model."""
+    moves = {}
+    for name, tensor in code.decode().items():
+        moves[name] = torch.zeros_like(tensor)
+        if name in before:
+            own = kept.get(name, (None,) * tensor.ndim)
+            moves[name][_at(own, tensor.shape)] = before[name].to(tensor.device) - cut(tensor, own)
+    return moves
+
+
+def _in_layers(structure: Structure, found: dict[str, tuple[Term, ...]]) -> dict[str, tuple[Term, ...]]:
+    """Terms of factors as those of the weights that hold them, by the names of these."""
+    for name, pair in structure.pairs.items():
+        for side, half in zip(SIDES, factor_names(name), strict=True):
+            if half in found:
+                terms = found.pop(half)
+                laid_out = terms if pair.form == "linear" else [_laid_out(term, pair, side) for term in terms]
+                found[pair.names[side]] = tuple(laid_out)
     return found
+
+
+def _laid_out(term: Term, pair: ThinPair, side: Side) -> Term:
+    if isinstance(term, Scaled):
+        scale, shift = (
+            None if part is None else _collapsed(pair.laid_out(side, part.expand(term.base.shape)))
+            for part in (term.scale, term.shift)
+        )
+        assert scale is not None
+        return Scaled(pair.laid_out(side, term.base), scale, shift)
+    return Plain(pair.laid_out(side, term.dense()))
+
+
+def _collapsed(tensor: Tensor) -> Tensor:
+    """The smallest tensor that broadcasts to this one."""
+    for dim in range(tensor.ndim):
+        first = tensor.narrow(dim, 0, 1)
+        if tensor.shape[dim] > 1 and torch.equal(first.expand_as(tensor), tensor):
+            tensor = first
+    return tensor
 
 
 def _at(kept: Kept, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
@@ -59,7 +112,17 @@ def _at(kept: Kept, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(index) for index in np.ix_(*every))
 
 
-def _cut_term(term: Term, kept: Kept) -> Term:
+def _on_cpu(term: Term) -> Term:
+    if isinstance(term, Plain):
+        return Plain(term.values.cpu())
+    if isinstance(term, Product):
+        return replace(term, left=term.left.cpu(), right=term.right.cpu())
+    return Scaled(term.base.cpu(), term.scale.cpu(), None if term.shift is None else term.shift.cpu())
+
+
+def _cut_term(term: Term, kept: Kept | None) -> Term:
+    if kept is None:
+        return term
     if isinstance(term, Plain):
         return Plain(cut(term.values, kept))
     if isinstance(term, Scaled):

@@ -9,10 +9,11 @@ from pathlib import Path
 from torch import nn
 
 from condensa_core.export import OnnxFile
-from condensa_core.flow.candidate import Structure, cut_model, exported, finished, split
+from condensa_core.flow.candidate import Structure, cut_model, exported, finished
 from condensa_core.flow.effort import settings_for
 from condensa_core.flow.objective import REFERENCE, Objective
 from condensa_core.flow.packed import packed
+from condensa_core.flow.splitting import split
 from condensa_core.flow.trial import Judged
 from condensa_core.flow.workbench import Workbench
 from condensa_core.learning import c_step, mu_ladder, put_in_place
@@ -87,7 +88,7 @@ def _structure_at(bench: Workbench, name: str, value: Value) -> tuple[Structure,
 def _candidate(
     bench: Workbench, structure: Structure, model: nn.Module, objective: Objective, like: OnnxFile, path: Path
 ) -> tuple[Path, float | None]:
-    small = split(bench, cut_model(bench, model, structure), structure)[0]
+    small, structure = split(bench, cut_model(bench, model, structure), structure)
     shipped = finished(bench, small, structure)
     if objective.name in ("macs", "params"):
         return path, objective.count(shipped, bench.example, {})

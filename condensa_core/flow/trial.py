@@ -15,21 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.export import OnnxFile, OnnxModel, check_parity, save_weights
-from condensa_core.flow.candidate import (
-    Ranks,
-    Structure,
-    cut_model,
-    exported,
-    finished,
-    freedoms,
-    laid_out,
-    split,
-    stored_bits,
-    stored_halves,
-)
+from condensa_core.flow.accounting import stored_bits
+from condensa_core.flow.candidate import Structure, cut_model, exported, finished, laid_out, stored_halves
 from condensa_core.flow.effort import settings_for, training_batches
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
 from condensa_core.flow.packed import packed
+from condensa_core.flow.splitting import freedoms, split
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs
 from condensa_core.learning import Checkpoint, Learned, compress, compress_directly, finetune
@@ -90,14 +81,14 @@ class Evaluator:
         """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure. RunFailed where any of it fails."""
         begun = time.monotonic()
         bench, folder = self._bench, trial_folder(self._folder, trial.number)
-        learned, tuned, structure, ranks = self._trained(trial, folder)
+        learned, tuned, structure = self._trained(trial, folder)
         shipped = finished(bench, tuned, structure)
         file = exported(bench, shipped, structure, folder / FILE, self._reference.file)
         parity = check_parity(file.path, shipped, _inputs(bench.splits.val))
         small_file = packed(bench, tuned, shipped, structure, file.path, folder / PACKED) if bench.packs else None
         save_weights(shipped, folder / WEIGHTS, stored_halves(shipped, structure))
         with replacing(folder / KEEP) as path:
-            path.write_text(json.dumps(structure_record(structure, ranks)), encoding="utf-8")
+            path.write_text(json.dumps(structure_record(structure)), encoding="utf-8")
         judged = evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values()))
         sizes = {"size.onnx": file.size_bytes} | ({"size.packed": small_file.size_bytes} if small_file else {})
         gain, timing = self._measured(shipped, file, sizes)
@@ -131,7 +122,7 @@ class Evaluator:
         }
         return Reading(score.value, noise, gain.value, details)
 
-    def _trained(self, trial: Trial, folder: Path) -> tuple[Learned, nn.Module, Structure, Ranks]:
+    def _trained(self, trial: Trial, folder: Path) -> tuple[Learned, nn.Module, Structure]:
         """The cut, split and fine-tuned model of a trial, in float32, BatchNorm still in place."""
         bench, recipe = self._bench, self._bench.recipe
         train = training_batches(recipe, bench.splits)
@@ -148,14 +139,14 @@ class Evaluator:
                 model, parts, train, loss, self._judge, settings,
                 seed=seed, listener=self._listener, checkpoint=checkpoint,
             )  # fmt: skip
-        structure = Structure.of(learned.codes)
-        small, ranks = split(bench, cut_model(bench, learned.model.cpu(), structure), structure)
+        decided = Structure.of(learned.codes)
+        small, structure = split(bench, cut_model(bench, learned.model.cpu(), decided), decided)
         small = small.to(bench.device)
         if recipe.compress.method == "direct" and recipe.compress.finetune is None:
-            return learned, small, structure, ranks  # direct means untrained, unless the recipe asks for fine-tuning
+            return learned, small, structure  # direct means untrained, unless the recipe asks for fine-tuning
         free = freedoms(bench, small, structure)
         tuned, _ = finetune(small, free, train, loss, self._judge, settings, seed=seed, listener=self._listener)
-        return learned, tuned, structure, ranks
+        return learned, tuned, structure
 
     def _judge(self, model: nn.Module) -> Score:
         return evaluate(model, self._bench.splits.val, [self._metric]).scores[self._metric.name]
@@ -191,13 +182,13 @@ def learning_copy(bench: Workbench) -> nn.Module:
     return model
 
 
-def structure_record(structure: Structure, ranks: Ranks) -> dict[str, Any]:
+def structure_record(structure: Structure) -> dict[str, Any]:
     """The structure as JSON values: enough to cut and split the reference in the same way again."""
     return {
         "keep": {family: np.flatnonzero(mask).tolist() for family, mask in structure.keep.items()},
         "sizes": {family: len(mask) for family, mask in structure.keep.items()},
         "narrow": {name: str(dtype).removeprefix("torch.") for name, dtype in sorted(structure.narrow.items())},
-        "ranks": dict(ranks),
+        "ranks": dict(structure.ranks),
     }
 
 

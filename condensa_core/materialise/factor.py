@@ -16,6 +16,7 @@ from condensa_core.graph.capture import evaluating_unfused
 from condensa_core.materialise.equivalence import check_equivalence
 from condensa_core.materialise.factor_program import split_calls
 from condensa_core.materialise.replacement import copy_with
+from condensa_core.materialise.thin_pair import ThinPair, form_of
 from condensa_core.materialise.two_layers import SPLITTABLE, two_layers
 from condensa_core.schemes import Factors
 
@@ -25,9 +26,14 @@ class Factored:
     """A model with layers made two, proven equal to the products."""
 
     model: nn.Module
-    split: tuple[str, ...]  # weights whose layer is two now
+    pairs: dict[str, ThinPair]  # weights whose layer is two now, and the weights of these
     dense: dict[str, str]  # the other weights, multiplied out, and why
     error: float  # the largest relative error against the model of dense products, in float64
+
+    @property
+    def split(self) -> tuple[str, ...]:
+        """The weights whose layer is two now."""
+        return tuple(self.pairs)
 
 
 def factored(model: nn.Module, factors: Mapping[str, Factors], example_inputs: tuple[Tensor, ...]) -> Factored:
@@ -53,14 +59,13 @@ def factored(model: nn.Module, factors: Mapping[str, Factors], example_inputs: t
     }
     small = copy_with(model, {name: _constant(pair.dense()) for name, pair in stored.items()})
     if isinstance(small, GraphModule):
-        dense = split_calls(small, stored)
+        pairs, dense = split_calls(small, stored)
     else:
-        dense = _split_modules(small, stored, _read_by_others(model, example_inputs))
-    split = tuple(name for name in stored if name not in dense)
+        pairs, dense = _split_modules(small, stored, _read_by_others(model, example_inputs))
     expected = copy_with(
-        model, {name: _constant(_exact(pair) if name in split else pair.dense()) for name, pair in stored.items()}
+        model, {name: _constant(_exact(pair) if name in pairs else pair.dense()) for name, pair in stored.items()}
     )
-    return Factored(small, split, dense, check_equivalence(expected, small, example_inputs))
+    return Factored(small, pairs, dense, check_equivalence(expected, small, example_inputs))
 
 
 def _constant(tensor: Tensor) -> Any:
@@ -71,20 +76,24 @@ def _exact(pair: Factors) -> Tensor:
     return replace(pair, left=pair.left.double(), right=pair.right.double()).dense()
 
 
-def _split_modules(model: nn.Module, factors: Mapping[str, Factors], read: set[str]) -> dict[str, str]:
-    """Put two layers in the place of one where possible, in place; the reasons of the others by weight."""
+def _split_modules(
+    model: nn.Module, factors: Mapping[str, Factors], read: set[str]
+) -> tuple[dict[str, ThinPair], dict[str, str]]:
+    """Put two layers in the place of one where possible, in place: these, and the reasons of the others, by weight."""
     owners: dict[int, set[int]] = {}  # parameter -> modules that hold it
     places: dict[int, list[str]] = {}  # module -> its names
     for path, module in model.named_modules(remove_duplicate=False):
         places.setdefault(id(module), []).append(path)
         for parameter in module.parameters(recurse=False):
             owners.setdefault(id(parameter), set()).add(id(module))
+    pairs: dict[str, ThinPair] = {}
     dense: dict[str, str] = {}
-    made: dict[int, nn.Module] = {}  # shared modules stay shared
+    made: dict[int, ThinPair] = {}  # shared modules stay shared
     layers = {name: model.get_submodule(name.rpartition(".")[0]) for name in factors}
     for name, pair in factors.items():
         layer, path = layers[name], name.rpartition(".")[0]
         if id(layer) in made:
+            pairs[name] = made[id(layer)]
             continue
         reason = _indivisible(layer, name.rpartition(".")[2])
         if reason is None and len(owners[id(layer.weight)]) > 1:
@@ -97,11 +106,13 @@ def _split_modules(model: nn.Module, factors: Mapping[str, Factors], read: set[s
         elif not path:
             dense[name] = "the model is this layer alone"
         else:
-            made[id(layer)] = two
+            groups = getattr(layer, "groups", 1)
+            names = f"{path}.left.weight", f"{path}.right.weight"
+            pairs[name] = made[id(layer)] = ThinPair(*names, pair.view, pair.rank, form_of(layer), groups)
             for place in places[id(layer)]:
                 parent, _, leaf = place.rpartition(".")
                 setattr(model.get_submodule(parent), leaf, two)
-    return dense
+    return pairs, dense
 
 
 def _indivisible(layer: nn.Module, leaf: str) -> str | None:

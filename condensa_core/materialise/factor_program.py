@@ -6,21 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.fx import GraphModule, Node
 
 from condensa_core.graph.propagation import base_name
-from condensa_core.materialise.two_layers import Thin, no_cheaper, thin_weights
+from condensa_core.materialise.thin_pair import SIDES, Form, ThinPair
+from condensa_core.materialise.two_layers import Thin, no_cheaper
 from condensa_core.schemes import Factors
 
 _WEIGHT_AT: Final = {"linear": 1, "embedding": 0, "conv1d": 1, "conv2d": 1, "conv3d": 1}
 
 
-def split_calls(program: GraphModule, factors: Mapping[str, Factors]) -> dict[str, str]:
+def split_calls(
+    program: GraphModule, factors: Mapping[str, Factors]
+) -> tuple[dict[str, ThinPair], dict[str, str]]:
     """Rewrite, in place, the calls that read a weight where all of them become cheaper.
 
-    The others' reasons, by weight. A weight NAME.weight becomes NAME.left.weight and NAME.right.weight.
+    What stands for these weights, and the others' reasons, by weight. A weight NAME.weight becomes NAME.left.weight and
+    NAME.right.weight.
     """
+    pairs: dict[str, ThinPair] = {}
     dense: dict[str, str] = {}
     for name, pair in factors.items():
         reads = [node for node in program.graph.nodes if node.op == "get_attr" and node.target == name]
@@ -33,14 +38,14 @@ def split_calls(program: GraphModule, factors: Mapping[str, Factors]) -> dict[st
         if reason is not None:
             dense[name] = reason
             continue
-        names = _store(program, name, _weights(calls[0], pair))
+        pairs[name] = _store(program, name, pair, calls[0])
         for call in calls:
-            _split(call, pair, names)
+            _split(call, pair, pairs[name])
         for read in reads:
             program.graph.erase_node(read)
     program.graph.lint()
     program.recompile()
-    return dense
+    return pairs, dense
 
 
 def _indivisible(call: Node, reads: Sequence[Node], pair: Factors) -> str | None:
@@ -63,37 +68,30 @@ def _form(call: Node) -> Any:
     return name, _argument(call, 6, 1) if name.startswith("conv") else 1
 
 
-def _weights(call: Node, pair: Factors) -> dict[str, Tensor]:
-    name = base_name(call)
-    if name == "linear":
-        return {"right": pair.right, "left": pair.left}
-    if name == "embedding":
-        return {"right": pair.right.T, "left": pair.left}
-    right, left = thin_weights(pair, _argument(call, 6, 1))
-    return {"right": right, "left": left}
-
-
-def _store(program: GraphModule, name: str, weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Exchange the parameter for these; their full names."""
+def _store(program: GraphModule, name: str, factors: Factors, call: Node) -> ThinPair:
+    """Exchange the parameter for the two weights that `call` and its like need."""
     old = program.get_parameter(name)
     path, _, leaf = name.rpartition(".")
     owner = program.get_submodule(path)
     delattr(owner, leaf)
-    names = {}
-    for side, weight in weights.items():
-        child = side if leaf == "weight" and not hasattr(owner, side) else f"{leaf}_{side}"
-        owner.add_module(child, nn.Module())
-        parameter = nn.Parameter(weight.to(old.device, old.dtype).contiguous(), old.requires_grad)
-        owner.get_submodule(child).register_parameter("weight", parameter)
-        names[side] = ".".join(part for part in (path, child, "weight") if part)
-    return names
+    child = {side: side if leaf == "weight" and not hasattr(owner, side) else f"{leaf}_{side}" for side in SIDES}
+    names = {side: ".".join(part for part in (path, child[side], "weight") if part) for side in SIDES}
+    operator = base_name(call)
+    form: Form = "linear" if operator == "linear" else "embedding" if operator == "embedding" else "convolution"
+    groups = _argument(call, 6, 1) if form == "convolution" else 1
+    pair = ThinPair(names["left"], names["right"], factors.view, factors.rank, form, groups)
+    for side in SIDES:
+        owner.add_module(child[side], nn.Module())
+        weight = pair.laid_out(side, getattr(factors, side)).to(old.device, old.dtype).contiguous()
+        owner.get_submodule(child[side]).register_parameter("weight", nn.Parameter(weight, old.requires_grad))
+    return pair
 
 
-def _split(call: Node, pair: Factors, names: Mapping[str, str]) -> None:
+def _split(call: Node, factors: Factors, pair: ThinPair) -> None:
     graph, name, operator = call.graph, base_name(call), call.target
     assert callable(operator)
     with graph.inserting_before(call):
-        right, left = (graph.get_attr(names[side]) for side in ("right", "left"))
+        right, left = graph.get_attr(pair.right), graph.get_attr(pair.left)
         if name == "embedding":
             inner = graph.call_function(operator, (left, *call.args[1:]))
             outer = graph.call_function(torch.ops.aten.linear.default, (inner, right))
@@ -101,7 +99,7 @@ def _split(call: Node, pair: Factors, names: Mapping[str, str]) -> None:
             inner = graph.call_function(operator, (call.args[0], right))
             outer = graph.call_function(operator, (inner, left, *call.args[2:]))
         else:
-            thin, groups = _thin(call, pair)
+            thin, groups = _thin(call, factors)
             settings = [(thin.stride[at], thin.padding[at], thin.dilation[at], groups) for at in (0, 1)]
             inner = graph.call_function(operator, (call.args[0], right, None, *settings[0]))
             outer = graph.call_function(operator, (inner, left, _argument(call, 2, None), *settings[1]))

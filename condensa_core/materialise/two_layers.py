@@ -10,6 +10,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from condensa_core.materialise.thin_pair import form_of, laid_out
 from condensa_core.schemes import Factors
 
 # Subclasses may do anything with their weight.
@@ -72,19 +73,6 @@ class Thin:
         return both, factors.view.rows * factors.view.columns
 
 
-def thin_weights(factors: Factors, groups: int) -> tuple[Tensor, Tensor]:
-    """The weights of the two convolutions, (right, left).
-
-    Each group of inputs has r channels between the two layers, and all of them the same right factor.
-    """
-    view, rank = factors.view, factors.rank
-    idle = len(view.shape) - 1 - view.row_dims
-    rows, columns = view.laid_out[: view.row_dims], view.laid_out[view.row_dims :]
-    left = factors.left.reshape(*rows, rank).movedim(-1, 1)
-    right = factors.right.reshape(rank, columns[0], *(1 for _ in rows[1:]), *columns[1:])
-    return right.repeat(groups, *(1 for _ in right.shape[1:])), left.reshape(*left.shape, *(1 for _ in range(idle)))
-
-
 def two_layers(layer: nn.Module, factors: Factors) -> nn.Sequential | str:
     """`right` and `left` in the order in which they run; or the reason why the layer stays one.
 
@@ -96,12 +84,12 @@ def two_layers(layer: nn.Module, factors: Factors) -> nn.Sequential | str:
     if isinstance(layer, nn.Embedding):
         if layer.max_norm is not None:
             return "max_norm rescales rows of its weight"
-        return _cheaper(factors) or _built(nn.Sequential, layer, _embedding(layer, factors))
+        return _cheaper(factors) or _built(nn.Sequential, layer, factors, _embedding(layer, factors))
     if isinstance(layer, nn.Linear):
-        return _cheaper(factors) or _built(FactoredLinear, layer, _linear(layer, factors))
+        return _cheaper(factors) or _built(FactoredLinear, layer, factors, _linear(layer, factors))
     thin = Thin.of(factors, layer.stride, layer.padding, layer.dilation)
     reason = no_cheaper(*thin.multiplications(factors, layer.groups))
-    return reason or _built(nn.Sequential, layer, _convolution(layer, factors, thin))
+    return reason or _built(nn.Sequential, layer, factors, _convolution(layer, factors, thin))
 
 
 def no_cheaper(both: int, one: int) -> str | None:
@@ -113,14 +101,14 @@ def _cheaper(factors: Factors) -> str | None:
     return no_cheaper(factors.left.numel() + factors.right.numel(), factors.view.rows * factors.view.columns)
 
 
-_Layers = list[tuple[str, nn.Module, Tensor]]  # name, layer, weight
+_Layers = list[tuple[str, nn.Module]]  # the two layers by name, without their weights
 
 
 def _linear(layer: nn.Linear, factors: Factors) -> _Layers:
     into, out = layer.in_features, layer.out_features
     return [
-        ("right", skip_init(nn.Linear, into, factors.rank, bias=False), factors.right),
-        ("left", skip_init(nn.Linear, factors.rank, out, bias=layer.bias is not None), factors.left),
+        ("right", skip_init(nn.Linear, into, factors.rank, bias=False)),
+        ("left", skip_init(nn.Linear, factors.rank, out, bias=layer.bias is not None)),
     ]
 
 
@@ -133,8 +121,7 @@ def _embedding(layer: nn.Embedding, factors: Factors) -> _Layers:
         scale_grad_by_freq=layer.scale_grad_by_freq,
         sparse=layer.sparse,
     )
-    widen = skip_init(nn.Linear, factors.rank, layer.embedding_dim, bias=False)
-    return [("left", table, factors.left), ("right", widen, factors.right.T)]
+    return [("left", table), ("right", skip_init(nn.Linear, factors.rank, layer.embedding_dim, bias=False))]
 
 
 def _convolution(layer: Any, factors: Factors, thin: Thin) -> _Layers:
@@ -155,18 +142,21 @@ def _convolution(layer: Any, factors: Factors, thin: Thin) -> _Layers:
             padding_mode=layer.padding_mode,
         )
 
-    right, left = thin_weights(factors, layer.groups)
     return [
-        ("right", thin_layer(0, layer.in_channels, inner, bias=False), right),
-        ("left", thin_layer(1, inner, layer.out_channels, bias=layer.bias is not None), left),
+        ("right", thin_layer(0, layer.in_channels, inner, bias=False)),
+        ("left", thin_layer(1, inner, layer.out_channels, bias=layer.bias is not None)),
     ]
 
 
-def _built(container: type[nn.Sequential], layer: Any, layers: _Layers) -> nn.Sequential:
-    old = layer.weight
-    for _, one, weight in layers:
-        one.weight = nn.Parameter(weight.to(old.device, old.dtype).contiguous(), old.requires_grad)
+def _built(container: type[nn.Sequential], layer: Any, factors: Factors, layers: _Layers) -> nn.Sequential:
+    old, form, groups = layer.weight, form_of(layer), getattr(layer, "groups", 1)
+    weights = {
+        "left": laid_out("left", factors.left, factors.view, form, groups),
+        "right": laid_out("right", factors.right, factors.view, form, groups),
+    }
+    for name, one in layers:
+        one.weight = nn.Parameter(weights[name].to(old.device, old.dtype).contiguous(), old.requires_grad)
         if getattr(one, "bias", None) is not None:
             one.bias = layer.bias
-    made = container(OrderedDict((name, one) for name, one, _ in layers))
+    made = container(OrderedDict(layers))
     return made.train(layer.training)

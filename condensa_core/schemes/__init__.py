@@ -16,6 +16,7 @@ from condensa_core.schemes.contents import (
     only_channels,
 )
 from condensa_core.schemes.contract import Code, Facts, Freedom, Part, Scheme, Target, Tensors
+from condensa_core.schemes.factored_form import FactoredForm, factor_names, factored_form, freedom_of
 from condensa_core.schemes.lowrank import LowRank
 from condensa_core.schemes.lowrank_code import LowRankCode
 from condensa_core.schemes.matrix_view import Factors
@@ -23,6 +24,7 @@ from condensa_core.schemes.metric import Metric
 from condensa_core.schemes.patterns import check_pattern
 from condensa_core.schemes.prune import Prune
 from condensa_core.schemes.quantize import Quantize
+from condensa_core.schemes.restriction import restricted
 from condensa_core.schemes.sum import Sum
 from condensa_core.schemes.terms import Plain, Product, Scaled, Term
 from condensa_core.schemes.ternary import Ternary
@@ -34,6 +36,7 @@ __all__ = [
     "Code",
     "Codebook",
     "Compose",
+    "FactoredForm",
     "Factors",
     "Facts",
     "Filter",
@@ -58,11 +61,15 @@ __all__ = [
     "check_pattern",
     "counted_bits",
     "entries_counted",
+    "factor_names",
+    "factored_form",
     "factors_of",
+    "freedom_of",
     "leaves_little_free",
     "moved_terms",
     "narrow_of",
     "only_channels",
+    "restricted",
     "scheme_named",
     "zero_units",
 ]

@@ -8,8 +8,8 @@ from torch import Tensor
 from condensa_core.schemes.channels import ChannelsCode
 from condensa_core.schemes.compose import ComposedCode
 from condensa_core.schemes.contract import Code, Tensors
+from condensa_core.schemes.factored_form import factored_form
 from condensa_core.schemes.half import HalfCode
-from condensa_core.schemes.lowrank_code import LowRankCode
 from condensa_core.schemes.matrix_view import Factors
 from condensa_core.schemes.sparse import SparseCode
 from condensa_core.schemes.sum import SumCode
@@ -28,21 +28,21 @@ def entries_counted(code: Code) -> int:
 
 
 def narrow_of(code: Code) -> dict[str, torch.dtype]:
-    """Parameter name -> float16 or bfloat16, for parameters that are stored in it and computed with as before.
+    """Name -> float16 or bfloat16, for tensors that are stored in it and computed with as before.
 
-    They may be trained on and rounded anew; factors of a parameter are not among them.
+    They may be trained on and rounded anew. Factors are among them, under the names of `factored_form.factor_names`.
     """
     last = code.codes[-1] if isinstance(code, ComposedCode) else code
-    if not isinstance(last, HalfCode):
-        return {}
-    own = code.decode()
-    return {name: half.dtype for name, half in last.halves.items() if name in own}
+    return {name: half.dtype for name, half in last.halves.items()} if isinstance(last, HalfCode) else {}
 
 
 def factors_of(code: Code) -> dict[str, Factors]:
-    """Parameter name -> factors, for parameters that are one product of dense factors: two layers can stand for it."""
-    last = code.codes[-1] if isinstance(code, ComposedCode) else code
-    return dict(last.factors) if isinstance(last, LowRankCode) else {}
+    """Parameter name -> decoded factors, for parameters that are one product: two layers can stand for it.
+
+    Also where the factors themselves are pruned, quantized, in a code book: whatever a composition made of them.
+    """
+    form = factored_form(code)
+    return {} if form is None else form.factors
 
 
 def leaves_little_free(code: Code) -> bool:
