@@ -1,4 +1,4 @@
-"""`condensa report RUN_DIR`: what a finished run found, or how far an unfinished one came."""
+"""`condensa report RUN_DIR`: what a finished run found, how far an unfinished one came, or which runs there are."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from .options import Json, Verbose
 from .paths import is_file, is_folder
 
 if TYPE_CHECKING:
-    from condensa_core.report import Outcome, TrialResult
+    from condensa_core.report import Outcome, RunSummary, TrialResult
 
 
 def report(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory.", show_default=False)],
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="A run directory, or a folder of them.", show_default=False)
+    ],
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
     """Show the result of a run again.
 
-    Exits as the run did; an unfinished run exits 4 and says how to resume.
+    Exits as the run did; an unfinished run exits 4 and says how to resume. Of a folder of runs, lists them.
     """
-    from condensa_core.report import read_outcome
+    from condensa_core.report import is_run, read_outcome, runs_under
 
     if not is_folder(run_dir):
         raise UsageError(f"{run_dir} is no run directory")
@@ -39,10 +41,14 @@ def report(
         outcome = read_outcome(result)
         show_outcome(outcome, as_json=as_json, verbose=verbose, long=True)
         return outcome.exit_code
-    if not any(is_file(run_dir / name) for name in ("manifest.json", "trials.jsonl")):
-        raise UsageError(f"{run_dir} is no run directory: it holds neither result.json nor manifest.json")
-    _show_unfinished(run_dir, as_json=as_json)
-    return exit_codes.FAILED
+    if is_run(run_dir):
+        _show_unfinished(run_dir, as_json=as_json)
+        return exit_codes.FAILED
+    runs = runs_under(run_dir)
+    if not runs:
+        raise UsageError(f"{run_dir} is no run directory, and holds none: there is no result.json or manifest.json")
+    _show_runs(runs, as_json=as_json)
+    return exit_codes.OK
 
 
 def show_outcome(outcome: Outcome, *, as_json: bool, verbose: bool, long: bool) -> None:
@@ -57,6 +63,16 @@ def show_outcome(outcome: Outcome, *, as_json: bool, verbose: bool, long: bool) 
             if table.title != "layers" or verbose:
                 show(drawn(table), "")
     show(verdict(outcome))
+
+
+def _show_runs(runs: tuple[RunSummary, ...], *, as_json: bool) -> None:
+    from condensa_core.report import runs_table
+
+    if as_json:
+        head = {"schema": "condensa.runs/1", "status": "ok", "exit_code": exit_codes.OK, "reasons": []}
+        show_json(head | {"runs": [asdict(run) for run in runs]})
+    else:
+        show(drawn(runs_table(runs)), f"condensa report {shlex.quote(runs[-1].path)} tells more of a run")
 
 
 def _show_unfinished(run_dir: Path, *, as_json: bool) -> None:

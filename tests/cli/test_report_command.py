@@ -1,10 +1,22 @@
 """`report` shows a run again, exits as it did, and says how to go on with one that has not finished."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from condensa_core.report import Artifact, BestResult, Figure, Outcome, RatioInterval, ReferenceResult, TrialResult
+from condensa_core.report import (
+    Artifact,
+    BestResult,
+    ConstraintResult,
+    Figure,
+    Outcome,
+    RatioInterval,
+    ReferenceResult,
+    TrialResult,
+)
+
+BOUND = ConstraintResult("top1 max_drop 2pp", "top1", 0.975, 0.97, False)
 
 JOURNAL = """\
 {"crc32":"0","record":{"format":1,"fingerprint":"x"}}
@@ -99,6 +111,48 @@ def test_an_unfinished_run_as_json(condensa, run_dir):
         (1, {"sparsity": 0.75}, None),
     ]
     assert document["reasons"]
+
+
+@pytest.fixture
+def runs(tmp_path, run_dir):
+    """Three runs of two names in `runs`: one that ended, one that goes on, one whose result is half a file."""
+    ended = replace(outcome(run_dir, "infeasible"), constraint=BOUND)
+    (run_dir / "result.json").write_text(json.dumps(ended.to_json()))
+    going = run_dir.with_name("2")
+    going.mkdir()
+    (going / "trials.jsonl").write_text(JOURNAL)
+    torn = tmp_path / "runs" / "other" / "3"
+    torn.mkdir(parents=True)
+    (torn / "result.json").write_text("{")
+    (tmp_path / "runs" / "other" / "notes").mkdir()  # nobody's run
+    return tmp_path / "runs"
+
+
+def test_a_folder_of_runs_is_listed_with_how_each_ended(condensa, runs):
+    every, named = condensa("report", "runs"), condensa("report", "runs/digits")
+
+    assert (every.code, named.code) == (0, 0)
+    lines = [line.split() for line in every.out.splitlines()]
+    assert lines == [
+        ["run", "status", "trials", "metric", "ratio", "file"],
+        ["runs/digits/1", "infeasible", "1", "top1", "97.00", "%", "2.50x", "1.00", "KiB"],
+        ["runs/digits/2", "unfinished", "2", "-", "-", "-"],
+        ["runs/other/3", "damaged", "0", "-", "-", "-"],
+        ["condensa", "report", "runs/other/3", "tells", "more", "of", "a", "run"],
+    ]
+    assert named.out.splitlines()[1:3] == every.out.splitlines()[1:3]
+    assert "other" not in named.out
+
+
+def test_a_folder_of_runs_as_json(condensa, runs):
+    document = json.loads(condensa("report", "runs", "--json").out)
+
+    assert (document["schema"], document["status"], document["exit_code"]) == ("condensa.runs/1", "ok", 0)
+    assert document["runs"][0] == {
+        "path": "runs/digits/1", "status": "infeasible", "trials": 1, "metric": "top1", "value": 0.97, "ratio": 2.5,
+        "bytes": 1024,
+    }  # fmt: skip
+    assert [run["status"] for run in document["runs"]] == ["infeasible", "unfinished", "damaged"]
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"schema": "other"}'])
