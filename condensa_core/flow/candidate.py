@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from condensa_core.export import OnnxFile, export_onnx
 from condensa_core.flow.workbench import Workbench
-from condensa_core.materialise import deliver, fold_batchnorm
+from condensa_core.materialise import deliver, fold_batchnorm, kept_positions
+from condensa_core.materialise.kept import Kept
 from condensa_core.materialise.thin_pair import ThinPair
-from condensa_core.schemes import Code, narrow_of, only_channels
+from condensa_core.schemes import Code, narrow_of, only_channels, restricted
 from condensa_core.schemes.half import nearest
 
 # Weight -> rank, and how many of its axes are the rows of the matrix.
@@ -57,6 +58,26 @@ class Structure:
 def cut_model(bench: Workbench, model: nn.Module, structure: Structure) -> nn.Module:
     """The physically smaller model, shown equal to `model` with the removed units at zero (NotEquivalent otherwise)."""
     return deliver(model, bench.graph, structure.keep, bench.example, bench.routes).model
+
+
+def remaining(bench: Workbench, structure: Structure) -> tuple[Code, ...]:
+    """The codes of what removed channels leave of their tensors, in the shapes of the uncut model."""
+    kept = kept_positions(bench.graph, structure.keep)
+    return tuple(
+        restricted(code, {name: _crossings(dense, kept[name]) for name, dense in code.decode().items() if name in kept})
+        for code in structure.codes
+    )
+
+
+def _crossings(tensor: Tensor, kept: Kept) -> Tensor:
+    """Where the surviving slices of a tensor cross, as a mask of its shape."""
+    mask = torch.ones_like(tensor, dtype=torch.bool)
+    for dim, positions in enumerate(kept):
+        if positions is not None:
+            here = torch.zeros(tensor.shape[dim], dtype=torch.bool, device=tensor.device)
+            here[torch.from_numpy(positions).to(tensor.device)] = True
+            mask &= here.view(-1, *[1] * (tensor.ndim - dim - 1))
+    return mask
 
 
 def finished(bench: Workbench, small: nn.Module, structure: Structure) -> nn.Module:

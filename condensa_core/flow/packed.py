@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.export.packing import PackedFile, pack_onnx
-from condensa_core.flow.candidate import Structure
+from condensa_core.flow.candidate import Structure, remaining
 from condensa_core.flow.splitting import cut_factors, out_of_layers, surviving
 from condensa_core.flow.workbench import Workbench
 from condensa_core.materialise.kept import Kept, cut
@@ -37,7 +37,7 @@ def terms_of(
         for model in (small, shipped)
     )
     found: dict[str, tuple[Term, ...]] = {}
-    for code in structure.codes:
+    for code in remaining(bench, structure):
         for name, terms in _moved(code, structure, before, kept).items():
             if name not in after or name not in before:
                 continue

@@ -8,7 +8,6 @@ from condensa_core.schemes.codebook import Codebook
 from condensa_core.schemes.compose import Compose
 from condensa_core.schemes.contents import (
     counted_bits,
-    entries_counted,
     factors_of,
     leaves_little_free,
     moved_terms,
@@ -60,7 +59,6 @@ __all__ = [
     "Ternary",
     "check_pattern",
     "counted_bits",
-    "entries_counted",
     "factor_names",
     "factored_form",
     "factors_of",

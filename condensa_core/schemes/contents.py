@@ -21,12 +21,6 @@ def only_channels(code: Code) -> bool:
     return isinstance(code, ChannelsCode)
 
 
-def entries_counted(code: Code) -> int:
-    """How many entries of its tensors `code.bits()` stands for: a composition leaves out those of removed units."""
-    alive = code.codes[0].values().alive if isinstance(code, ComposedCode) and code.keep else {}
-    return sum(int(alive[n].sum()) if n in alive else t.numel() for n, t in code.decode().items())
-
-
 def narrow_of(code: Code) -> dict[str, torch.dtype]:
     """Name -> float16 or bfloat16, for tensors that are stored in it and computed with as before.
 
@@ -59,7 +53,8 @@ def counted_bits(code: Code) -> int:
         return sum(counted_bits(summand) for summand in code.codes)
     if isinstance(code, ComposedCode):
         outer = [c for c in code.codes[:-1] if not isinstance(c, SparseCode)]
-        return sum(c.structure_bits() for c in outer) + counted_bits(code.codes[-1])
+        beside = sum(8 * t.element_size() * int(t.count_nonzero()) for t in code.passed.tensors.values())
+        return sum(c.structure_bits() for c in outer) + counted_bits(code.codes[-1]) + beside
     if isinstance(code, HalfCode):
         return 16 * sum(int(half.count_nonzero()) for half in code.halves.values())
     return code.bits()
