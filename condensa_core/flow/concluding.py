@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +15,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from condensa_core.bench import BenchTarget, Comparison, compare, describe_machine
+from condensa_core.errors import RunFailed
 from condensa_core.export import OnnxModel, check_parity, save_pt2
 from condensa_core.flow.candidate import cut_model, finished, parameters_by_layer
+from condensa_core.flow.carrying import float_path
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
 from condensa_core.flow.splitting import split_as
 from condensa_core.flow.trial import FILE, KEEP, PACKED, WEIGHTS, Judged, read_structure, trial_folder
@@ -28,9 +30,11 @@ from condensa_core.report import (
     Artifact,
     BestResult,
     ConstraintResult,
+    Difference,
     DirectResult,
     Figure,
     GateResult,
+    IntegersResult,
     LayerChange,
     ObjectiveResult,
     Outcome,
@@ -94,7 +98,7 @@ def conclude(
     if best is not None:
         number = numbers[point_key(best.point)]
         shipped = rebuilt(bench, trial_folder(directory.path, number))
-        artifacts = _artifacts(bench, directory, shipped, trial_folder(directory.path, number))
+        artifacts = _artifacts(bench, directory, shipped, trial_folder(directory.path, number), best)
         file = directory.path / "best" / FILE
         judged = {"val": reference.val}, {"val": _evaluated(bench, file, "val")}
         if bench.splits.test is not None:  # the only place that reads it
@@ -119,6 +123,7 @@ def conclude(
             artifacts=artifacts,
             sizes=_sizes(reference, file, best),
             parity=best.details["parity"],
+            integers=_integers(best),
             notes=tuple(_notes(bench, objective, gain)),
         )
     outcome = replace(outcome, reasons=tuple(reasons), timings_s={"this_process": time.monotonic() - begun})
@@ -142,14 +147,22 @@ def rebuilt(bench: Workbench, folder: Path) -> nn.Module:
     return model
 
 
-def _artifacts(bench: Workbench, directory: RunDirectory, shipped: nn.Module, trial: Path) -> tuple[Artifact, ...]:
-    """Copies of the trial's files under best/, and the model as a program that needs no user code."""
+def _artifacts(
+    bench: Workbench, directory: RunDirectory, shipped: nn.Module, trial: Path, best: Observation
+) -> tuple[Artifact, ...]:
+    """Copies of the trial's files under best/, and the model as a program that needs no user code.
+
+    model.onnx is the very file that was judged; the one in floating point computes what the rebuilt model computes.
+    """
+    plain = FILE if best.details["integers"] is None else float_path(Path(FILE)).name
     names = []
-    for name in (FILE, WEIGHTS, *([PACKED] if bench.packs else [])):
+    for name in dict.fromkeys((FILE, plain, WEIGHTS, *([PACKED] if bench.packs else []))):
         with directory.replacing(f"best/{name}") as path:
             shutil.copyfile(trial / name, path)
         names.append(name)
-    check_parity(directory.path / "best" / FILE, shipped, [bench.example])
+    if file_sha256(directory.path / "best" / FILE) != best.details["sha256"]:
+        raise RunFailed(f"{trial / FILE} is no longer the file that was judged")
+    check_parity(directory.path / "best" / plain, shipped, [bench.example])
     if "torch" in bench.recipe.output.export:
         save_pt2(shipped, bench.example, directory.path / "best" / "model.pt2")
         names.append("model.pt2")
@@ -345,6 +358,23 @@ def _sizes(reference: Judged, file: Path, best: Observation) -> Sizes:
         best.details["packed_bytes"],
         int(best.details["stored_bits"]),
         dense / best.details["counted_bits"],
+    )
+
+
+def _integers(best: Observation) -> IntegersResult | None:
+    record = best.details["integers"]
+    if record is None:
+        return None
+    figures = [f.name for f in fields(Difference)]
+    timed, unfused = (Difference(**{f: record[key][f] for f in figures}) for key in ("parity", "plain"))
+    return IntegersResult(
+        tuple(record["layers"]),
+        tuple(record["floating"]),
+        record["observer"],
+        record["target"],
+        record["reduce_range"],
+        timed,
+        unfused,
     )
 
 

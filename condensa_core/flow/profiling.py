@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import nn
 
 from condensa_core.export import OnnxFile
-from condensa_core.flow.candidate import Structure, cut_model, exported, finished
+from condensa_core.flow.candidate import Structure, cut_model, finished
+from condensa_core.flow.carrying import carry
 from condensa_core.flow.effort import settings_for
 from condensa_core.flow.objective import REFERENCE, Objective
 from condensa_core.flow.packed import packed
@@ -24,6 +25,8 @@ GRID = 20
 # Where a candidate must be packed to be counted: seconds each, on a curve without staircases.
 PACKED_GRID = 9
 SECONDS = 10.0
+# How far activations reach decides neither speed nor size.
+CALIBRATION_SAMPLES = 32
 # A measured gain below this may be noise: intervals of single comparisons are 2 to 5 % wide on a shared machine.
 MARGIN = 0.03
 
@@ -92,7 +95,9 @@ def _candidate(
     shipped = finished(bench, small, structure)
     if objective.name in ("macs", "params"):
         return path, objective.count(shipped, bench.example, {})
-    sizes = {"size.onnx": exported(bench, shipped, structure, path, like).size_bytes}
+    backend = objective.target.backend
+    carried = carry(bench, small, shipped, structure, path, like, backend=backend, samples=CALIBRATION_SAMPLES)
+    sizes = {"size.onnx": carried.shipped.size_bytes}
     if objective.name == "size.packed":
         sizes["size.packed"] = packed(bench, small, shipped, structure, path, path.with_suffix(".packed")).size_bytes
     return path, None if objective.measured else objective.count(shipped, bench.example, sizes)

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from condensa_core.export import OnnxFile, OnnxModel, check_parity, save_weights
 from condensa_core.flow.accounting import stored_bits
-from condensa_core.flow.candidate import Structure, cut_model, exported, finished, laid_out, stored_halves
+from condensa_core.flow.candidate import Structure, cut_model, finished, laid_out, stored_halves
+from condensa_core.flow.carrying import carry
 from condensa_core.flow.effort import settings_for, training_batches
+from condensa_core.flow.integers import require_sound
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
 from condensa_core.flow.packed import packed
 from condensa_core.flow.splitting import freedoms, split
@@ -83,8 +85,11 @@ class Evaluator:
         bench, folder = self._bench, trial_folder(self._folder, trial.number)
         learned, tuned, structure = self._trained(trial, folder)
         shipped = finished(bench, tuned, structure)
-        file = exported(bench, shipped, structure, folder / FILE, self._reference.file)
-        parity = check_parity(file.path, shipped, _inputs(bench.splits.val))
+        path, backend = folder / FILE, self._objective.target.backend
+        carried = carry(bench, tuned, shipped, structure, path, self._reference.file, backend=backend)
+        parity, file = check_parity(carried.plain.path, shipped, _inputs(bench.splits.val)), carried.shipped
+        if carried.integers is not None:
+            require_sound(carried.integers.file)
         small_file = packed(bench, tuned, shipped, structure, file.path, folder / PACKED) if bench.packs else None
         save_weights(shipped, folder / WEIGHTS, stored_halves(shipped, structure))
         with replacing(folder / KEEP) as path:
@@ -117,7 +122,8 @@ class Evaluator:
             "stored_bits": stored,
             "counted_bits": counted,
             "kept": {family: int(mask.sum()) for family, mask in structure.keep.items()},
-            "parity": asdict(parity),
+            "parity": asdict(parity),  # of the file in floating point
+            "integers": carried.integers.record() if carried.integers else None,
             "seconds": time.monotonic() - begun,
         }
         return Reading(score.value, noise, gain.value, details)

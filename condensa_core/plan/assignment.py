@@ -86,6 +86,11 @@ class Plan:
         leaves = [(a.names, [leaf for spec in a.schemes for _, leaf in spec.leaves()]) for a in self.assignments]
         return tuple(names for names, specs in leaves if any(SCHEMES[spec.kind].facts.metrics for spec in specs))
 
+    def observers(self) -> dict[str, str]:
+        """Parameter -> rule for the reach of activations, for the parameters whose layers compute in integers."""
+        observed = ((a.names, spec.observer) for a in self.assignments for spec in a.schemes)
+        return {name: observer for names, observer in observed if observer is not None for name in names}
+
     def rows(self) -> list[dict[str, Any]]:
         """The plan's table as plain data: line, rule, layers matched of total, parameters, scheme, knob."""
         return [vars(row).copy() for row in self.table]

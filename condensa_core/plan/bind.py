@@ -13,6 +13,7 @@ from condensa_core.errors import PlanError, SchemeError
 from condensa_core.graph.channels import Family, ModelGraph
 from condensa_core.plan.assignment import Assignment, Plan, Row
 from condensa_core.plan.families import claimed_families
+from condensa_core.plan.integers import check_integers
 from condensa_core.plan.knobs import knob_space
 from condensa_core.plan.rules import Match, Rules, problems_in_order
 from condensa_core.recipe import Expression, PythonSpec, Recipe, Ref, SchemeSpec
@@ -27,6 +28,7 @@ def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, 
     rules = Rules(recipe, model, graph)
     families = claimed_families(rules, graph)
     _check_patterns(rules, model, own or {})
+    check_integers(rules)
     problems = tuple(problems_in_order(rules.problems))
     if any(problem.severity == "error" for problem in problems):
         raise PlanError(problems)
@@ -179,4 +181,6 @@ def _scheme_text(scheme: SchemeSpec) -> str:
             texts.append(f"{value:g}")
         else:
             texts.append(f"{name} {value}")
+    if scheme.observer is not None:
+        texts.append(f"activations int8 {scheme.observer}")
     return " ".join(texts)

@@ -74,6 +74,9 @@ class CrossChecks:
             yield from self._knobs(self.sections["layers"], self.sections.get("knobs", {}))
         if "layers" in self.sections and (compress := self.sections.get("compress")):
             yield from self._penalties(self.sections["layers"], compress)
+        if "layers" in self.sections:
+            yield from self._observers(self.sections["layers"])
+            yield from self._calibration(self.sections["layers"])
 
     @property
     def _task(self) -> str | None:
@@ -213,6 +216,28 @@ class CrossChecks:
                         path: KeyPath = ("layers", number, "scheme", position, *below, "alpha")
                         message = "'alpha' is weighed against mu, which method direct does not have"
                         yield self._problem("E109", path, message, "use a constraint, or compress: {method: lc}")
+
+    def _observers(self, rules: tuple[RuleSpec, ...]) -> Iterator[Problem]:
+        """E109 where rules choose the reach of activations in different ways: tensors lie between layers of both."""
+        first: str | None = None
+        for number, rule in enumerate(rules):
+            for position, scheme in enumerate(rule.scheme):
+                first = first or scheme.observer
+                if scheme.observer not in (None, first):
+                    path: KeyPath = ("layers", number, "scheme", position, "quantize", "observer")
+                    message = f"an earlier rule has observer '{first}', and a file has one for all of its activations"
+                    yield self._problem("E109", path, message, f"write observer: {first} in both")
+
+    def _calibration(self, rules: tuple[RuleSpec, ...]) -> Iterator[Problem]:
+        """W305 for data to calibrate with where neither activations nor a metric of the weights ask for any."""
+        data, written = self.sections.get("data"), "compress" in self.document.data
+        compress = self.sections.get("compress") if written else CompressSpec()
+        observed = any(scheme.observer is not None for rule in rules for scheme in rule.scheme)
+        if data is None or data.calib is None or compress is None or observed:
+            return
+        if compress.metric == "identity" or (compress.metric is None and compress.method != "direct"):
+            message = "nothing is calibrated: no rule has activations, and errors of weights are not measured by data"
+            yield self._problem("W305", ("data", "calib"), message, on_key=True)
 
     def _unused_knobs(self) -> Iterator[Problem]:
         used = self.references.used | self.references.guessed

@@ -154,16 +154,10 @@ class DataSpec(Record):
     train: SourceSpec | None = None
     val: SourceSpec | None = None
     test: SourceSpec | None = None
-    calib: None = None  # named by the grammar, refused below
+    calib: SourceSpec | None = None  # what metrics of weights and the reach of activations are taken from
 
     _SETTINGS: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys((*OF_ALL_DATA, *chain(*BUILTIN_DATA.values()))))
-    _SPLITS: ClassVar[tuple[str, ...]] = ("train", "val", "test")
-
-    @field_validator("calib", mode="before")
-    @classmethod
-    def _no_calibration(cls, value: Any) -> None:
-        if value is not None:
-            raise not_available("data to calibrate with", on_key=True)
+    _SPLITS: ClassVar[tuple[str, ...]] = ("train", "val", "test", "calib")
 
     @model_validator(mode="after")
     def _one_form(self) -> DataSpec:

@@ -46,6 +46,9 @@ _Dtype = Annotated[
     ),
 ]
 
+_OBSERVER = Word("observer", ("max", "percentile", "mse", "entropy"), aliases=(("kl", "entropy"),))
+DEFAULT_OBSERVER: Final = "mse"
+
 
 class PythonSpec(Record):
     """An object of the user's, as `python: file.py:NAME`. With `args` it is called; what it returns is used."""
@@ -146,20 +149,51 @@ class BlockSettings(Settings):
 
 
 class QuantizeSettings(Settings):
-    """quantize: the precision weights are stored in."""
+    """quantize: the precision weights are stored in.
 
-    later: ClassVar[frozenset[str]] = frozenset({"weights", "activations", "observer"})
+    With `activations` the layers of these weights compute in integers: what they read is rounded too, on grids whose
+    reach the `observer` chooses from calibration data.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset({"weights"})
     dtype: _Dtype
     granularity: Annotated[str, Word("granularity", ("tensor", "channel", "group"))] = "tensor"
     group: Annotated[Any, GROUP] | None = None
     symmetric: bool = True
     range: Annotated[str, Word("range", ("max", "percentile", "mse"))] = "max"
+    activations: Annotated[str, Word("activations", ("int8",), ("uint8", "int4", "float16", "fp8"))] | None = None
+    observer: Annotated[str, _OBSERVER] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _observed(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("activations") is not None and value.get("observer") is None:
+            return {**value, "observer": DEFAULT_OBSERVER}
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> QuantizeSettings:
         if (self.granularity == "group") != (self.group is not None):
             raise refusal("E109", "'group' is the number of weights that share a scale under 'granularity: group'")
+        if self.activations is None:
+            if self.observer is not None:
+                message = "'observer' chooses the reach of activations, which are not rounded here"
+                raise refusal("E109", message, "add activations: int8", key="observer", on_key=True)
+            return self
+        if not self.dtype.startswith("int"):
+            message = f"integer kernels take weights of intN, not {self.dtype}"
+            raise refusal("E109", message, "write dtype: int8, or leave 'activations' out", key="dtype")
+        if self.granularity == "group":
+            message = "integer kernels take one scale an output or a tensor, not one a group of weights"
+            raise refusal("E109", message, "write granularity: channel", key="granularity")
+        if not self.symmetric:
+            message = "integer kernels take weights around zero: activations in integers need symmetric weights"
+            raise refusal("E109", message, "leave 'symmetric' out", key="symmetric")
         return self
+
+    def chosen(self) -> dict[str, Any]:
+        """What weights are rounded with: activations are not the scheme's, they are rounded when files are made."""
+        return {n: v for n, v in super().chosen().items() if n not in ("activations", "observer")}
 
 
 class CodebookSettings(Settings):
@@ -245,6 +279,10 @@ class SchemeSpec(Record):
                 message = f"'{scheme.kind}' cannot be a summand"
                 what = "what it removes, another would put back" if scheme.kind in STRUCTURED else "write one flat list"
                 raise refusal("E231", message, what, key=f"sum.{position}")
+            if scheme.observer is not None:
+                message = "a sum is on no grid of integers, so its layers cannot compute in them"
+                key = f"sum.{position}.quantize.activations"
+                raise refusal("E231", message, "leave 'activations' out", key=key, on_key=True)
         return self
 
     @property
@@ -266,6 +304,11 @@ class SchemeSpec(Record):
         for position, scheme in enumerate(self.sum):
             for path, leaf in scheme.leaves():
                 yield ("sum", position, *path), leaf
+
+    @property
+    def observer(self) -> str | None:
+        """The rule for the reach of activations, where the layers of these weights compute in integers; else None."""
+        return None if self.quantize is None else self.quantize.observer
 
     @property
     def knobs(self) -> frozenset[str]:

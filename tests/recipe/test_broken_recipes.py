@@ -449,8 +449,12 @@ BROKEN = {
         "20:13 E106 'filter' chooses layers, not tensors = count layers: write 4 layers",
     ),
     "data to calibrate": (
+        [("{builtin: digits}", "{builtin: digits, calib: {python: d:c}}")],
+        "11:25 E101 builtin data 'digits' takes no 'calib' = it takes: batch, limit, val_fraction, val_count, augment",
+    ),
+    "data nobody calibrates with": (
         [("{builtin: digits}", "{train: {python: d:a}, val: {python: d:b}, calib: {python: d:c}}")],
-        "11:50 E110 data to calibrate with is not available in this version",
+        "11:50 W305 nothing is calibrated: no rule has activations, and errors of weights are not measured by data",
     ),
     "quality on a target": (
         [("metric: throughput, at_least: 1.5x", "metric: top1, on: box, max_drop: 2%")],
