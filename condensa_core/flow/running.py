@@ -109,7 +109,9 @@ def _work(checked: Bound, directory: RunDirectory, listener: Listener, cache_dir
             strategy = _strategy(bench, reference, known)
             base = known.reference if known else None
             evaluator = Evaluator(bench, objective, reference, base, directory.path, told)
-            found = find_level(evaluator, strategy, journal, timeout_s=recipe.search.timeout_s, listener=told)
+            found = find_level(
+                evaluator, strategy, journal, timeout_s=recipe.search.timeout_s, listener=told, ended=evaluator.ended
+            )
             return conclude(bench, directory, objective, reference, strategy, found, journal, told, begun)
 
 

@@ -111,6 +111,7 @@ class Evaluator:
                 "steps": max(0, len(learned.history) - 1),
                 "converged": learned.converged,
                 "distance": learned.history[-1]["distance"] if learned.history else 0.0,
+                "history": list(learned.history),
             },
             "ratio": asdict(gain.ratio),
             "measurement": timing,
@@ -127,6 +128,11 @@ class Evaluator:
             "seconds": time.monotonic() - begun,
         }
         return Reading(score.value, noise, gain.value, details)
+
+    def ended(self, number: int) -> None:
+        """Drop the states of a trial's L steps, many times the size of what it ships: it is in the journal for good."""
+        for state in trial_folder(self._folder, number).glob("lc-*.safetensors"):
+            state.unlink(missing_ok=True)
 
     def _trained(self, trial: Trial, folder: Path) -> tuple[Learned, nn.Module, Structure]:
         """The cut, split and fine-tuned model of a trial, in float32, BatchNorm still in place."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from condensa_core.whole_file import replacing
 
-_FORMAT = "condensa.lc/1"
+_FORMAT = "condensa.lc/2"
 _PARTS = ("live", "multipliers", "best", "best_shifted", "earlier")
 
 
@@ -24,11 +24,12 @@ class Progress:
     """All that the loop needs to go on: L step `step` is done, its C step is not.
 
     `live` and `best` are state dicts (w with buffers; the best Delta(Theta), empty before step 1), `multipliers` are
-    lambda before the update of `step`, `history` the entries of the steps before. Data order and random numbers follow
-    from the step and the seed; momentum restarts in every L step.
+    lambda before the update of `step`, `loss` is the mean of that L step, `history` the entries of the steps before.
+    Data order and random numbers follow from the step and the seed; momentum restarts in every L step.
     """
 
     step: int
+    loss: float
     live: dict[str, Tensor]
     multipliers: dict[str, Tensor]
     history: tuple[dict[str, Any], ...]
@@ -56,7 +57,12 @@ class Checkpoint:
             for part in _PARTS
             for name, tensor in getattr(progress, part).items()
         }
-        facts = {"step": progress.step, "history": progress.history, "best_step": progress.best_step}
+        facts = {
+            "step": progress.step,
+            "loss": progress.loss,
+            "history": progress.history,
+            "best_step": progress.best_step,
+        }
         with replacing(self._path) as temporary:
             save_file(tensors, temporary, metadata={"format": _FORMAT, "facts": json.dumps(facts)})
 
@@ -76,4 +82,4 @@ class Checkpoint:
         except SafetensorError:
             return None
         facts = json.loads(metadata["facts"])
-        return Progress(history=tuple(facts["history"]), step=facts["step"], best_step=facts["best_step"], **parts)
+        return Progress(history=tuple(facts.pop("history")), **facts, **parts)

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ class Learned:
     direct: Score
     best_step: int
     converged: bool
-    history: tuple[dict[str, float | int | bool], ...]
+    history: tuple[dict[str, Any], ...]
 
 
 @torch.no_grad()
@@ -90,14 +91,24 @@ def compress(
     history = list(saved.history) if saved else []
     best = _Best.restored(saved) if saved else _Best()
     earlier = saved.earlier if saved else {}
+    mean_loss = saved.loss if saved else None  # of the latest L step
     listener(PhaseStarted("learn", total=settings.steps, detail=f"{len(names)} tensors"))
 
     def learn(step: int, mu: float, target: dict[str, Tensor]) -> None:
-        _l_step(live, weights, target, mu, step, train, loss, settings, seed)
+        nonlocal mean_loss
+        mean_loss = _l_step(live, weights, target, mu, step, train, loss, settings, seed)
         if checkpoint:
             checkpoint.save(
                 Progress(
-                    step, live.state_dict(), multipliers, tuple(history), best.step, best.state, best.shifted, earlier
+                    step=step,
+                    loss=mean_loss,
+                    live=live.state_dict(),
+                    multipliers=multipliers,
+                    history=tuple(history),
+                    best_step=best.step,
+                    best=best.state,
+                    best_shifted=best.shifted,
+                    earlier=earlier,
                 )
             )
 
@@ -107,8 +118,9 @@ def compress(
         put_in_place(shadow, now.theta, now.codes, parts)
         recalibrate_batchnorm(shadow, train)
         score = judge(shadow)
-        history.append(_entry(now, score))
-        listener(Advanced("learn", now.step, {"val": score.value, "distance": now.distance, "mu": now.mu}))
+        history.append(_entry(now, score, mean_loss))
+        learned = {} if mean_loss is None else {"loss": mean_loss}
+        listener(Advanced("learn", now.step, {**learned, "val": score.value, "distance": now.distance, "mu": now.mu}))
         earlier = now.shifted
         if now.step > 0:
             best.offer(now, score, shadow)
@@ -176,9 +188,10 @@ def _l_step(
     loss: Loss,
     settings: Settings,
     seed: Seed,
-) -> None:
+) -> float:
     """Move the live weights towards the minimum of L(w) + mu/2 ||w - target||^2; momentum starts at zero.
 
+    Returns the mean of the loss L alone.
     Through an adaptive optimizer the penalty's gradient would lose its size, as weight decay does in Adam: there it is
     applied apart, after the step, at the rate that plain momentum SGD would give it (AdamW's cure, for the penalty).
     """
@@ -193,7 +206,7 @@ def _l_step(
     )
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed.child("l-step", step).root)  # dropout
-        descend(
+        return descend(
             live,
             stream(train, first_epoch(train, settings, step)),
             loss,
@@ -217,9 +230,10 @@ def _converged(history: Sequence[dict], settings: Settings) -> bool:
     return len(last) == settings.patience and all(e["settled"] and e["distance"] < settings.tolerance for e in last)
 
 
-def _entry(now: Iterate, score: Score) -> dict:
+def _entry(now: Iterate, score: Score, loss: float | None) -> dict:
     return {
         "step": now.step,
+        "loss": loss,
         "mu": now.mu,
         "distance": now.distance,
         "settled": now.settled,

@@ -15,6 +15,7 @@ from condensa_core.search.space import Point, point_key
 from condensa_core.search.strategy import Strategy
 
 Evaluate = Callable[[Trial], Reading]
+Ended = Callable[[int], None]
 
 _ATTEMPTS = 2  # a run that diverged once deserves another seed; twice is the setting's fault
 
@@ -26,6 +27,7 @@ def find_level(
     *,
     timeout_s: float | None = None,
     listener: Listener = silent,
+    ended: Ended = lambda number: None,
 ) -> Recommendation:
     """Run the strategy to its end and give its recommendation.
 
@@ -34,16 +36,19 @@ def find_level(
     (Interrupted above all) passes through; the trial stays open in the journal and is asked for again, under the same
     number and attempt, by the next call with this journal. Finished trials in the journal are told to the strategy
     first and never evaluated again. No trial starts after `timeout_s` of evaluation time, earlier calls included.
+    `ended` is called with the number of every finished trial, earlier ones included, once the journal holds it for
+    good: what it takes to go on with that trial is not needed any more.
     """
     history = _History.of(journal)
     for number, observation in history.finished.items():
         strategy.tell(observation)
+        ended(number)
         listener(TrialEnded(number, "reused", _figures(observation)))
     while timeout_s is None or history.spent_s < timeout_s:
         point = strategy.ask()
         if point is None:
             break
-        strategy.tell(_finish(history.trial_at(point), evaluate, strategy.budget, journal, history, listener))
+        strategy.tell(_finish(history.trial_at(point), evaluate, strategy.budget, journal, history, listener, ended))
     return replace(strategy.recommend(), stopped=strategy.stopped() or f"the time limit of {timeout_s:g} s is spent")
 
 
@@ -86,7 +91,13 @@ class _History:
 
 
 def _finish(
-    trial: Trial, evaluate: Evaluate, budget: int, journal: Journal, history: _History, listener: Listener
+    trial: Trial,
+    evaluate: Evaluate,
+    budget: int,
+    journal: Journal,
+    history: _History,
+    listener: Listener,
+    ended: Ended,
 ) -> Observation:
     """Attempt the trial until it reads or has no attempt left; journalled before and after each attempt."""
     listener(TrialStarted(trial.number, budget, trial.point))
@@ -104,6 +115,7 @@ def _finish(
         trial = Trial(trial.number, trial.point, trial.attempt + 1)
     journal.append("trial-ended", {**filed, "observation": observation.to_record(), "wall_s": wall_s})
     history.ended(trial.number, observation, wall_s)
+    ended(trial.number)
     listener(TrialEnded(trial.number, observation.status, _figures(observation)))
     return observation
 

@@ -86,6 +86,7 @@ def test_ten_kills_cost_no_finished_trial_and_change_no_result(tmp_path):
     for key in ("trials", "best", "constraint", "reference"):
         assert strip(results[0][key]) == strip(results[1][key])
     assert not list(directory.rglob(".partial*"))
+    assert not list(directory.rglob("lc-*"))  # also of trials whose process died before it could tidy up
 
 
 def strip(value):

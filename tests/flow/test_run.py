@@ -69,6 +69,7 @@ def test_the_run_directory_holds_what_the_design_promises(finished):
         "run.log", "best/model.onnx", "best/model.pt2", "best/weights.safetensors", "reference/model.onnx",
     }  # fmt: skip
     assert not [name for name in names if ".partial" in name]
+    assert not [name for name in names if "lc-" in name]  # many times the size of everything else
     assert read_outcome(directory / "result.json") == Outcome.from_json(outcome.to_json())
     manifest = json.loads((directory / "manifest.json").read_text())
     assert manifest["versions"]["torch"] == torch.__version__ and manifest["seed"] == 3
@@ -123,6 +124,17 @@ def test_trials_are_journalled_and_told(finished):
     assert kinds[1:] == ["trial-started", "trial-ended"] * len(outcome.trials)
     assert [e.number for e in events if isinstance(e, TrialEnded)] == [t.number for t in outcome.trials]
     assert any(isinstance(e, Note) and str(directory) in e.message for e in events)
+
+
+def test_every_l_step_is_on_record(finished):
+    _, directory, _ = finished
+    _, entries = read_journal(directory / "trials.jsonl")
+
+    for trial in (entry.payload["observation"] for entry in entries if entry.kind == "trial-ended"):
+        history = trial["details"]["lc"]["history"]
+        assert [step["step"] for step in history] == list(range(1 + trial["details"]["lc"]["steps"]))
+        assert history[0]["loss"] is None and all(step["loss"] > 0 for step in history[1:])
+        assert history[-1]["distance"] == trial["details"]["lc"]["distance"]
 
 
 def test_resuming_a_finished_run_gives_its_result_again(finished):

@@ -9,7 +9,7 @@ import pytest
 from condensa_core.errors import Diverged, Interrupted
 from condensa_core.progress import TrialEnded, TrialStarted
 from condensa_core.randomness import Seed
-from condensa_core.search import GridSearch, Journal, LevelSetSearch, Reading, find_level
+from condensa_core.search import GridSearch, Journal, LevelSetSearch, Reading, find_level, read_journal
 
 
 class Killed(BaseException):
@@ -46,6 +46,21 @@ def test_trials_are_numbered_reported_and_kept_with_their_details(started, tmp_p
     assert [e.status for e in events if isinstance(e, TrialEnded)] == ["ok"] * len(trials)
     assert found.feasible and found.observation.details == {"steps": 3}
     assert found.stopped
+
+
+def test_a_trial_is_said_to_have_ended_once_the_journal_holds_it_and_again_when_it_is_read(started, tmp_path):
+    journal, told = tmp_path / "trials.jsonl", []
+
+    def ended(number):
+        _, entries = read_journal(journal)  # what a process that died now would leave
+        assert [e.payload["number"] for e in entries if e.kind == "trial-ended"][-1] >= number
+        told.append(number)
+
+    _, trials, _ = started(ended=ended)
+    first, told[:] = list(told), []
+    started(ended=ended)
+
+    assert first == told == [trial.number for trial in trials]
 
 
 def test_finished_search_is_told_again_without_evaluating(started):
