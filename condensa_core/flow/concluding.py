@@ -47,7 +47,7 @@ from condensa_core.report import (
 )
 from condensa_core.run_directory import RunDirectory, file_sha256, versions
 from condensa_core.search import Journal, Observation, Recommendation, Strategy, point_key
-from condensa_core.workload import Evaluation, agreement, evaluate
+from condensa_core.workload import Evaluation, agreement, evaluate, task_named
 
 Status = Literal["ok", "infeasible", "gate-failed", "failed"]
 
@@ -78,6 +78,7 @@ def conclude(
         run_dir=str(directory.path),
         recipe_hash=recipe_hash(recipe),
         seed=recipe.seed,
+        counted=task_named(recipe.task).counts,
         reference=_reference_result(bench, reference, {"val": reference.val}, None, {}),
         objective=ObjectiveResult(
             f"{objective.direction} {objective.name}",

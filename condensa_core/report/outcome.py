@@ -27,7 +27,8 @@ EXIT_CODES: Mapping[Status, int] = {"ok": 0, "infeasible": 1, "gate-failed": 1, 
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric over `count` samples with its standard error; fractions are 0..1, not percent."""
+    """A metric over `count` samples (or what the outcome `counted`) with its standard error; fractions are 0..1, not
+    percent."""
 
     value: float | None
     stderr: float | None = None
@@ -185,6 +186,7 @@ class Outcome:
     run_dir: str = ""
     recipe_hash: str = ""
     seed: int = 0
+    counted: str = "samples"  # what `count` of every figure counts: tokens for a language model
     reference: ReferenceResult = ReferenceResult()
     best: BestResult | None = None
     direct: DirectResult | None = None

@@ -61,7 +61,7 @@ def _quality(outcome: Outcome, best: BestResult) -> list[str]:
         for metric in [judged_by] if judged_by in figures else figures:
             figure = figures[metric]
             was = f"{figure_text(metric, before[metric])} -> " if metric in before else ""
-            count = f" ({figure.count} samples)" if figure.count else ""
+            count = f" ({figure.count:,} {outcome.counted})" if figure.count else ""
             lines.append(f"  {split:<10} {metric} {was}{figure_text(metric, figure)}{count}")
         if split in best.agreement:
             agreement = figure_text("agreement", best.agreement[split])

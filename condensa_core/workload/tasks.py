@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from torch import Tensor
 from torch.nn import functional
@@ -33,6 +33,11 @@ class Task:
     metrics: tuple[Metric, ...]
     chief: Metric
     reads_tokens: bool = False
+
+    @property
+    def counts(self) -> Literal["samples", "tokens"]:
+        """What `count` of a score counts: one prediction for each of these."""
+        return "tokens" if self.reads_tokens else "samples"
 
 
 TASKS: Final = {

@@ -57,6 +57,14 @@ def test_the_verdict_keeps_to_the_metric_that_was_bounded(outcome):
     assert "loss" not in verdict(outcome)
 
 
+def test_a_language_model_is_judged_on_tokens(outcome):
+    figures = {"val": {"top1": Figure(0.5, 0.001, 1_234_567)}}
+    judged = replace(outcome, counted="tokens", best=replace(outcome.best, metrics=figures))
+
+    assert "-> 50.00 % ± 0.10 (1,234,567 tokens)\n" in verdict(judged)
+    assert "samples" not in verdict(judged)
+
+
 def test_a_verdict_without_a_result_gives_the_reasons():
     text = verdict(Outcome(status="failed", name="x", reasons=("loss is nan at step 3",)))
 
