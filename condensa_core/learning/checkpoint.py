@@ -81,5 +81,5 @@ class Checkpoint:
                     parts[part][name] = file.get_tensor(key)
         except SafetensorError:
             return None
-        facts = json.loads(metadata["facts"])
-        return Progress(history=tuple(facts.pop("history")), **facts, **parts)
+        facts: dict[str, Any] = json.loads(metadata["facts"])
+        return Progress(**{**facts, **parts, "history": tuple(facts["history"])})
