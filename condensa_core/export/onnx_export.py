@@ -73,9 +73,16 @@ def _trace(model: nn.Module, example_inputs: tuple[Tensor, ...], opset: int) -> 
     except CondensaError:
         raise
     except Exception as err:  # the exporter raises whatever the user's forward raises, and many types of its own
-        raise ExportFailed(f"torch.onnx could not export {type(model).__name__}: {first_line(err)}") from err
+        raise ExportFailed(f"torch.onnx could not export {type(model).__name__}: {first_line(_origin(err))}") from err
     assert program is not None  # dynamo=True always returns a program
     return program.model_proto
+
+
+def _origin(error: BaseException) -> BaseException:
+    """What an error comes from: the exporter's own says that a step failed, and at its bottom lies what was wrong."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _checked_bytes(graph: onnx.ModelProto) -> bytes:

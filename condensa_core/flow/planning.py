@@ -8,6 +8,7 @@ from typing import Any
 
 from condensa_core.errors import Problem
 from condensa_core.flow.effort import estimate
+from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.latency import TIMED_S, latencies, target_named
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.own_objects import own_objects
@@ -53,10 +54,15 @@ class PlanReport:
 
 
 def plan(recipe: Recipe, *, allow_python: bool = True, listener: Listener = silent) -> PlanReport:
-    """The recipe bound to its (untrained) model. PlanError names every place where they do not fit."""
+    """The recipe bound to its (untrained) model.
+
+    PlanError names every place where they do not fit, WorkloadError what keeps an own model from being exported.
+    """
     found = modelled(recipe, allow_python=allow_python, listener=listener)
     own = own_objects(recipe, allow_python=allow_python)
-    return PlanReport(recipe, found, bind(recipe, found.model, found.graph, own))
+    made = bind(recipe, found.model, found.graph, own)
+    require_exportable(recipe, found, listener)
+    return PlanReport(recipe, found, made)
 
 
 def inspect_recipe(

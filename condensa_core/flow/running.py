@@ -15,6 +15,7 @@ from condensa_core.export import OnnxModel
 from condensa_core.export.session import onnxruntime
 from condensa_core.flow.candidate import Structure, exported, finished
 from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
+from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.profiling import profile
 from condensa_core.flow.trial import Evaluator, Judged
@@ -54,6 +55,7 @@ def run(
     `out` is the recipe's output.dir by default. Raises CondensaError; whatever was finished by then can be resumed.
     """
     checked = _checked(recipe, allow_python, listener)
+    require_exportable(recipe, checked, listener)
     root = out or Path(recipe.output.dir).expanduser()
     with RunDirectory.create(root, recipe.name, resolved_yaml(recipe)) as directory:
         with directory.starting():
