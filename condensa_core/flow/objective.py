@@ -62,8 +62,11 @@ class Objective:
     @property
     def where(self) -> str:
         """The target in words, empty for what is counted."""
-        if not self.measured:
-            return ""
+        return self.timed_on if self.measured else ""
+
+    @property
+    def timed_on(self) -> str:
+        """The target in words, also where the objective is counted and only ranks are timed."""
         t = self.target
         what = f"{t.backend} {t.device}, batch {t.batch}, {t.threads} thread{'s' if t.threads > 1 else ''}"
         return f"{self.target_name} ({what})" if self.target_name else what

@@ -12,6 +12,7 @@ from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.latency import TIMED_S, latencies, target_named
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.own_objects import own_objects
+from condensa_core.flow.rank_layers import checked_ranks
 from condensa_core.flow.workbench import Modelled, modelled
 from condensa_core.graph import Family, analyse
 from condensa_core.graph.costs import Costs, costs_of
@@ -62,7 +63,7 @@ def plan(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sile
     own = own_objects(recipe, allow_python=allow_python)
     made = bind(recipe, found.model, found.graph, own)
     require_exportable(recipe, found, listener)
-    return PlanReport(recipe, found, made)
+    return PlanReport(recipe, found, checked_ranks(made, found.model, found.graph, found.routes, found.example))
 
 
 def inspect_recipe(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import time
@@ -18,6 +19,7 @@ from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
 from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.profiling import profile
+from condensa_core.flow.rank_costs import rank_costs
 from condensa_core.flow.trial import Evaluator, Judged
 from condensa_core.flow.workbench import Bound, Workbench, bound, trained
 from condensa_core.progress import Advanced, Event, Listener, Note, silent
@@ -103,6 +105,7 @@ def _work(checked: Bound, directory: RunDirectory, listener: Listener, cache_dir
             told(Note(f"{problem.place}: {problem.message}", level="warning"))
         _complete_manifest(directory, bench)
         directory.write_json("plan.json", {"rows": bench.plan.rows(), "kept": list(bench.plan.kept)})
+        bench = dataclasses.replace(bench, rank_costs=rank_costs(bench, directory, told))
         with Journal(directory.path / JOURNAL, _fingerprint(bench)) as journal:
             objective = Objective.of(recipe)
             reference = _judged_reference(bench, directory)

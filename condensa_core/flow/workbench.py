@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from condensa_core.errors import MachineError, WorkloadError
 from condensa_core.flow.own_objects import own_objects
+from condensa_core.flow.rank_layers import checked_ranks
 from condensa_core.graph import ModelGraph, analyse
 from condensa_core.learning import input_metrics
 from condensa_core.materialise import Route, deliverable
@@ -79,6 +80,7 @@ class Workbench(Bound):
     reference: Reference
     device: torch.device  # where learning happens
     statistics: Mapping[str, SchemeMetric]  # what calibration data tells of compressed weights, where it is asked
+    rank_costs: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)  # as in Part
 
     def parts_at(self, knobs: Mapping[str, Value]) -> tuple[Part, ...]:
         """The plan's tasks at these knob values, with what is known of their weights."""
@@ -87,7 +89,8 @@ class Workbench(Bound):
             metrics = {name: self.statistics[name] for name in task.names if name in self.statistics}
             # What is compared jointly must be measured alike: energies and plain squares have no common scale.
             complete = len(metrics) == len(task.names)
-            tasks.append(dataclasses.replace(task, metrics=metrics if complete else {}))
+            costs = {name: self.rank_costs[name] for name in task.names if name in self.rank_costs}
+            tasks.append(dataclasses.replace(task, metrics=metrics if complete else {}, rank_costs=costs))
         return tuple(tasks)
 
 
@@ -139,7 +142,9 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
         seed=seed,
         splits=splits,
         metrics=metrics,
-        plan=bind(recipe, found.model, found.graph, own),
+        plan=checked_ranks(
+            bind(recipe, found.model, found.graph, own), found.model, found.graph, found.routes, found.example
+        ),
     )
 
 

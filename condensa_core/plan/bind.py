@@ -163,6 +163,12 @@ def _row(match: Match, families: dict[int, list[Family]], parameters: dict[str, 
 # Settings left at these values are not worth a word.
 _QUIET = {"align": 1, "norm": "scaled", "pattern": "unstructured", "form": "constraint", "granularity": "tensor",
           "symmetric": True, "range": "max", "convolution": "output", "zero": False, "scale": True}  # fmt: skip
+# What ranks are chosen by: that of which a budget is a fraction, that of which alpha is the price.
+_COUNTED = {
+    "flops": ("of the multiplications", "a multiplication"),
+    "storage": ("of the numbers stored", "a stored number"),
+    "latency": ("of the seconds measured", "a second measured"),
+}
 
 
 def _scheme_text(scheme: SchemeSpec) -> str:
@@ -173,7 +179,9 @@ def _scheme_text(scheme: SchemeSpec) -> str:
     for name, value in scheme.settings.items():
         if value is None or _QUIET.get(name) == value or (scheme.kind, name, value) == ("prune", "norm", "l0"):
             continue
-        if isinstance(value, PythonSpec):
+        if name in ("budget", "alpha") and scheme.lowrank is not None:
+            texts.append(f"{name} {value} {_COUNTED[str(scheme.lowrank.select)][name == 'alpha']}")
+        elif isinstance(value, PythonSpec):
             texts.append(value.python)
         elif isinstance(value, (Ref, Expression)) or name in ("criterion", "dtype", "pattern", "form", "select"):
             texts.append(str(value))

@@ -75,6 +75,7 @@ class CrossChecks:
         if "layers" in self.sections and (compress := self.sections.get("compress")):
             yield from self._penalties(self.sections["layers"], compress)
         if "layers" in self.sections:
+            yield from self._timed_ranks(self.sections["layers"])
             yield from self._observers(self.sections["layers"])
             yield from self._calibration(self.sections["layers"])
 
@@ -238,6 +239,34 @@ class CrossChecks:
         if compress.metric == "identity" or (compress.metric is None and compress.method != "direct"):
             message = "nothing is calibrated: no rule has activations, and errors of weights are not measured by data"
             yield self._problem("W305", ("data", "calib"), message, on_key=True)
+
+    def _timed_ranks(self, rules: tuple[RuleSpec, ...]) -> Iterator[Problem]:
+        """Where ranks are chosen by latency: E231 without a layer to time, E413 without a target to time it on."""
+        for number, rule in enumerate(rules):
+            for position, scheme in enumerate(rule.scheme):
+                for below, leaf in scheme.leaves():
+                    if leaf.settings.get("select") != "latency":
+                        continue
+                    path: KeyPath = ("layers", number, "scheme", position, *below, "select")
+                    cutting = [one.kind for one in rule.scheme[:position] if one.kind in STRUCTURED]
+                    if scheme.sum is not None:
+                        message = "a summand is no layer of its own, so its ranks have no latency"
+                        yield self._problem("E231", path, message, "write select: flops or storage")
+                    elif cutting:
+                        message = f"latency is measured on whole layers, and '{cutting[0]}' leaves others"
+                        yield self._problem("E231", path, message, "write select: flops, which counts what is left")
+                    else:
+                        yield from self._timed_somewhere(path)
+
+    def _timed_somewhere(self, path: KeyPath) -> Iterator[Problem]:
+        objective, targets = self.sections.get("objective"), _declared(self.document.data, "targets")
+        figure = OBJECTIVES.get(objective.name) if objective is not None else None
+        if objective is None or figure is None or figure.on_hardware or objective.on is not None or len(targets) == 1:
+            return
+        message = f"'select: latency' is measured on hardware, and the objective '{objective.name}' is on none"
+        known = f"say where with objective: {{..., on: TARGET}}; targets: {', '.join(targets)}"
+        advice = known if targets else "declare one under 'targets', such as targets: {cpu: {backend: onnxruntime}}"
+        yield self._problem("E413", path, message, advice)
 
     def _unused_knobs(self) -> Iterator[Problem]:
         used = self.references.used | self.references.guessed

@@ -216,11 +216,12 @@ class TernarySettings(Settings):
 class LowrankSettings(Settings):
     """lowrank: a matrix is the product of two thin ones, of given `rank`, of given `energy` (the fraction of squared
     singular values kept), or of the ranks that `select` finds: within a `budget` (the fraction of the dense cost), or
-    paying `alpha` for each unit of it."""
+    paying `alpha` for each unit of it. Units are multiplications (flops), numbers (storage) or seconds (latency, which
+    is measured on the target of the objective before the first trial)."""
 
     rank: Annotated[Any, RANK] | None = None
     energy: Annotated[Any, ENERGY] | None = None
-    select: Annotated[str, Word("select", ("flops", "storage"), ("latency",))] | None = None
+    select: Annotated[str, Word("select", ("flops", "storage", "latency"))] | None = None
     alpha: Annotated[Any, ALPHA] | None = None
     budget: Annotated[Any, BUDGET] | None = None
     convolution: Annotated[str, Word("convolution", ("output", "kernel"))] = "output"

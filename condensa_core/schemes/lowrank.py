@@ -27,16 +27,21 @@ class LowRank:
 
     `rank`: r for each tensor; full where the smaller side is no longer. `energy`: the least r that keeps this fraction
     of ||W||_M^2. `select`: the ranks of all tensors at once, by what they cost: numbers to store, r (m + n);
-    multiplications, `uses` times as many; or measured latency, `rank_costs`. The dense matrix is always among the
-    choices, so no factors cost more than it. Either
+    multiplications, `uses` times as many; or `latency`, the seconds of `rank_costs`. The dense matrix is always among
+    the choices, so no factors cost more than it. Either
 
     - `alpha`: min alpha * cost + mu/2 ||W - W_r||_M^2 for each tensor, within the L-C algorithm; or
     - `budget`: min sum ||W - W_r||_M^2 with the costs at most that fraction of the dense tensors' together,
 
-    exactly; of equals the cheaper. A price may leave rank 0, the zero matrix; a budget leaves every matrix at least
-    rank 1 where that can be paid for, since a network whose signal meets a zero matrix computes nothing. In a
-    convolution by "kernel", both layers are counted at the output's positions; of grouped convolutions, the factors
-    are counted as they are stored, with one right factor for all groups.
+    exactly; of equals the cheaper. So alpha is the price of one stored number, one multiplication or one second of an
+    inference. A price may leave rank 0, the zero matrix; a budget leaves every matrix at least rank 1 where that can be
+    paid for, since a network whose signal meets a zero matrix computes nothing. In a convolution by "kernel", both
+    layers are counted at the output's positions; of grouped convolutions, the factors are counted as they are stored,
+    with one right factor for all groups.
+
+    In a run, `latency` is measured once, on the target of the objective: each layer alone with all its channels, in
+    float32, at the target's batch and threads, dense and as two layers of a few ranks, in turns; what any call of the
+    runtime takes is subtracted. Layers that cannot become two (recurrent, attention, tied) stay dense and do not count.
 
     A tensor is seen as the matrix of `view_of`. With `rank` and `energy`, factors that would hold no fewer numbers than
     the matrix are multiplied out. A projection repeated gives the same up to rounding, but `energy` is a fraction of
@@ -125,13 +130,19 @@ class LowRank:
                     f"lowrank: select latency needs the measured cost of each rank of {matrix.name}",
                     hint="a cost for rank 0, 1, ..., and for the dense tensor last, none negative",
                 )
-            ranks = range(min(len(costs) - 1, matrix.full))
+            ranks = range(min(len(costs) - 1, self._paying(matrix)))
             measured = np.array([*costs[: len(ranks)], costs[-1]], dtype=np.float64)
             return Options((*ranks, matrix.full), measured, errors[[*ranks, -1]])
         each = target.uses.get(matrix.name, 1.0) if self.select == "flops" else 1.0
-        ranks = range(min(matrix.full, -(-m * n // (m + n)) if m + n else 0))
+        ranks = range(self._paying(matrix))
         counted = each * np.array([*(r * (m + n) for r in ranks), m * n], dtype=np.float64)
         return Options((*ranks, matrix.full), counted, errors[[*ranks, -1]])
+
+    @staticmethod
+    def _paying(matrix: Decomposition) -> int:
+        """The first rank whose factors hold no fewer numbers than the matrix."""
+        m, n = matrix.size
+        return min(matrix.full, -(-m * n // (m + n)) if m + n else 0)
 
 
 def _code(matrices: Sequence[Decomposition], ranks: Sequence[int], target: Target) -> LowRankCode:
