@@ -36,6 +36,7 @@ import numpy as np
 from condensa_core.schemes.buckets import Atoms, Buckets
 from condensa_core.schemes.credits import credits_of
 from condensa_core.schemes.cut_blocks import CutBlocks
+from condensa_core.schemes.halves import best_halves
 from condensa_core.schemes.line import Line
 from condensa_core.schemes.monge import DENSE
 from condensa_core.schemes.ragged import distinct
@@ -103,13 +104,18 @@ def best_centres(numbers: Buckets, clusters: int, *, zero: bool = False) -> np.n
     """At most `clusters` >= 1 centres to which the numbers are nearest, ascending; with `zero`, one of them is zero.
 
     Minimises sum w_i min_j (x_i - c_j)^2 globally, up to 1e-13 of sum w x^2 about the mean (about zero with `zero`). No
-    start is needed, nothing is random. Numbers with weight of no more values than that are centres themselves.
+    start is needed, nothing is random. Numbers with weight of no more values than that are centres themselves. Two
+    clusters without a pinned zero have one cut and need no search (`halves`).
     """
-    atoms = numbers.atoms()
+    halved = clusters == 2 and not zero
+    atoms = numbers.atoms(squares=not halved)
     if _values(atoms, zero) <= clusters:
         atoms = atoms.with_points(numbers.points(atoms.bucket[atoms.divisible]))
         if _values(atoms, zero) <= clusters:
             return np.union1d(atoms.about, np.zeros(int(zero)))
+    if halved:
+        line, cut = best_halves(numbers, atoms)
+        return Clusters(line, np.array([0, cut, len(line)]), -1).centres(numbers)
     return _search(numbers, Line.of(atoms, about_zero=zero), Route.of(clusters, zero=zero), clusters).centres(numbers)
 
 

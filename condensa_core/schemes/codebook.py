@@ -121,8 +121,8 @@ class Codebook:
         numbers = Buckets.of(entries.values, entries.weights)
         centres = torch.from_numpy(best_centres(numbers, self.size, zero=self.zero))
         book = centres.to(entries.values.dtype).unique()
-        places = numbers.nearest(book.double().numpy(), dtype)
-        used = torch.bincount(places, minlength=book.numel()).cpu() > 0
+        places, some = numbers.nearest(book.double().numpy(), dtype)
+        used = torch.from_numpy(some)
         if self.zero:
             used |= book == 0
         if not bool(used.all()):

@@ -34,7 +34,7 @@ class Decomposition:
     def of(cls, name: str, target: Target, convolution: Convolution) -> Decomposition:
         """SchemeError where what is alive is no rectangle of the matrix, or the tensor is not finite."""
         tensor = target.tensors[name].detach()
-        if not bool(tensor.isfinite().all()):
+        if tensor.numel() and not bool(tensor.abs().amax().isfinite()):  # a tenth of the time of `isfinite().all()`
             raise SchemeError(f"lowrank: {name} holds NaN or infinite values")
         view, alive = view_of(tuple(tensor.shape), convolution), None
         if name in target.alive and not bool(target.alive[name].all()):
@@ -71,15 +71,15 @@ class Decomposition:
     def factors(self, rank: int) -> Factors:
         """The best approximation of that rank, in the tensor's dtype; removed rows and columns are zero."""
         m, n = self.view.rows, self.view.columns
-        wide = self.tensor.new_zeros(m, rank), self.tensor.new_zeros(rank, n)
-        if rank:
-            left, right = (one.to(self.tensor.dtype) for one in self._svd.factors(rank))
-            if self.alive is None:
-                wide = left, right
-            else:
-                wide[0][self.alive[0]] = left
-                wide[1][:, self.alive[1]] = right
-        return Factors(wide[0].contiguous(), wide[1].contiguous(), self.view)
+        if not rank:
+            return Factors(self.tensor.new_zeros(m, 0), self.tensor.new_zeros(0, n), self.view)
+        left, right = (one.to(self.tensor.dtype) for one in self._svd.factors(rank))
+        if self.alive is not None:
+            within, beside = left, right
+            left, right = self.tensor.new_zeros(m, rank), self.tensor.new_zeros(rank, n)
+            left[self.alive[0]] = within
+            right[:, self.alive[1]] = beside
+        return Factors(left.contiguous(), right.contiguous(), self.view)
 
     def dense(self) -> Tensor:
         """The tensor itself in new memory, zero where it is not alive."""

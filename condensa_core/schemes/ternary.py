@@ -50,7 +50,7 @@ class Ternary:
 def _kept(magnitudes: Tensor, weights: Tensor | None) -> tuple[float, float]:
     """The least magnitude that does not become zero (infinity: all do), and the mean of all that do not."""
     numbers = Buckets.of(magnitudes, weights)
-    atoms = numbers.atoms()
+    atoms = numbers.atoms(squares=False)
     _, _, gain, most = _gains(atoms)
     atoms = atoms.with_points(numbers.points(atoms.bucket[atoms.divisible & (most >= gain.max())]))
     mass, moment, gain, _ = _gains(atoms)

@@ -151,6 +151,45 @@ def test_sixteen_numbers_for_235200_weights():
     assert cost_of(x, 1, theta) == pytest.approx(best, rel=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_two_numbers_for_many_weights_are_the_best_of_all_cuts(kind, dtype, weighted):
+    random = np.random.default_rng(SHAPES.index(kind))
+    x = torch.tensor(points(kind, 30_000, random), dtype=dtype).double().numpy()
+    w = np.exp(2 * random.normal(size=x.size)) if weighted else np.ones_like(x)
+
+    metrics = {"x": Metric(torch.tensor(w))} if weighted else {}
+    theta = Codebook(2).project(Target({"x": torch.tensor(x, dtype=dtype)}, metrics=metrics)).decode()["x"]
+
+    order = np.argsort(x)
+    xs, ws = x[order].astype(np.longdouble), w[order].astype(np.longdouble)
+    moment, mass = np.cumsum(ws * xs), np.cumsum(ws)
+    between = moment[:-1] ** 2 / mass[:-1] + (moment[-1] - moment[:-1]) ** 2 / (mass[-1] - mass[:-1])
+    least = (ws * xs**2).sum() - between[xs[1:] > xs[:-1]].max()  # equal numbers stay together
+    rounding = 1e-13 + float(torch.finfo(dtype).eps) ** 2  # of the costs, and of the book
+    assert cost_of(x, w, theta.double().numpy().astype(np.longdouble)) <= least + rounding * (ws * xs**2).sum()
+
+
+def test_two_numbers_are_found_inside_buckets_that_hold_most_weights():
+    random = np.random.default_rng(3)
+    for _ in range(200):
+        # A few crowded buckets of several clumps each, and a range that light outliers set
+        bucket, inside = random.integers(100, 110, 6), random.random(6)
+        distinct = np.concatenate((bucket + inside, [0, *random.uniform(1000, 4095, 2), 4096]))
+        mass = np.concatenate((np.exp(2 * random.normal(size=6)), 10.0 ** random.uniform(-9, -3, 4)))
+        place = np.concatenate((np.arange(10), random.integers(0, 6, 2090)))
+
+        w = (mass / np.bincount(place))[place]
+
+        theta = project(distinct[place], 2, w=w).decode()["x"].numpy()
+
+        order = np.argsort(distinct)
+        cost = run_costs(distinct[order], mass[order])
+        best = min(cost[0, cut] + cost[cut, 10] for cut in range(1, 10))
+        assert cost_of(distinct[place], w, theta) <= best * (1 + 1e-11)
+
+
 def test_two_numbers_for_235200_weights_are_the_best_of_all_cuts():
     x = np.sort(np.random.default_rng(1).normal(size=235_200) ** 3)
 

@@ -72,6 +72,34 @@ def test_all_energy_is_the_rank_that_a_tensor_has_in_its_dtype(dtype):
     assert not code.decode()["zero"].any()
 
 
+SPECTRA = {
+    "flat": lambda i: np.ones(i.size),
+    "falling": lambda i: 1 / (1 + i),
+    "steep": lambda i: 10.0 ** (-i / 2),
+    "paired": lambda i: 1.0 / (1 + i // 2),
+    "lacking": lambda i: np.where(i < 20, 1.0 + i, 0),
+    "one giant": lambda i: np.where(i == 0, 1e7, 1 + 1e-6 * i),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("spectrum", SPECTRA)
+@pytest.mark.parametrize("shape", [(60, 150), (150, 60)])
+@pytest.mark.parametrize("unit", [1.0, 1e-15, 1e15])
+def test_the_error_is_that_of_the_full_decomposition_whatever_the_spectrum(shape, spectrum, dtype, unit):
+    sizes = torch.from_numpy(SPECTRA[spectrum](np.arange(60.0))) * unit
+    left, right = (torch.linalg.qr(drawn(i, n, 60, dtype=torch.float64))[0] for i, n in enumerate(shape))
+    weights = (left * sizes @ right.T).to(dtype)
+
+    target, tails = Target({"w": weights}), tails_of(weights)
+    for rank in (1, 2, 7, 20, 25):
+        error = error_of(target, LowRank(rank=rank).project(target).decode())
+
+        # What both factors, their product and any decomposition round off adds its own norm, by the triangle inequality.
+        rounded = 8 * torch.finfo(dtype).eps * tails[0] ** 0.5
+        assert error <= (tails[rank] ** 0.5 * (1 + 1e-10) + rounded) ** 2
+
+
 def options(shape, uses=1.0):
     """(rank, cost) of all that a matrix may become, the dense one included, from the definition."""
     m, n = shape
