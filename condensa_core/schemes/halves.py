@@ -11,8 +11,8 @@ from condensa_core.schemes.line import Line
 def best_halves(numbers: Buckets, atoms: Atoms) -> tuple[Line, int]:
     """The cut of `atoms` (all of the numbers, with at least two values) into two runs that cost least, on its line.
 
-    With W and S the weight and the moment about the mean of what lies left of a cut, the two runs cost
-    sum w x^2 - S^2 / W - S^2 / (W' - W), W' being all the weight. The cuts between buckets show what can be gained; only buckets
+    With W and S the weight and the moment about the mean of what lies left of a cut, and W' all the weight, the two
+    runs cost sum w x^2 - S^2 / W - S^2 / (W' - W). The cuts between buckets show what can be gained; only buckets
     inside which a cut could gain more are opened. Of equally good cuts the first is taken.
     """
     line = Line.of(atoms, about_zero=False)
@@ -30,9 +30,9 @@ def _between(line: Line) -> np.ndarray:
 def _most_inside(line: Line) -> np.ndarray:
     """For each group, a bound on what cuts inside it gain.
 
-    A cut takes the smallest members, of weight v in all, over to its left, and S, which is never above zero, from S_0 to
-    S_0 + v l at the lowest, where it gains most, l being the lower bound of the group. Along S_0 + v l the gain is a sum
-    of squares over linear functions of v, which is convex: it is greatest for v = 0, or for all of the group.
+    A cut takes the smallest members, of weight v in all, over to its left, and S, which is never above zero, from S_0
+    to S_0 + v l at the lowest, where it gains most, l being the lower bound of the group. Along S_0 + v l the gain is a
+    sum of squares over linear functions of v, which is convex: it is greatest for v = 0, or for all of the group.
     """
     before, moment = line.sums[:2, :-1]
     mass, lowest = line.atoms.mass, line.atoms.low - line.origin

@@ -95,7 +95,7 @@ def test_the_error_is_that_of_the_full_decomposition_whatever_the_spectrum(shape
     for rank in (1, 2, 7, 20, 25):
         error = error_of(target, LowRank(rank=rank).project(target).decode())
 
-        # What both factors, their product and any decomposition round off adds its own norm, by the triangle inequality.
+        # What factors, their product and any decomposition round off adds its own norm, by the triangle inequality.
         rounded = 8 * torch.finfo(dtype).eps * tails[0] ** 0.5
         assert error <= (tails[rank] ** 0.5 * (1 + 1e-10) + rounded) ** 2
 
