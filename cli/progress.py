@@ -21,9 +21,18 @@ from condensa_core.progress import (
     TrialEnded,
     TrialStarted,
 )
+from condensa_core.report.quantities import metric_text
 
 from .console import stderr
 
+# What people call a phase, and what it advances by; others go by their own name.
+PHASES: Mapping[str, tuple[str, str]] = {
+    "reference": ("reference training", "epoch"),
+    "profile": ("profile", "candidate"),
+    "learn": ("L-C", "step"),
+    "finetune": ("fine-tuning", "epoch"),
+    "bench": ("bench", "round"),
+}
 # An L-C run advances hundreds of times: without --verbose a log gets one line of it per this many seconds.
 LOG_INTERVAL_S = 5.0
 
@@ -82,17 +91,19 @@ class Lines:
 
     def _sentence(self, event: Event) -> str:
         if isinstance(event, PhaseStarted):
-            return _joined(f"{event.phase}: started", event.detail)
+            return _joined(f"{_title(event.phase)}: started", event.detail)
         if isinstance(event, Advanced):
             total = self._totals.get(event.phase)
             done = f"{event.done}/{total}" if total else str(event.done)
-            return _joined(f"{event.phase}: {done}", figures(event.values))
+            title, unit = PHASES.get(event.phase, (event.phase, ""))
+            shown = figures(event.values, everything=self._every_event)
+            return f"{title} {unit} {done}".replace("  ", " ") + (f": {shown}" if shown else "")
         if isinstance(event, PhaseEnded):
-            return _joined(f"{event.phase}: done", event.detail)
+            return _joined(f"{_title(event.phase)}: done", event.detail)
         if isinstance(event, TrialStarted):
             return _joined(f"trial {event.number} ({event.number + 1}/{event.budget}): started", figures(event.knobs))
         if isinstance(event, TrialEnded):
-            return _joined(f"trial {event.number}: {event.status}", figures(event.values))
+            return _ended(event)
         return ""
 
 
@@ -125,7 +136,8 @@ class Bars:
     def __call__(self, event: Event) -> None:
         if isinstance(event, PhaseStarted):
             self._end(event.phase)
-            self._phases[event.phase] = self._progress.add_task(event.phase, total=event.total, figures=event.detail)
+            title = _title(event.phase)
+            self._phases[event.phase] = self._progress.add_task(title, total=event.total, figures=event.detail)
         elif isinstance(event, Advanced):
             task = self._phases.get(event.phase)
             if task is not None:
@@ -133,7 +145,7 @@ class Bars:
         elif isinstance(event, PhaseEnded):
             self._end(event.phase)
             if event.detail:
-                self._console.print(Text(f"{event.phase}: {event.detail}"))
+                self._console.print(Text(f"{_title(event.phase)}: {event.detail}"))
         elif isinstance(event, TrialStarted):
             if self._trials is None:
                 self._trials = self._progress.add_task("trials", total=event.budget, figures="")
@@ -141,7 +153,7 @@ class Bars:
         elif isinstance(event, TrialEnded):
             if self._trials is not None:
                 self._progress.update(self._trials, completed=event.number + 1)
-            self._console.print(Text(_joined(f"trial {event.number}: {event.status}", figures(event.values))))
+            self._console.print(Text(_ended(event)))
         elif isinstance(event, Note):
             self._console.print(_note(event))
 
@@ -151,14 +163,32 @@ class Bars:
             self._progress.remove_task(task)
 
 
-def figures(values: Mapping[str, float | int | str | bool | None]) -> str:
-    """`sparsity 0.71, top1 0.9722`; unknown figures are left out."""
-    shown = (
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in values.items()
-        if value is not None
+def figures(values: Mapping[str, float | int | str | bool | None], *, everything: bool = False) -> str:
+    """`sparsity 0.71, validation top1 97.22 %`; unknown figures are left out, and so is the penalty mu of L-C, which
+    the program chooses, unless `everything` is asked for."""
+    return ", ".join(
+        _figure(name, value) for name, value in values.items() if value is not None and (name != "mu" or everything)
     )
-    return ", ".join(shown)
+
+
+def _figure(name: str, value: float | int | str | bool) -> str:
+    if not isinstance(value, float):
+        return f"{name} {value}"
+    if name.startswith("val_"):
+        metric = name.removeprefix("val_")
+        return f"validation {metric} {metric_text(metric, value)}"
+    if name == "distance":  # ||weights - compressed|| / ||weights||
+        return f"weights within {100 * value:.2g} % of their compressed form"
+    return f"penalty mu {value:.4g}" if name == "mu" else f"{name} {value:.4g}"
+
+
+def _title(phase: str) -> str:
+    return PHASES.get(phase, (phase, ""))[0]
+
+
+def _ended(trial: TrialEnded) -> str:
+    """`trial 2: sparsity 0.94: holds the bound (...)`, or its bare figures where nobody judged it."""
+    return f"trial {trial.number}: {trial.detail or _joined(trial.status, figures(trial.values))}"
 
 
 def _note(note: Note) -> Text:

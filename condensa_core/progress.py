@@ -52,11 +52,12 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True)
 class TrialEnded(Event):
-    """Trial `number` ended with `status` ok | failed | reused and these figures."""
+    """Trial `number` ended with `status` ok | failed | reused and these figures; `detail` is its result in words."""
 
     number: int
     status: str
     values: Mapping[str, float | int | str | bool | None]
+    detail: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from condensa_core.export.session import onnxruntime
 from condensa_core.flow.candidate import Structure, exported, finished
 from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
 from condensa_core.flow.exportable import require_exportable
+from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.profiling import profile
 from condensa_core.flow.rank_costs import rank_costs
@@ -113,6 +114,8 @@ def _work(checked: Bound, directory: RunDirectory, listener: Listener, cache_dir
             known = _profile(bench, objective, reference, journal, told)
             strategy = _strategy(bench, reference, known)
             base = known.reference if known else None
+            bounded = reference.val.scores[recipe.constraint.metric].value
+            told = narrated(told, recipe.constraint, objective, bounded)
             evaluator = Evaluator(bench, objective, reference, base, directory.path, told)
             found = find_level(
                 evaluator, strategy, journal, timeout_s=recipe.search.timeout_s, listener=told, ended=evaluator.ended

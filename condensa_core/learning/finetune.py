@@ -76,7 +76,7 @@ def finetune(
             if sign * score.value >= sign * best.value:
                 best, best_state = score, _state(tuned)
     tuned.load_state_dict(best_state)
-    listener(PhaseEnded("finetune", f"val {best.value:.4f}"))
+    listener(PhaseEnded("finetune", f"best validation score {best.value:.4f}"))
     return tuned, best
 
 

@@ -92,7 +92,8 @@ def compress(
     best = _Best.restored(saved) if saved else _Best()
     earlier = saved.earlier if saved else {}
     mean_loss = saved.loss if saved else None  # of the latest L step
-    listener(PhaseStarted("learn", total=settings.steps, detail=f"{len(names)} tensors"))
+    detail = f"{len(names)} tensors, trained towards their compressed form and compressed anew in turn"
+    listener(PhaseStarted("learn", total=settings.steps, detail=detail))
 
     def learn(step: int, mu: float, target: dict[str, Tensor]) -> None:
         nonlocal mean_loss
@@ -126,7 +127,7 @@ def compress(
             best.offer(now, score, shadow)
         if _converged(history, settings):
             break
-    listener(PhaseEnded("learn", f"step {best.step} of {settings.steps}"))
+    listener(PhaseEnded("learn", f"step {best.step} of {settings.steps} is the best"))
     shadow.load_state_dict(best.state)
     return Learned(
         model=shadow,

@@ -43,13 +43,36 @@ def lines_of(events, *, every_event=True, step=0.0):
 
 def test_every_event_is_one_line_with_the_time_since_the_start():
     assert lines_of(RUN, step=1.0) == [
-        "     0.0 s  reference: started, 10 epochs",
-        "     1.0 s  reference: 1/3, loss 0.5123, lr 0.1",
-        "     2.0 s  reference: done, top1 0.98",
+        "     0.0 s  reference training: started, 10 epochs",
+        "     1.0 s  reference training epoch 1/3: loss 0.5123, lr 0.1",
+        "     2.0 s  reference training: done, top1 0.98",
         "     3.0 s  trial 0 (1/10): started, sparsity 0.5",
         "     4.0 s  warning: this is odd",
         "     5.0 s  trial 0: ok, top1 0.97",
     ]
+
+
+LEARNING = [
+    PhaseStarted("learn", 19, "18 tensors"),
+    Advanced("learn", 4, {"loss": 0.3123, "val_top1": 0.9722, "distance": 0.0213, "mu": 0.0712}),
+    PhaseEnded("learn", "step 4 of 19 is the best"),
+]
+
+
+def test_learning_is_told_to_who_has_not_read_the_paper():
+    step = "L-C step 4/19: loss 0.3123, validation top1 97.22 %, weights within 2.1 % of their compressed form"
+
+    quiet = [line[12:] for line in lines_of(LEARNING, every_event=False, step=LOG_INTERVAL_S)]
+    verbose = [line[12:] for line in lines_of(LEARNING)]
+
+    assert quiet == ["L-C: started, 18 tensors", step, "L-C: done, step 4 of 19 is the best"]
+    assert verbose == [quiet[0], f"{step}, penalty mu 0.0712", quiet[2]]
+
+
+def test_a_trial_that_was_judged_is_told_by_its_verdict():
+    ended = TrialEnded(1, "ok", {"s": 0.5, "metric": 0.912}, "s 0.5: below the bound (top1 91.20 % < 92.00 %)")
+
+    assert lines_of([ended]) == ["     0.0 s  trial 1: s 0.5: below the bound (top1 91.20 % < 92.00 %)"]
 
 
 def test_a_log_thins_advances_and_nothing_else():
@@ -58,7 +81,7 @@ def test_a_log_thins_advances_and_nothing_else():
     lines = lines_of([*RUN, *many], every_event=False, step=0.5)
 
     # 100 advances in 50 s: one per interval, after the five other lines of the run
-    assert len([line for line in lines if "lc:" in line]) == 50 / LOG_INTERVAL_S
+    assert len([line for line in lines if "lc " in line]) == 50 / LOG_INTERVAL_S
     assert len(lines) == len(RUN) - 1 + 50 / LOG_INTERVAL_S
 
 

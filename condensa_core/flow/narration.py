@@ -1,0 +1,47 @@
+"""A run's events in the words of its recipe: what rooms call a metric and an objective has names, and a bound."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from condensa_core.flow.objective import Objective
+from condensa_core.progress import Advanced, Event, Listener, TrialEnded
+from condensa_core.recipe import ConstraintSpec
+from condensa_core.report.quantities import knobs_text, metric_text, quantity_text
+
+
+def narrated(listener: Listener, constraint: ConstraintSpec, objective: Objective, reference: float) -> Listener:
+    """`listener`, told what only the recipe knows; `reference` is the reference's value of the bounded metric.
+
+    Validation scores (`val`) become `val_<metric>`. A trial's figures get the `limit` of the metric and whether it
+    `holds`, and its detail says so.
+    """
+
+    def told(event: Event) -> None:
+        if isinstance(event, Advanced) and "val" in event.values:
+            named = {f"val_{constraint.metric}" if k == "val" else k: v for k, v in event.values.items()}
+            event = replace(event, values=named)
+        elif isinstance(event, TrialEnded):
+            event = _judged(event, constraint, objective, reference)
+        listener(event)
+
+    return told
+
+
+def _judged(trial: TrialEnded, constraint: ConstraintSpec, objective: Objective, reference: float) -> TrialEnded:
+    figures = dict(trial.values)
+    value, gained, failure = (figures.pop(name, None) for name in ("metric", "objective", "failure"))
+    knobs = f"{knobs_text(figures)}: " if figures else ""
+    known = " (known from before)" if trial.status == "reused" else ""
+    if not isinstance(value, float):
+        return replace(trial, detail=f"{knobs}failed, {failure}{known}")
+    limit, holds = constraint.limit(reference), constraint.met(value, reference)
+    floor = constraint.bound in ("max_drop", "at_least")
+    verdict = "holds the bound" if holds else f"{'below' if floor else 'above'} the bound"
+    sign = {(True, True): ">=", (True, False): "<", (False, True): "<=", (False, False): ">"}[floor, holds]
+    shown = " ".join((constraint.metric, metric_text(constraint.metric, value), sign))
+    detail = f"{knobs}{verdict} ({shown} {metric_text(constraint.metric, limit)})"
+    if isinstance(gained, float):
+        counted = objective.unit in ("MACs", "parameters")  # such a unit says what is meant
+        detail += f", {'' if counted else f'{objective.name} '}{quantity_text(gained, objective.unit)}"
+    return replace(trial, values={**trial.values, "limit": limit, "holds": holds}, detail=detail + known)
