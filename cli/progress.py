@@ -28,6 +28,7 @@ from .console import stderr
 # What people call a phase, and what it advances by; others go by their own name.
 PHASES: Mapping[str, tuple[str, str]] = {
     "reference": ("reference training", "epoch"),
+    "ranks": ("timing ranks", "kind of layer"),
     "profile": ("profile", "candidate"),
     "learn": ("L-C", "step"),
     "finetune": ("fine-tuning", "epoch"),

@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condensa_core.schemes import rank_selection
+from condensa_core.schemes import LowRank, Target, rank_selection
 from condensa_core.schemes.rank_selection import Options, cheapest, within_budget
 
 # Few different numbers: ties in costs, in errors and in both are common.
@@ -140,3 +141,12 @@ def test_without_a_dense_branch_the_penalised_rank_keeps_the_singular_values_abo
     rank = cheapest(Options(options.ranks[:-1], options.costs[:-1], options.errors[:-1]), alpha, mu)
 
     assert 0 < rank < len(sizes) and rank == (sizes > threshold).sum()
+
+
+def test_ranks_that_save_no_numbers_are_no_choice_however_fast_they_were_measured():
+    w = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))  # rank 4 holds 56 numbers, the matrix 48
+    target = Target({"w": w}, rank_costs={"w": (1.0, 0.4, 0.45, 0.5, 0.01, 0.01, 1.0)})
+
+    code = LowRank(select="latency", budget=0.6).project(target)
+
+    assert code.ranks == {"w": 3} and "w" in code.factors
