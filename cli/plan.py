@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from condensa_core.report import Table
 from condensa_core.report.quantities import count_text, duration_text
@@ -17,6 +19,9 @@ from .working import working
 
 def plan(
     recipe: RecipePath,
+    time: Annotated[
+        bool, typer.Option("--time", help="Take a few training steps, and tell how long the whole training would be.")
+    ] = False,
     no_python: NoPython = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -33,7 +38,7 @@ def plan(
     from condensa_core import flow  # loads torch: only for recipes that read well
 
     with working(quiet=quiet, verbose=verbose) as listener:
-        report = flow.plan(declared, allow_python=not no_python, listener=listener)
+        report = flow.plan(declared, timed=time, allow_python=not no_python, listener=listener)
     problems = dict.fromkeys([*declared.problems, *report.problems])
     document = report.to_json()
     if as_json:
@@ -75,7 +80,19 @@ def _remarks(document: Mapping[str, Any], *, verbose: bool) -> list[str]:
         if names:
             lines.append(f"{label:<10} {_names(names, everything=verbose)}")
     lines += [f"estimate   {_estimate(document['estimate'])}"] if document["estimate"] else []
-    return lines
+    return [*lines, *_training(document["training_s"])]
+
+
+def _training(seconds: Mapping[str, float]) -> list[str]:
+    """How long training would take, where it was measured; what comes on top of it."""
+    if not seconds:
+        return ["           condensa plan --time measures how long that takes on this machine"]
+    reference, trial, total = (duration_text(seconds[name]) for name in ("reference", "each_trial", "at_most"))
+    known = f"reference about {reference}" if seconds["reference"] else "the reference is there"
+    return [
+        f"training   {known}, each trial about {trial}; about {total} at most",
+        "           as a few steps took now, on the whole model; exporting and measuring come on top",
+    ]
 
 
 def _names(names: Any, *, everything: bool) -> str:
@@ -85,14 +102,5 @@ def _names(names: Any, *, everything: bool) -> str:
 
 
 def _estimate(estimate: Mapping[str, Any]) -> str:
-    """Keys carry their units: `_s` is seconds; anything else is a count or a text."""
-    parts = []
-    for name, value in estimate.items():
-        label = name.removesuffix("_s").replace("_", " ")
-        if value is None:
-            continue
-        if name.endswith("_s"):
-            parts.append(f"{label} {duration_text(float(value))}")
-        else:
-            parts.append(f"{label} {count_text(value) if isinstance(value, int | float) else value}")
-    return ", ".join(parts)
+    """`trainings at most 10, L-C steps each 10`."""
+    return ", ".join(f"{name} {count_text(value)}" for name, value in estimate.items())

@@ -31,10 +31,10 @@ def narrated(listener: Listener, constraint: ConstraintSpec, objective: Objectiv
 def _judged(trial: TrialEnded, constraint: ConstraintSpec, objective: Objective, reference: float) -> TrialEnded:
     figures = dict(trial.values)
     value, gained, failure = (figures.pop(name, None) for name in ("metric", "objective", "failure"))
-    knobs = f"{knobs_text(figures)}: " if figures else ""
+    knobs = f"{knobs_text(figures)}, " if figures else ""
     known = " (known from before)" if trial.status == "reused" else ""
     if not isinstance(value, float):
-        return replace(trial, detail=f"{knobs}failed, {failure}{known}")
+        return replace(trial, detail=f"{knobs}failed: {failure}{known}")
     limit, holds = constraint.limit(reference), constraint.met(value, reference)
     floor = constraint.bound in ("max_drop", "at_least")
     verdict = "holds the bound" if holds else f"{'below' if floor else 'above'} the bound"

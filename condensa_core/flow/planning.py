@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from condensa_core.errors import Problem
+from condensa_core.flow.durations import durations
 from condensa_core.flow.effort import estimate
 from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.latency import TIMED_S, latencies, target_named
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.own_objects import own_objects
 from condensa_core.flow.rank_layers import checked_ranks
-from condensa_core.flow.workbench import Modelled, modelled
+from condensa_core.flow.workbench import Modelled, bound, modelled
 from condensa_core.graph import Family, analyse
 from condensa_core.graph.costs import Costs, costs_of
 from condensa_core.materialise import deliverable
@@ -31,6 +33,7 @@ class PlanReport:
     recipe: Recipe
     found: Modelled
     plan: Plan
+    durations: Mapping[str, float] = field(default_factory=dict)  # seconds of training, where they were measured
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -50,15 +53,27 @@ class PlanReport:
             "families": len(graph.families),
             "knobs": list(plan.space.names),
             "estimate": estimate(recipe),
+            "training_s": dict(self.durations),
             "model": {"parameters": graph.parameters, "macs": graph.macs, "layers": len(graph.layers)},
         }
 
 
-def plan(recipe: Recipe, *, allow_python: bool = True, listener: Listener = silent) -> PlanReport:
-    """The recipe bound to its (untrained) model.
+def plan(
+    recipe: Recipe,
+    *,
+    timed: bool = False,
+    allow_python: bool = True,
+    listener: Listener = silent,
+    cache_dir: Path | None = None,
+) -> PlanReport:
+    """The recipe bound to its (untrained) model; `timed` also reads the data and measures how long training would take.
 
     PlanError names every place where they do not fit, WorkloadError what keeps an own model from being exported.
     """
+    if timed:
+        ready = bound(recipe, allow_python=allow_python, listener=listener)
+        require_exportable(recipe, ready, listener)
+        return PlanReport(recipe, ready, ready.plan, durations(ready, listener, cache_dir))
     found = modelled(recipe, allow_python=allow_python, listener=listener)
     own = own_objects(recipe, allow_python=allow_python)
     made = bind(recipe, found.model, found.graph, own)

@@ -142,7 +142,7 @@ class Evaluator:
         seed = bench.seed.child("trial", point_key(trial.point), trial.attempt)
         loss = task_loss(recipe.task)
         parts = bench.parts_at(dict(trial.point))
-        model = learning_copy(bench)
+        model = learning_copy(bench.model, bench.device)
         if recipe.compress.method == "direct":
             learned = compress_directly(model, parts, train, self._judge)
         else:
@@ -186,9 +186,9 @@ def trial_folder(root: Path, number: int) -> Path:
     return folder
 
 
-def learning_copy(bench: Workbench) -> nn.Module:
-    """A copy of the reference to learn with, on the learning device, in the memory layout its convolutions like."""
-    model = copy.deepcopy(bench.model).to(bench.device)
+def learning_copy(model: nn.Module, device: torch.device) -> nn.Module:
+    """A copy of the model to learn with, on `device`, in the memory layout its convolutions like."""
+    model = copy.deepcopy(model).to(device)
     if any(isinstance(m, nn.Conv2d) for m in model.modules()):
         model = laid_out(model, torch.channels_last)
     return model

@@ -68,8 +68,7 @@ def reference(
     if recipe.model.weights is not None:
         return Reference(module, "weights", load_weights(module, recipe.model, recipe.directory))
     plan = training_plan(recipe.reference.train, splits, module)
-    key = _key(recipe.model, recipe.directory, recipe.task, module, splits, plan, seed)
-    entry = cache_dir / f"{key}.safetensors"
+    entry = cached_at(recipe, splits, module, seed=seed, cache_dir=cache_dir)
     if os.path.exists(entry):  # noqa: PTH110 - Path.exists raises where the folder may not be searched
         try:
             state, history = read_entry(entry)
@@ -84,6 +83,13 @@ def reference(
     except MachineError as err:  # the training is paid for, and the run needs no cache to go on
         listener(Note(err.message, level="warning"))
     return Reference(module, "trained", state_digest(module.state_dict()), history)
+
+
+def cached_at(recipe: Recipe, splits: Splits, module: nn.Module, *, seed: Seed, cache_dir: Path) -> Path:
+    """Where the weights that this recipe would train are kept, once they are; `module` as `build_model` gave it."""
+    plan = training_plan(recipe.reference.train, splits, module)
+    key = _key(recipe.model, recipe.directory, recipe.task, module, splits, plan, seed)
+    return cache_dir / f"{key}.safetensors"
 
 
 def _key(

@@ -1,6 +1,7 @@
 """The commands that load a model: what they show is what the model is."""
 
 import json
+import re
 from importlib import metadata
 
 import onnx
@@ -46,6 +47,16 @@ def test_a_plan_shows_rules_knobs_and_cost(condensa, good):
     assert shown.out.startswith("good  (")
     assert f"{document['rows'][0]['layers']}/{document['model']['layers']}" in shown.out
     assert f"{document['families']} families" in shown.out
+
+
+def test_a_plan_says_how_long_training_takes_where_it_is_asked(condensa, good, tmp_path, monkeypatch):
+    monkeypatch.setenv("CONDENSA_CACHE", str(tmp_path / "cache"))
+
+    quick, timed = condensa("plan", "--quiet", good), condensa("plan", "--quiet", "--time", good)
+
+    assert quick.out.splitlines()[-1].strip().startswith("condensa plan --time measures")
+    line = next(line for line in timed.out.splitlines() if line.startswith("training"))
+    assert re.fullmatch(r"training   reference about .+, each trial about .+; about .+ at most", line)
 
 
 def test_a_plan_tells_machines_the_warnings_of_the_recipe(condensa, good):

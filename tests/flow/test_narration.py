@@ -20,9 +20,9 @@ def told(event, reference=0.95, **changes):
 @pytest.mark.parametrize(
     ("value", "holds", "detail"),
     [
-        (0.921, True, "s 0.5: holds the bound (top1 92.10 % >= 92.00 %), 2.00 M MACs"),
-        (0.92, True, "s 0.5: holds the bound (top1 92.00 % >= 92.00 %), 2.00 M MACs"),
-        (0.912, False, "s 0.5: below the bound (top1 91.20 % < 92.00 %), 2.00 M MACs"),
+        (0.921, True, "s 0.5, holds the bound (top1 92.10 % >= 92.00 %), 2.00 M MACs"),
+        (0.92, True, "s 0.5, holds the bound (top1 92.00 % >= 92.00 %), 2.00 M MACs"),
+        (0.912, False, "s 0.5, below the bound (top1 91.20 % < 92.00 %), 2.00 M MACs"),
     ],
 )
 def test_a_trial_says_whether_it_holds_the_bound(value, holds, detail):
@@ -51,7 +51,7 @@ def test_an_objective_is_named_and_has_its_unit():
 def test_a_trial_without_a_metric_says_why():
     event = told(TrialEnded(1, "failed", {"s": 0.5, "failure": "L step 1: the loss is not finite"}))
 
-    assert event.detail == "s 0.5: failed, L step 1: the loss is not finite"
+    assert event.detail == "s 0.5, failed: L step 1: the loss is not finite"
     assert "holds" not in event.values
 
 
