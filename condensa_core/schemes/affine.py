@@ -1,18 +1,17 @@
-"""Weights as small integers times a scale: the grid, which weights share one, and the code of a tensor on its grid."""
+"""Weights as small integers times a scale: the grid, and the code of a tensor on the grids of its blocks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from condensa_core.schemes.contract import Freedom, Target, Tensors
 from condensa_core.schemes.half import held
+from condensa_core.schemes.scale_blocks import ScaleBlocks
 from condensa_core.schemes.terms import Scaled, Term
-
-Granularity = Literal["tensor", "channel", "group"]
 
 _SCALE_BITS: Final = 32
 # Scales keep this many significant bits, so that level * scale (at most 8 bits more) is exact in float32: whoever
@@ -105,48 +104,6 @@ def _scale_of(step: Tensor) -> Tensor:
     return torch.where(step > 0, coarse(step, down=True), 1.0)
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """Which weights share a scale, as rows of a matrix: all of the tensor, one index of dim 0, or a run in a row.
-
-    `channel`: dim 0, which is the outputs of linear and convolution weights, the tokens of an embedding, the inputs of
-    a transposed convolution (as torch lays it out). `group`: `group` consecutive entries of a row of
-    `tensor.flatten(1)`, the last of a row shorter where it does not divide. A vector is one row.
-    """
-
-    granularity: Granularity
-    group: int | None = None
-
-    def split(self, tensor: Tensor) -> Tensor:
-        """blocks x length, in float64; short groups end in zeros."""
-        rows = self._rows(tensor).double()
-        if self.group is None:
-            return rows
-        short = -rows.shape[1] % self.group
-        return torch.nn.functional.pad(rows, (0, short)).reshape(-1, self.group)
-
-    def join(self, blocks: Tensor, shape: torch.Size) -> Tensor:
-        """The inverse of `split`, in the dtype of `blocks`."""
-        if self.group is None:
-            return blocks.reshape(shape)
-        count, length = self._matrix(shape)
-        return blocks.reshape(count, length + -length % self.group)[:, :length].reshape(shape)
-
-    def spread(self, per_block: Tensor, shape: torch.Size) -> Tensor:
-        """One number a block as a tensor that broadcasts to `shape`; of full size for groups."""
-        if self.group is None:
-            return per_block.reshape(-1, *[1] * (len(shape) - 1)) if shape else per_block.reshape(shape)
-        return self.join(per_block[:, None].expand(-1, self.group), shape)
-
-    def _rows(self, tensor: Tensor) -> Tensor:
-        return tensor.reshape(self._matrix(tensor.shape))
-
-    def _matrix(self, shape: torch.Size) -> tuple[int, int]:
-        if self.granularity == "tensor" or len(shape) < 2:
-            return 1, shape.numel()
-        return shape[0], shape[1:].numel()
-
-
 @dataclass(frozen=True, eq=False)
 class AffineCode:
     """Each tensor as integers on the grids of its blocks: (levels - zero) * scale.
@@ -155,7 +112,7 @@ class AffineCode:
     """
 
     grid: Grid
-    blocks: Blocks
+    blocks: dict[str, ScaleBlocks]
     levels: dict[str, Tensor]
     scales: dict[str, Tensor]
     zeros: dict[str, Tensor]
@@ -165,28 +122,36 @@ class AffineCode:
     def decode(self) -> dict[str, Tensor]:
         """Level times scale, exact in float32 and wider."""
         dense = {}
-        for name, levels in self.levels.items():
-            scale = self.blocks.spread(self._scale(name), levels.shape)
+        for name in self.levels:
+            scale = self._scale(name)
             dense[name] = (self._centred(name).to(scale.dtype) * scale).to(self.dtypes[name])
         return dense
 
     def _scale(self, name: str) -> Tensor:
-        return self.scales[name].to(torch.promote_types(self.dtypes[name], torch.float32))
+        """That of each weight, broadcasting; 1 where no block is."""
+        scales = self.scales[name].to(torch.promote_types(self.dtypes[name], torch.float32))
+        return self.blocks[name].spread(scales, 1)
+
+    def _zero(self, name: str) -> Tensor:
+        """The zero point of each weight (int16), as `_scale`."""
+        return self.blocks[name].spread(self.zeros[name].to(torch.int16), self.grid.offset)
 
     def _centred(self, name: str) -> Tensor:
         """Levels counted from zero (int16)."""
         levels = self.levels[name].to(torch.int16)
         if self.grid.symmetric:
             return levels - self.grid.offset
-        return levels - self.blocks.spread(self.zeros[name].to(torch.int16), levels.shape)
+        return levels - self._zero(name)
 
     def bits(self) -> int:
-        """`bits` a weight, 32 a scale and, where the grid is not symmetric, `bits` a zero point."""
+        """`bits` a living weight, 32 a scale of any and, where the grid is not symmetric, `bits` its zero point."""
         each = _SCALE_BITS + (0 if self.grid.symmetric else self.grid.bits)
         total = 0
         for name, levels in self.levels.items():
-            alive = int(self.alive[name].sum()) if name in self.alive else levels.numel()
-            total += alive * self.grid.bits + self.scales[name].numel() * each
+            alive = self.alive.get(name)
+            weights = levels.numel() if alive is None else int(alive.sum())
+            scales = self.blocks[name].count if alive is None else self.blocks[name].holding(alive)
+            total += weights * self.grid.bits + scales * each
         return total
 
     def structure_bits(self) -> int:
@@ -227,10 +192,9 @@ class AffineCode:
         """Integers times scales; where zero points differ from 0, less zero point times scale (both exact)."""
         pieces: dict[str, tuple[Term, ...]] = {}
         for name, levels in self.levels.items():
-            scale = self.blocks.spread(self._scale(name), levels.shape)
+            scale = self._scale(name)
             if self.grid.symmetric:
                 pieces[name] = (Scaled(self._centred(name).to(torch.int8), scale),)
             else:
-                zero = self.blocks.spread(self.zeros[name].to(scale.dtype), levels.shape)
-                pieces[name] = (Scaled(levels, scale, -zero * scale),)
+                pieces[name] = (Scaled(levels, scale, -self._zero(name).to(scale.dtype) * scale),)
         return pieces

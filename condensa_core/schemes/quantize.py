@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from condensa_core.errors import SchemeError
-from condensa_core.schemes.affine import AffineCode, Blocks, Granularity, Grid, Steps
+from condensa_core.schemes.affine import AffineCode, Grid, Steps
 from condensa_core.schemes.contract import Facts, Target
 from condensa_core.schemes.error_feedback import round_with_feedback
 from condensa_core.schemes.half import FLOATS, HalfCode, project_half
 from condensa_core.schemes.metric import Metric
 from condensa_core.schemes.ranges import Range, steps_for
+from condensa_core.schemes.scale_blocks import Granularity, ScaleBlocks, Sharing
 from condensa_core.schemes.scale_search import EXACT_BITS
 
 __all__ = ["AffineCode", "HalfCode", "Quantize"]
@@ -90,7 +91,7 @@ class Quantize:
         if self.dtype in FLOATS:
             return project_half(target, FLOATS[self.dtype])
         grid = Grid(_INTEGERS[self.dtype], self.symmetric, signed=not self.dtype.startswith("u"))
-        code = AffineCode(grid, Blocks(self.granularity, self.group), {}, {}, {}, {}, dict(target.alive))
+        code = AffineCode(grid, {}, {}, {}, {}, {}, dict(target.alive))
         for name, tensor in target.tensors.items():
             self._quantize(code, name, tensor.detach(), target.alive.get(name), target.metrics.get(name))
         return code
@@ -101,18 +102,20 @@ class Quantize:
         """Put `tensor` into `code`."""
         if not bool(tensor.isfinite().all()):
             raise SchemeError(f"quantize: {name} holds NaN or infinity: no grid reaches them")
-        grid, shape = code.grid, tensor.shape
-        blocks = code.blocks.split(tensor)
-        living = code.blocks.split(torch.ones_like(tensor) if alive is None else alive) > 0
-        weights = living.double() if metric is None else code.blocks.split(_weights(metric, tensor))
+        grid = code.grid
+        layout = Sharing(self.granularity, self.group).blocks(tensor.shape, alive, tensor.device)
+        blocks = layout.split(tensor)
+        living = layout.split(torch.ones_like(tensor) if alive is None else alive) > 0
+        weights = living.double() if metric is None else layout.split(_weights(metric, tensor))
         steps = steps_for(blocks, weights, living, grid, self.range, self.percentile)
         levels = (
-            code.blocks.join(steps.round(blocks) * living, shape)
+            layout.join(steps.round(blocks) * living)
             if metric is None or metric.gram is None or tensor.dim() < 2
-            else _fed_back(code.blocks, tensor, steps, living, metric.gram)
+            else _fed_back(layout, tensor, steps, living, metric.gram)
         )
         lowest = torch.zeros_like(steps.low) if grid.symmetric else steps.low
-        stored = levels + code.blocks.spread(lowest, shape) + grid.offset
+        stored = levels + layout.spread(lowest, 0) + grid.offset
+        code.blocks[name] = layout
         code.levels[name] = stored.to(torch.int16).to(grid.storage)
         code.scales[name] = steps.scale.float()
         code.dtypes[name] = tensor.dtype
@@ -124,14 +127,14 @@ def _weights(metric: Metric, tensor: Tensor) -> Tensor:
     return metric.weights.to(tensor.device, torch.float64).expand(tensor.shape)
 
 
-def _fed_back(layout: Blocks, tensor: Tensor, steps: Steps, living: Tensor, gram: Tensor) -> Tensor:
+def _fed_back(layout: ScaleBlocks, tensor: Tensor, steps: Steps, living: Tensor, gram: Tensor) -> Tensor:
     rows = tensor.double().flatten(1)
 
     def matrix(blocks: Tensor) -> Tensor:
-        return layout.join(blocks, tensor.shape).flatten(1)
+        return layout.join(blocks).flatten(1)
 
     def each(per_block: Tensor) -> Tensor:
-        return layout.spread(per_block, tensor.shape).expand(tensor.shape).flatten(1)
+        return layout.spread(per_block, 1).expand(tensor.shape).flatten(1)
 
     levels = round_with_feedback(
         rows, each(steps.scale), each(steps.low), each(steps.high), matrix(living), gram.to(rows.device, rows.dtype)
