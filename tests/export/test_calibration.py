@@ -191,6 +191,16 @@ def test_the_spike_at_zero_does_not_clip_half_of_the_range():
         assert high > 0.75 * RECTIFIED.max()
 
 
+def test_a_background_that_recurs_does_not_make_entropy_clip_what_lies_beyond():
+    generator = np.random.default_rng(0)
+    pixels = np.where(generator.random(100_000) < 0.5, 0, generator.integers(1, 256, 100_000)) / 255
+    standardised = (pixels - 0.28) / 0.35  # the background is -0.8, the brightest pixel 2.06
+
+    _, high = activation_range(histogram_of(standardised), "entropy", symmetric=False)
+
+    assert high > 0.95 * standardised.max()
+
+
 def test_counts_given_to_the_entropy_rule_are_not_changed():
     counts = np.arange(300.0)[::-1].copy()
     before = counts.copy()
