@@ -155,7 +155,7 @@ def _artifacts(
 
     model.onnx is the very file that was judged; the one in floating point computes what the rebuilt model computes.
     """
-    plain = FILE if best.details["integers"] is None else float_path(Path(FILE)).name
+    plain = FILE if best.details.get("integers") is None else float_path(Path(FILE)).name
     names = []
     for name in dict.fromkeys((FILE, plain, WEIGHTS, *([PACKED] if bench.packs else []))):
         with directory.replacing(f"best/{name}") as path:
@@ -363,7 +363,7 @@ def _sizes(reference: Judged, file: Path, best: Observation) -> Sizes:
 
 
 def _integers(best: Observation) -> IntegersResult | None:
-    record = best.details["integers"]
+    record = best.details.get("integers")
     if record is None:
         return None
     figures = [f.name for f in fields(Difference)]
