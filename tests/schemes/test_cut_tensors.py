@@ -30,6 +30,8 @@ FORMS = {
     "a scale a row, percentile": Quantize("int8", "channel", range="percentile", percentile=80),
     "a zero point a row": Quantize("uint4", "channel", symmetric=False),
     "a scale a group": Quantize("int4", "group", 4),
+    "a signed zero point a row": Quantize("int4", "channel", symmetric=False),
+    "a signed zero point a group": Quantize("int4", "group", 2, symmetric=False),
     "a zero point a group": Quantize("uint3", "group", 3, symmetric=False, range="mse"),
     "binary": Binary(),
     "signs alone": Binary(scale=False),
