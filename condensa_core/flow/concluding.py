@@ -52,6 +52,7 @@ from condensa_core.workload import Evaluation, agreement, evaluate, task_named
 Status = Literal["ok", "infeasible", "gate-failed", "failed"]
 
 RESULT = "result.json"
+FLOAT = "float"  # the best model in floating point, where what ships is in integers
 # Of measuring what ships against the reference.
 SECONDS = 10.0
 ROUNDS = 100
@@ -105,7 +106,10 @@ def conclude(
         if bench.splits.test is not None:  # the only place that reads it
             judged[0]["test"] = _evaluated(bench, reference.file.path, "test")
             judged[1]["test"] = _evaluated(bench, file, "test")
-        timer = _Timer(bench, objective, {REFERENCE: reference.file.path, "best": file}, file.with_name(PACKED))
+        files = {REFERENCE: reference.file.path, "best": file}
+        if best.details.get("integers") is not None:
+            files[FLOAT] = float_path(file)
+        timer = _Timer(bench, objective, files, file.with_name(PACKED))
         gain, base, timings = timer.objective(shipped, reference)
         gates = tuple(_gate(bench, gate, judged, timer, shipped, reference) for gate in recipe.gates)
         constraint = _constraint(bench, best, reference)
@@ -124,7 +128,7 @@ def conclude(
             artifacts=artifacts,
             sizes=_sizes(reference, file, best),
             parity=best.details["parity"],
-            integers=_integers(best),
+            integers=_integers(best, timer),
             notes=tuple(_notes(bench, objective, gain)),
         )
     outcome = replace(outcome, reasons=tuple(reasons), timings_s={"this_process": time.monotonic() - begun})
@@ -204,6 +208,13 @@ class _Timer:
             return o.exact(o.count(shipped, example, self.sizes), base), base, {}
         c = self.comparison(o.target)
         return o.read(c, "best"), o.read(c, REFERENCE).value, {n: timing_record(c, n) for n in (REFERENCE, "best")}
+
+    def speed_of_integers(self) -> RatioInterval | None:
+        """How many times faster the best file is than the same model in floating point; None for what is counted."""
+        if not self._objective.measured:
+            return None
+        ratio = self.comparison(self._objective.target).ratio("best", FLOAT)
+        return RatioInterval(ratio.value, ratio.low, ratio.high)
 
 
 def _gate(
@@ -362,7 +373,7 @@ def _sizes(reference: Judged, file: Path, best: Observation) -> Sizes:
     )
 
 
-def _integers(best: Observation) -> IntegersResult | None:
+def _integers(best: Observation, timer: _Timer) -> IntegersResult | None:
     record = best.details.get("integers")
     if record is None:
         return None
@@ -376,6 +387,7 @@ def _integers(best: Observation) -> IntegersResult | None:
         record["reduce_range"],
         timed,
         unfused,
+        timer.speed_of_integers(),
     )
 
 

@@ -13,13 +13,13 @@ from condensa_core.report.outcome import (
     LayerChange,
     ObjectiveResult,
     Outcome,
-    RatioInterval,
     ReferenceResult,
     SearchResult,
     Sizes,
     TrialResult,
     read_outcome,
 )
+from condensa_core.report.ratio import RatioInterval
 from condensa_core.report.runs import RunSummary, is_run, runs_table, runs_under
 from condensa_core.report.tables import Table, tables
 from condensa_core.report.unfinished import finished_trials

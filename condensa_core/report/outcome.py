@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from condensa_core.errors import UsageError
 from condensa_core.report.integers import IntegersResult
+from condensa_core.report.ratio import RatioInterval
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -37,15 +38,6 @@ class Figure:
 
 # {"val": {"top1": Figure}, "test": {...}}
 SplitFigures = Mapping[str, Mapping[str, Figure]]
-
-
-@dataclass(frozen=True)
-class RatioInterval:
-    """How many times better than the reference, with the 95 % interval; above 1 is better."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)

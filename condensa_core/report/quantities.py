@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from condensa_core.report.outcome import Figure, Knobs, RatioInterval, Value
+from condensa_core.report.outcome import Figure, Knobs, Value
+from condensa_core.report.ratio import RatioInterval
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs  # only for the type checker: Python has it from 3.13

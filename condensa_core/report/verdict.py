@@ -117,6 +117,8 @@ def _integers(outcome: Outcome) -> list[str]:
         samples = f" ({timed.count} samples)" if timed.count else ""
         furthest = quantity_text(timed.max_rel, "fraction")
         lines.append(f"  integers   outputs within {furthest} of the float file's largest{same}{samples}")
+    if found.speed is not None and is_known(found.speed.value):
+        lines.append(f"  integers   {ratio_text(found.speed)} the speed of the same model in floating point")
     return lines
 
 

@@ -22,7 +22,7 @@ from condensa_core.export import Parity, QuantizedFile
 from condensa_core.flow.integers import calibration_inputs, integer_form, require_sound
 from condensa_core.randomness import Seed
 from condensa_core.recipe import recipe_from
-from condensa_core.report import Outcome, verdict
+from condensa_core.report import Outcome, read_outcome, verdict
 from condensa_core.run_directory import file_sha256
 from condensa_core.schemes import Quantize, Target
 from condensa_core.search import read_journal
@@ -175,7 +175,7 @@ def test_the_profile_is_of_files_in_integers(tmp_path: Path, cache: Path) -> Non
     rules = [{"match": "features.*", "scheme": [{"filter": {"sparsity": "$s"}}, int4]}]
     changes = CHANGES | {
         "layers": rules,
-        "knobs": {"s": {"range": [0.0, 0.6]}},
+        "knobs": {"s": {"choices": [0.0, 0.3, 0.6]}},
         "search": {"trials": 1},
         "constraint": {"metric": "top1", "at_least": 0.1},
     }
@@ -194,6 +194,23 @@ def test_the_profile_is_of_files_in_integers(tmp_path: Path, cache: Path) -> Non
     # A byte for each weight of 4 bits in the one, 4 bits in the other.
     assert (best / "model.packed.onnx").stat().st_size < 0.8 * (best / "model.onnx").stat().st_size
     assert computes_the_same(best / "model.packed.onnx", best / "model.onnx", tmp_path)
+
+
+def test_the_speed_is_told_beside_that_of_the_same_model_in_floating_point(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("trial.SECONDS", 0.2), ("concluding.SECONDS", 0.5), ("concluding.ROUNDS", 5)):
+        monkeypatch.setattr(f"condensa_core.flow.{name}", value)
+    changes = CHANGES | {"objective": {"maximize": "throughput"}}
+
+    outcome = flow.run(recipe_from(tiny(**changes)), out=tmp_path, cache_dir=cache)
+
+    assert outcome.best is not None and outcome.best.ratio is not None and outcome.integers is not None
+    against_float, against_reference = outcome.integers.speed, outcome.best.ratio
+    assert against_float is not None and against_float.value is not None and against_reference.value is not None
+    # Nothing was removed: the float file is as fast as the reference, so both ratios are of the same rounding.
+    assert against_float.value == pytest.approx(against_reference.value, rel=0.3)
+    assert Outcome.from_json(outcome.to_json()) == read_outcome(Path(outcome.run_dir) / "result.json")
 
 
 def test_factors_compute_in_integers_as_two_layers(tmp_path: Path, cache: Path) -> None:

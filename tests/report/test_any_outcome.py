@@ -38,6 +38,7 @@ met = st.none() | st.booleans()
 loose = st.dictionaries(texts, numbers | texts | st.lists(numbers, max_size=2), max_size=2)
 sizes_of = {"bytes": counts, "macs": counts, "parameters": counts}
 layers = st.builds(LayerChange, texts, st.integers(0, 9), st.integers(0, 9), counts, counts)
+ratios = st.none() | st.builds(RatioInterval, numbers, numbers, numbers)
 differences = st.builds(Difference, numbers, numbers, numbers, counts)
 names = st.lists(texts, max_size=3).map(tuple)
 
@@ -92,7 +93,7 @@ any_outcome = st.builds(
     sizes=st.builds(Sizes, counts, counts, counts, numbers),
     parity=loose,
     integers=st.none()
-    | st.builds(IntegersResult, names, names, texts, texts, st.booleans(), differences, differences),
+    | st.builds(IntegersResult, names, names, texts, texts, st.booleans(), differences, differences, ratios),
     machine=loose,
     versions=st.dictionaries(texts, texts, max_size=2),
     timings_s=st.dictionaries(texts, st.floats(allow_nan=False, allow_infinity=False), max_size=2),

@@ -80,13 +80,16 @@ def test_direct_compression_is_shown_apart(outcome):
 
 def test_integers_are_told_with_what_they_do_to_outputs(outcome):
     timed, unfused = Difference(0.0123, 0.99991, 0.9961, 512), Difference(0.0098, 0.99993, 0.998, 512)
-    rounded = replace(outcome, integers=IntegersResult(("conv", "fc"), ("lstm",), timed=timed, unfused=unfused))
+    speed = RatioInterval(0.65, 0.64, 0.66)
+    found = IntegersResult(("conv", "fc"), ("lstm",), timed=timed, unfused=unfused, speed=speed)
+    rounded = replace(outcome, integers=found)
 
     text = verdict(rounded)
     (table,) = [table for table in tables(rounded) if "integers" in table.title]
 
     assert "2 layers compute in integers; in floating point: lstm" in text
     assert "within 1.23 % of the float file's largest, same class for 99.61 % (512 samples)" in text
+    assert "0.65x [0.64, 0.66] the speed of the same model in floating point" in text
     assert ("largest difference to the largest output", "1.23 %", "0.98 %") in table.rows
     assert "integers" not in verdict(outcome) and not [t for t in tables(outcome) if "integers" in t.title]
 
