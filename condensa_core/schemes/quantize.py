@@ -51,7 +51,8 @@ class Quantize:
         structure="value",
         exact=True,
         shrinks_file="16 or N bits for each weight it covers, plus 32 for each scale, in the packed file",
-        speeds_up="none by itself on CPUs: ONNX Runtime computes in float32 after widening at load",
+        speeds_up="none by itself on CPUs, where ONNX Runtime widens to float32 at load; with `activations: int8` wide "
+        "layers are faster in integers, narrow ones slower (docs/integers.md)",
         metrics=frozenset(("diagonal", "gram")),
     )
 
