@@ -96,6 +96,20 @@ def test_a_resumed_loop_takes_the_same_steps():
         torch.testing.assert_close(a.theta["w"], b.theta["w"])
 
 
+def test_direct_compression_pays_for_what_it_keeps_as_the_first_step_will():
+    w = {"w": torch.tensor([3.0, -0.8, 0.5, 1.2], dtype=torch.float64)}
+    multipliers = {"w": torch.zeros(4, dtype=torch.float64)}
+
+    steps = alternate(
+        w, [Part(("w",), Prune(alpha=1.0, form="penalty"))], [2.0, 8.0], lambda step, mu, target: None, multipliers
+    )
+
+    # |w|_0 + mu/2 |w - theta|^2 keeps w^2 > 2 / mu: above 1 at mu = 2; later the multipliers move what is projected.
+    assert next(steps).theta["w"].tolist() == [3.0, 0, 0, 1.2]
+    assert next(steps).theta["w"].tolist() == [3.0, 0, 0, 1.2]
+    assert next(steps).theta["w"].count_nonzero() == 4  # 2 / 8 is below all squares of w - lambda / mu
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_what_channels_carry_along_is_coded_whatever_the_order_of_the_parts(order):
     family = dense_family("a", 6, consumer="b")

@@ -3,7 +3,19 @@ import torch
 from small_families import dense_family, random_target
 
 from condensa_core.errors import SchemeError
-from condensa_core.schemes import Binary, Codebook, Compose, Filter, LowRank, Prune, Quantize, Sum, Target, moved_terms
+from condensa_core.schemes import (
+    Binary,
+    Codebook,
+    Compose,
+    Filter,
+    LowRank,
+    Metric,
+    Prune,
+    Quantize,
+    Sum,
+    Target,
+    moved_terms,
+)
 
 
 def test_schemes_act_in_order_on_what_the_one_before_left():
@@ -61,6 +73,52 @@ def test_biases_and_norms_go_with_their_channels_and_are_not_coded():
     assert len(dense["a.weight"][kept].abs().unique()) == 1
     assert code.bits() == 3 * 5 + 32 + 3 * 32  # signs, c, biases
     assert code.freedom().labels["a.bias"].tolist() == [-int(k) for k in kept]
+
+
+@pytest.mark.parametrize("inner", [(Binary(),), (LowRank(rank=2), Codebook(3)), (Prune(0.5),)], ids=str)
+def test_what_is_passed_by_is_among_values_arrays_and_terms(inner):
+    family = dense_family("a", 6, bias=True, consumer="b")
+    tensors = {"a.weight": torch.randn(6, 5), "a.bias": torch.rand(6) + 1}
+
+    code = Compose((Filter(0.5), *inner)).project(Target(tensors, (family,)))
+
+    dense, values, kept = code.decode(), code.values(), torch.from_numpy(code.keep[family.name])
+    assert torch.equal(values.tensors["a.bias"], dense["a.bias"]) and torch.equal(values.alive["a.bias"], kept)
+    assert torch.equal(code.arrays()["a.bias"], dense["a.bias"])
+    for name, terms in code.terms().items():
+        torch.testing.assert_close(sum(term.dense() for term in terms), dense[name], rtol=1e-5, atol=1e-6)
+    assert code.terms().keys() == dense.keys()
+    rebuilt = code.rebuild({**values.tensors, "a.bias": torch.arange(6.0) + 1})
+    assert rebuilt["a.bias"].tolist() == [float((i + 1) * alive) for i, alive in enumerate(kept.tolist())]
+    torch.testing.assert_close(rebuilt["a.weight"], dense["a.weight"])
+
+
+def test_what_is_known_of_a_tensor_reaches_the_schemes_behind_the_first():
+    """Metrics, masks and uses of the target hold for the survivors, too: else the second projection is another one."""
+    w, alive = torch.randn(6, 8), torch.rand(6, 8) > 0.2
+    weights = torch.rand(6, 8) ** 4
+    target = Target({"w": w * alive}, metrics={"w": Metric(weights)}, alive={"w": alive}, mu=3.0)
+
+    code = Compose((Prune(0.4), Codebook(3))).project(target)
+
+    survivors = code.codes[0].values().alive["w"]
+    assert not (survivors & ~alive).any()
+    alone = Codebook(3).project(Target({"w": w * survivors}, metrics={"w": Metric(weights)}, alive={"w": survivors}))
+    assert torch.equal(code.decode()["w"], alone.decode()["w"])
+
+
+def test_prices_behind_the_first_scheme_know_mu_and_uses():
+    family = dense_family("a", 6, consumer="b")
+    known = {"mu": 2.0, "uses": {"a.weight": 5.0}}
+    target = Target({"a.weight": torch.randn(6, 9, generator=torch.Generator().manual_seed(0))}, (family,), **known)
+    priced = LowRank(select="flops", alpha=0.2)
+
+    code = Compose((Filter(0.34), priced)).project(target)
+
+    survivors = code.codes[0].values()
+    alone = priced.project(Target(survivors.tensors, alive=survivors.alive, **known))
+    cheap = priced.project(Target(survivors.tensors, alive=survivors.alive, mu=2.0))
+    assert code.codes[1].ranks == alone.ranks != cheap.ranks
 
 
 def test_a_sum_of_factors_is_told_as_a_product():
