@@ -24,13 +24,14 @@ from condensa_core.recipe import KeyPlace, KnobSpec, Recipe, read_recipe_text, r
 from condensa_core.report import Outcome, read_outcome
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import (
+    AskTell,
     FixedPoint,
     Journal,
     Knob,
     LevelProblem,
     ObjectiveProfile,
+    Search,
     Space,
-    Strategy,
     find_level,
     strategy_named,
 )
@@ -106,11 +107,11 @@ def _work(checked: Bound, directory: RunDirectory, listener: Listener, cache_dir
             reference = _judged_reference(bench, directory)
             _warn_if_out_of_reach(bench, reference, told)
             known = _profile(bench, objective, reference, journal, told)
-            strategy = _strategy(bench, reference, known)
+            search = _search(bench, reference, known)
             base = known.reference if known else None
             evaluator = Evaluator(bench, objective, reference, base, directory.path, told)
-            found = find_level(evaluator, strategy, journal, timeout_s=recipe.search.timeout_s, listener=told)
-            return conclude(bench, directory, objective, reference, strategy, found, journal, told, begun)
+            found = find_level(evaluator, search, journal, timeout_s=recipe.search.timeout_s, listener=told)
+            return conclude(bench, directory, objective, reference, search, found, journal, told, begun)
 
 
 def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:
@@ -153,7 +154,7 @@ def _profile(
     return known
 
 
-def _strategy(bench: Workbench, reference: Judged, known: ObjectiveProfile | None) -> Strategy:
+def _search(bench: Workbench, reference: Judged, known: ObjectiveProfile | None) -> AskTell:
     """The recipe's search over its knob; a recipe without one has a single point to try."""
     recipe = bench.recipe
     metric = reference.val.scores[recipe.constraint.metric]
@@ -161,14 +162,15 @@ def _strategy(bench: Workbench, reference: Judged, known: ObjectiveProfile | Non
         return FixedPoint(lambda value: recipe.constraint.met(value, metric.value))
     level = recipe.constraint.limit(metric.value)
     problem = LevelProblem(Space((known.knob,)), known, level, metric.value, better=metric.better)
-    return strategy_named(
+    strategy = strategy_named(
         recipe.search.method,
         problem,
-        budget=recipe.search.trials,
         seed=bench.seed.child("search"),
+        trials=recipe.search.trials,
         acquisition=recipe.search.acquisition,
         gamma=recipe.search.gamma,
     )
+    return Search(problem, strategy, budget=recipe.search.trials)
 
 
 def search_knob(name: str, bench: Workbench) -> Knob:

@@ -17,11 +17,11 @@ from condensa_core.search.strategy import Strategy
 _Maker = Callable[[LevelProblem, int, Seed, str, float], Strategy]
 
 _MAKERS: Final[dict[str, _Maker]] = {
-    "level-set": lambda problem, budget, seed, acquisition, gamma: LevelSetSearch(
-        problem, budget=budget, seed=seed, acquisition=acquisition, gamma=gamma
+    "level-set": lambda problem, trials, seed, acquisition, gamma: LevelSetSearch(
+        problem, seed=seed, acquisition=acquisition, gamma=gamma
     ),
-    "grid": lambda problem, budget, seed, acquisition, gamma: GridSearch(problem, budget=budget),
-    "random": lambda problem, budget, seed, acquisition, gamma: RandomSearch(problem, budget=budget, seed=seed),
+    "grid": lambda problem, trials, seed, acquisition, gamma: GridSearch(problem, count=trials),
+    "random": lambda problem, trials, seed, acquisition, gamma: RandomSearch(problem, seed=seed),
 }
 METHODS: Final = tuple(_MAKERS)
 
@@ -30,17 +30,18 @@ def strategy_named(
     method: str,
     problem: LevelProblem,
     *,
-    budget: int,
     seed: Seed,
+    trials: int = 10,
     acquisition: str | None = None,
     gamma: float | None = None,
 ) -> Strategy:
     """A fresh strategy; acquisition and gamma steer the level-set search and take its defaults when None.
 
-    Raises UsageError for a method or acquisition that this version does not have.
+    `trials` is what a strategy that lists its points beforehand divides the knob into. Raises UsageError for a method
+    or acquisition that this version does not have.
     """
     if method not in _MAKERS:
         near = difflib.get_close_matches(method, METHODS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(METHODS)
         raise UsageError(f"search method {method!r} is not available in this version", hint=hint)
-    return _MAKERS[method](problem, budget, seed, acquisition or "ils-ucb", 0.8 if gamma is None else gamma)
+    return _MAKERS[method](problem, trials, seed, acquisition or "ils-ucb", 0.8 if gamma is None else gamma)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from condensa_core.search.listed import ListedSearch
+from condensa_core.search.listed import Listed
 from condensa_core.search.problem import LevelProblem
 from condensa_core.search.profile import Record
 
 
-class GridSearch(ListedSearch):
-    """Tries `budget` records from mild to strong, evenly spread over their list, the strongest among them.
+class GridSearch(Listed):
+    """Tries `count` records from mild to strong, evenly spread over their list, the strongest among them.
 
     For whole curves and for comparison; it learns nothing from what it is told.
     """
 
-    def __init__(self, problem: LevelProblem, *, budget: int) -> None:
-        super().__init__(problem, budget=budget, listed=_evenly(problem.profile.records(), budget))
+    def __init__(self, problem: LevelProblem, *, count: int) -> None:
+        super().__init__(problem, _evenly(problem.records, count))
 
 
 def _evenly(records: tuple[Record, ...], count: int) -> tuple[Record, ...]:

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from condensa_core.errors import UsageError
-from condensa_core.search.space import Knob, Value, point_key
+from condensa_core.search.coordinates import Floats
+from condensa_core.search.space import Knob, Point, Value, point_key
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,18 @@ class ObjectiveProfile:
         """The objective measured at this very value; None where it was not."""
         key = point_key({self.knob.name: value})
         return next((s.objective for s in self.settings if point_key({self.knob.name: s.value}) == key), None)
+
+    def at(self, point: Point) -> float | None:
+        """`objective_at` of a point that sets this knob."""
+        return self.objective_at(point[self.knob.name])
+
+    def estimate(self, units: Floats) -> Floats:
+        """The objective at unit coordinates, n x 1 -> n: log-linear between measured settings, nan outside them."""
+        known = [(self.knob.unit(s.value), s.objective) for s in self.settings if s.objective is not None]
+        if not known:
+            return np.full(len(units), np.nan)
+        at, objectives = np.array(known, dtype=np.float64).T
+        return np.exp(np.interp(units[:, 0], at, np.log(objectives), left=np.nan, right=np.nan))
 
     def to_record(self) -> dict[str, Any]:
         """JSON values from which `from_record` makes an equal profile of the same knob (a resumed run reuses it)."""

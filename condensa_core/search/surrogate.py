@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
+
 from condensa_core.randomness import Seed
-from condensa_core.search.coordinates import collapse, collapse_variance
+from condensa_core.search.coordinates import Floats, collapse, collapse_variance
 from condensa_core.search.observation import Observation
 from condensa_core.search.problem import LevelProblem
 
@@ -52,17 +54,21 @@ class Surrogate:
 
     model: SingleTaskGP
 
-    def probability_feasible(self, units: Sequence[float]) -> list[float]:
-        """P(metric holds the level) of the noise-free metric at each unit coordinate."""
-        with torch.no_grad(), _quiet():
-            posterior = self.model.posterior(_column(units))
-            scores = (posterior.mean / posterior.variance.sqrt()).squeeze(-1)
-        return [NormalDist().cdf(score) for score in scores.tolist()]
+    def probability_feasible(self, units: Floats) -> Floats:
+        """P(metric holds the level) of the noise-free metric at each of n points, n x 1 -> n."""
+        mean, sd = self.margins(units)
+        return np.array([NormalDist().cdf(score) for score in mean / sd])
 
-    def level_scores(self, units: Sequence[float], gamma: float) -> list[float]:
-        """The ILS-UCB score of each unit coordinate: how much a trial there would tell about where the level lies."""
+    def margins(self, units: Floats) -> tuple[Floats, Floats]:
+        """Mean (also the median) and standard deviation of z at each of n points, n x 1 -> n and n."""
         with torch.no_grad(), _quiet():
-            return ILSUCB(self.model, level=0.0, gamma=gamma)(_column(units).unsqueeze(-2)).tolist()
+            posterior = self.model.posterior(torch.from_numpy(units))
+            return posterior.mean.squeeze(-1).numpy(), posterior.variance.sqrt().squeeze(-1).numpy()
+
+    def level_scores(self, units: Floats, gamma: float) -> Floats:
+        """The ILS-UCB score of each of n points (n x 1 -> n): how much a trial there would tell of the level."""
+        with torch.no_grad(), _quiet():
+            return ILSUCB(self.model, level=0.0, gamma=gamma)(torch.from_numpy(units).unsqueeze(-2)).numpy()
 
 
 def fit_surrogate(problem: LevelProblem, observations: Sequence[Observation], seed: Seed) -> Surrogate:
@@ -74,7 +80,7 @@ def fit_surrogate(problem: LevelProblem, observations: Sequence[Observation], se
     """
     drop = problem.drop
     known = [(o, problem.margin(o.metric)) for o in observations if o.metric is not None]
-    units = [0.0, *(problem.unit(o) for o, _ in known)]
+    units = [0.0, *(problem.units(o.point)[0] for o, _ in known)]
     values = [
         collapse(problem.margin(problem.reference_metric), drop),
         *(collapse(margin, drop) for _, margin in known),

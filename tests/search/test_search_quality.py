@@ -99,17 +99,17 @@ def test_published_vgg19_curve_is_solved_in_six_trials(search, acquisition):
     assert profile.objective_at(played.recommendation.point["s"]) >= 2370
 
 
-def test_noise_rarely_ships_what_is_truly_infeasible(problem, cliff):
+def test_noise_rarely_ships_what_is_truly_infeasible(problem, playing, cliff):
     from random import Random
-
-    from condensa_core.search import Observation, Reading
 
     wrong = 0
     for i, knee in enumerate(KNEES):
         curve, draw = cliff(knee), Random(i)
-        strategy = LevelSetSearch(problem(noise_sd=0.002), budget=6, seed=Seed(i))
-        while (point := strategy.ask()) is not None:
-            strategy.tell(Observation.of(point, Reading(curve(point["s"]) + draw.gauss(0, 0.002))))
-        found = strategy.recommend()
+        noisy = problem(noise_sd=0.002)
+
+        def reading(s, curve=curve, draw=draw):
+            return curve(s) + draw.gauss(0, 0.002)
+
+        found = playing(noisy, LevelSetSearch(noisy, seed=Seed(i)), reading, budget=6).recommendation
         wrong += found.feasible and curve(found.point["s"]) < 0.92
     assert wrong <= 1  # "the strongest that measured feasible" is wrong in a fifth to a third of such searches
