@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from condensa_core.errors import UsageError
 from condensa_core.search.objectives import Objectives
 from condensa_core.search.observation import Observation
 from condensa_core.search.profile import ObjectiveProfile, Record
-from condensa_core.search.space import Knob, Point, Space
+from condensa_core.search.space import Knob, Point, Space, Value
 
 _DEFAULT_NOISE = 0.002  # of the reference metric; 0.2 points of accuracy is what training again with a new seed moves
 
@@ -44,7 +45,8 @@ class LevelProblem:
     One knob has an `ObjectiveProfile` of itself, whose records are the only candidates; several knobs have any
     `Objectives`. `better` says which way the metric improves; both directions are handled as a *margin*, positive where
     the bound holds. `noise_sd` is the standard deviation of a metric whose reading gives none; 0.2 % of the reference
-    by default.
+    by default. `sensitivity` holds metrics of untrained candidates that vary one of several knobs: name -> (value,
+    metric) pairs.
     """
 
     space: Space
@@ -54,6 +56,7 @@ class LevelProblem:
     better: Literal["higher", "lower"] = "higher"
     noise_sd: float | None = None
     confidence: Confidence = Confidence()
+    sensitivity: Mapping[str, Sequence[tuple[Value, float]]] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.profile, ObjectiveProfile) and self.space.knobs != (self.profile.knob,):
