@@ -85,7 +85,7 @@ def curve(seed: int, *, law: int | None = None) -> Curve:
         return float(ends[1] - ends[0])
 
     low, high = drawn.starts  # the loss at the knee first grows, then falls with the start: take the falling branch
-    starts = np.linspace(low, high, 400)
+    starts = np.linspace(low, high, 100)
     enough = [start for start in starts if lost_at_knee(start) >= POINT]
     assert enough, f"no start of {drawn.family} loses a point at {knee}: {drawn.parameters}"
     low = enough[-1]
