@@ -105,7 +105,8 @@ def play(contender: Contender, task: Task, *, runs: int = max(CHECKED), noise_to
     for count in CHECKED:  # a search without further proposals stands where it ended
         standings.setdefault(str(count), last)
     stop = stop or {"runs": len(played.tried), "reason": "the last run", **last}
-    return {"standings": standings, "stop": stop, "cpu_s": played.cpu_s, "tried": played.tried}
+    records = len(problem.profile.records())
+    return {"standings": standings, "stop": stop, "cpu_s": played.cpu_s, "tried": played.tried, "records": records}
 
 
 class _Play:
