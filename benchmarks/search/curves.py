@@ -80,18 +80,13 @@ def curve(seed: int, *, law: int | None = None) -> Curve:
     slope = float(draw.uniform(0, 0.003)) * (draw.random() < 0.5)
     drawn = LAWS[int(draw.integers(len(LAWS))) if law is None else law](draw, reference - chance, 1 - reference)
 
-    def lost_at_knee(start: float) -> float:
-        ends = drawn.loss(np.array([0.0, knee]), start)
-        return float(ends[1] - ends[0])
-
-    low, high = drawn.starts  # the loss at the knee first grows, then falls with the start: take the falling branch
-    starts = np.linspace(low, high, 100)
-    enough = [start for start in starts if lost_at_knee(start) >= POINT]
-    assert enough, f"no start of {drawn.family} loses a point at {knee}: {drawn.parameters}"
-    low = enough[-1]
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if lost_at_knee(middle) >= POINT else (low, middle)
+    low, high = drawn.starts
+    for _ in range(9):  # each turn cuts the interval to a hundredth
+        starts = np.linspace(low, high, 101)
+        lost = drawn.loss(np.array([[knee]]), starts) - drawn.loss(np.zeros((1, 1)), starts)
+        # with a growing start the loss at the knee grows (all was lost at once before), then falls: the last that loses
+        last = int(np.flatnonzero(lost[0] >= POINT)[-1])
+        low, high = float(starts[last]), float(starts[min(last + 1, 100)])
     return Curve(drawn, low, reference, chance, knee, bump, slope)
 
 

@@ -22,7 +22,7 @@ class Law:
     """A law with all its parameters but the start, which lies in `starts` (wide enough for any knee in [0.3, 0.99])."""
 
     family: str
-    loss: Callable[[Array, float], Array]
+    loss: Callable[[Array, float | Array], Array]
     starts: tuple[float, float]
     parameters: dict[str, float]
 
@@ -31,7 +31,7 @@ def logistic_in_sparsity(draw: np.random.Generator, height: float, dense_error: 
     """height * sigmoid(k (s - start)); k log-uniform in 15..80."""
     steepness = _log_uniform(draw, 15, 80)
 
-    def loss(s: Array, start: float) -> Array:
+    def loss(s: Array, start: float | Array) -> Array:
         return height * _sigmoid(steepness * (s - start))
 
     return Law("logistic in s", loss, (-1.0, 3.0), {"steepness": steepness})
@@ -41,7 +41,7 @@ def logistic_in_log_density(draw: np.random.Generator, height: float, dense_erro
     """height * sigmoid(k (t - start)); k log-uniform in 3..25."""
     steepness = _log_uniform(draw, 3, 25)
 
-    def loss(s: Array, start: float) -> Array:
+    def loss(s: Array, start: float | Array) -> Array:
         return height * _sigmoid(steepness * (-np.log1p(-s) - start))
 
     return Law("logistic in t", loss, (-5.0, 10.0), {"steepness": steepness})
@@ -51,7 +51,7 @@ def hinged_power(draw: np.random.Generator, height: float, dense_error: float) -
     """height * min(1, ((t - start)+ / width)^p): nothing at all until the start; p in 1.2..4, width log-uniform."""
     power, width = float(draw.uniform(1.2, 4)), _log_uniform(draw, 0.5, 3)
 
-    def loss(s: Array, start: float) -> Array:
+    def loss(s: Array, start: float | Array) -> Array:
         beyond: Array = np.maximum(-np.log1p(-s) - start, 0) / width
         return height * np.minimum(1.0, beyond**power)
 
@@ -67,7 +67,7 @@ def error_law(draw: np.random.Generator, height: float, dense_error: float) -> L
     gamma = _log_uniform(draw, 0.8, 3)
     ratio = ((dense_error + height) / dense_error) ** (1 / gamma)
 
-    def loss(s: Array, start: float) -> Array:
+    def loss(s: Array, start: float | Array) -> Array:
         p, d = np.exp(-start), 1 - s
         return dense_error * (((d**2 + (p * ratio) ** 2) / (d**2 + p**2)) ** (gamma / 2) - 1)
 
@@ -79,7 +79,7 @@ def soft_pieces(draw: np.random.Generator, height: float, dense_error: float) ->
     slope, steeper = _log_uniform(draw, 0.02, 0.3), float(draw.uniform(0.5, 3))
     second, softness = float(draw.uniform(0.1, 0.6)), _log_uniform(draw, 0.01, 0.08)
 
-    def loss(s: Array, start: float) -> Array:
+    def loss(s: Array, start: float | Array) -> Array:
         t = -np.log1p(-s) - start
         fall = slope * _softplus(t, softness) + steeper * _softplus(t - second, softness)
         return np.minimum(height, fall)

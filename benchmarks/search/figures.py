@@ -28,7 +28,7 @@ def figures(plays: Sequence[Played]) -> Figures:
         runs = [p["stop"]["runs"] for p in plays]
         found["stop"] = {"runs": mean(runs), "runs_p90": _p90(runs), **_spread([p["stop"] for p in plays])}
         quiet = [p for p in plays if p["noise"] == 0]
-        found["stop"]["long"] = mean([p["stop"]["runs"] > math.ceil(math.log2(p["records"])) + 2 for p in quiet] or [0])
+        found["stop"]["long"] = mean([p["stop"]["runs"] > _halvings(p["records"]) + 2 for p in quiet] or [0])
     found["by_family"] = _by(plays, "family", "5")
     cpu = [second for p in plays for second in p["cpu_s"]]
     found["cpu_s"] = {"median": median(cpu), "p95": float(np.quantile(cpu, 0.95)), "max": max(cpu)}
@@ -42,6 +42,10 @@ def plainly(plays: Sequence[Played]) -> list[Played]:
         standings = {count: standing["plain"] for count, standing in played["standings"].items()}
         plain.append({**played, "standings": standings, "stop": None})
     return plain
+
+
+def _halvings(records: int) -> int:
+    return math.ceil(math.log2(max(records, 1)))
 
 
 def _spread(standings: Sequence[dict[str, Any]]) -> Figures:

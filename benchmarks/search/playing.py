@@ -86,8 +86,8 @@ def play(contender: Contender, task: Task, *, runs: int = max(CHECKED), noise_to
     problem = problem_of(task, noise_told=noise_told)
     if contender.method == "grid":
         plays = [_Play(contender, task, problem, count) for count in CHECKED if count <= runs]
-        standings = {str(p.runs): p.standing() for p in (play.to_its_end() for play in plays)}
-        return {"standings": standings, "stop": None, "cpu_s": plays[-1].cpu_s, "tried": plays[-1].tried}
+        by_count = {str(p.runs): p.standing() for p in (play.to_its_end() for play in plays)}
+        return {"standings": by_count, "stop": None, "cpu_s": plays[-1].cpu_s, "tried": plays[-1].tried}
     played = _Play(contender, task, problem, runs)
     standings: dict[str, Any] = {}
     stop: dict[str, Any] | None = None
@@ -105,7 +105,7 @@ def play(contender: Contender, task: Task, *, runs: int = max(CHECKED), noise_to
     for count in CHECKED:  # a search without further proposals stands where it ended
         standings.setdefault(str(count), last)
     stop = stop or {"runs": len(played.tried), "reason": "the last run", **last}
-    records = len(problem.profile.records())
+    records = len(problem.records)
     return {"standings": standings, "stop": stop, "cpu_s": played.cpu_s, "tried": played.tried, "records": records}
 
 
