@@ -9,6 +9,7 @@ from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
 from condensa_core.search.coordinates import Floats
 from condensa_core.search.observation import Observation
+from condensa_core.search.one_knob_belief import one_knob_belief
 from condensa_core.search.problem import LevelProblem
 
 
@@ -32,6 +33,4 @@ def belief_of(problem: LevelProblem, observations: Sequence[Observation], seed: 
             f"searching {len(problem.space.knobs)} knobs at once ({names}) is not available in this version",
             hint="keep one knob and give the others fixed values",
         )
-    from condensa_core.search.surrogate import fit_surrogate  # here: BoTorch takes seconds to load
-
-    return fit_surrogate(problem, observations, seed)
+    return one_knob_belief(problem, observations)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
 from condensa_core.errors import UsageError
 from condensa_core.search.coordinates import Floats
-from condensa_core.search.space import Knob, Point, Value, point_key
+from condensa_core.search.space import Knob, Point, Value
 
 
 @dataclass(frozen=True)
@@ -79,18 +80,11 @@ class ObjectiveProfile:
         Every other setting is at least as strong as a record whose objective is as good (within the margin), so while
         the metric falls with strength only records are worth a trial. Empty when nothing beats the reference.
         """
-        best = self.reference
-        records: list[Record] = []
-        for setting in self.settings:
-            if setting.objective is not None and self.gain(setting.objective, best) > self.margin:
-                best = setting.objective
-                records.append(Record(setting.value, setting.objective))
-        return tuple(records)
+        return self._records
 
     def objective_at(self, value: Value) -> float | None:
         """The objective measured at this very value; None where it was not."""
-        key = point_key({self.knob.name: value})
-        return next((s.objective for s in self.settings if point_key({self.knob.name: s.value}) == key), None)
+        return self._objectives.get(value)
 
     def at(self, point: Point) -> float | None:
         """`objective_at` of a point that sets this knob."""
@@ -103,6 +97,20 @@ class ObjectiveProfile:
             return np.full(len(units), np.nan)
         at, objectives = np.array(known, dtype=np.float64).T
         return np.exp(np.interp(units[:, 0], at, np.log(objectives), left=np.nan, right=np.nan))
+
+    @cached_property
+    def _objectives(self) -> dict[Value, float | None]:
+        return {setting.value: setting.objective for setting in self.settings}
+
+    @cached_property
+    def _records(self) -> tuple[Record, ...]:
+        best = self.reference
+        records: list[Record] = []
+        for setting in self.settings:
+            if setting.objective is not None and self.gain(setting.objective, best) > self.margin:
+                best = setting.objective
+                records.append(Record(setting.value, setting.objective))
+        return tuple(records)
 
     def to_record(self) -> dict[str, Any]:
         """JSON values from which `from_record` makes an equal profile of the same knob (a resumed run reuses it)."""

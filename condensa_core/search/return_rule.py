@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from condensa_core.randomness import Seed
-from condensa_core.search.belief import Belief, belief_of
+from condensa_core.search.belief import belief_of
 from condensa_core.search.bracket import bracket_of
 from condensa_core.search.judgement import Judged, incumbent, judge
 from condensa_core.search.observation import Observation
+from condensa_core.search.one_knob_belief import OneKnobBelief
 from condensa_core.search.problem import LevelProblem
 from condensa_core.search.space import Point, Value, point_key
-
-_CROSSING_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def recommend(problem: LevelProblem, observations: Sequence[Observation]) -> Rec
     judged = judge(problem, observations, belief)
     best = incumbent(judged)
     shown = best or max(judged, key=lambda j: (j.margin >= 0, j.probability, j.margin))
-    bracket, crossing = _located(problem, judged, belief) if one_knob else ((None, None), None)
+    bracket, crossing = _located(problem, judged, belief) if isinstance(belief, OneKnobBelief) else ((None, None), None)
     return Recommendation(
         point=shown.observation.point,
         feasible=best is not None,
@@ -105,13 +102,11 @@ def _why_infeasible(problem: LevelProblem, judged: Sequence[Judged]) -> str:
 
 
 def _located(
-    problem: LevelProblem, judged: Sequence[Judged], belief: Belief
+    problem: LevelProblem, judged: Sequence[Judged], belief: OneKnobBelief
 ) -> tuple[tuple[Value | None, Value | None], Value | None]:
-    """The bracket as knob values, and the mildest value inside it where holding is less likely than breaking."""
+    """The bracket as knob values, and the value where the metric is as likely to hold the bound as to break it."""
     bracket = bracket_of(judged)
     tried = {j.units[0]: j.observation.point[problem.knob.name] for j in judged}
-    units = np.linspace(bracket.holds, 1.0 if bracket.fails is None else bracket.fails, _CROSSING_STEPS + 1)
-    unlikely = np.flatnonzero(belief.probability_feasible(units[:, None]) < 0.5)
-    beyond = float(units[unlikely[0]]) if len(unlikely) else bracket.fails
     shown = tried.get(bracket.holds), None if bracket.fails is None else tried[bracket.fails]
-    return shown, None if beyond is None else problem.knob.value(beyond)
+    crossing = belief.crossing()
+    return shown, None if crossing > 1 else problem.knob.value(crossing)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from condensa_core.randomness import Seed
 from condensa_core.search import (
     Knob,
     LevelProblem,
@@ -91,7 +90,7 @@ def search():
     """Play a level-set search on a metric to its end."""
 
     def run(problem: LevelProblem, metric: Callable[[float], float], budget: int = 8, **settings) -> Played:
-        return play(problem, LevelSetSearch(problem, seed=Seed(3), **settings), metric, budget)
+        return play(problem, LevelSetSearch(problem, **settings), metric, budget)
 
     return run
 

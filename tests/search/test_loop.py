@@ -8,7 +8,6 @@ import pytest
 
 from condensa_core.errors import Diverged, Interrupted
 from condensa_core.progress import TrialEnded, TrialStarted
-from condensa_core.randomness import Seed
 from condensa_core.search import GridSearch, Journal, LevelSetSearch, Reading, Search, find_level
 
 
@@ -27,7 +26,7 @@ def started(tmp_path, problem, cliff):
             trials.append(trial)
             return evaluate(trial) if evaluate else Reading(curve(trial.point["s"]), details={"steps": 3})
 
-        search = Search(problem(), strategy or LevelSetSearch(problem(), seed=Seed(3)), budget=budget)
+        search = Search(problem(), strategy or LevelSetSearch(problem()), budget=budget)
         with Journal(path, "f") as journal:
             try:
                 found = find_level(noting, search, journal, listener=events.append, **settings)
