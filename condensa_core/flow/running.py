@@ -25,6 +25,7 @@ from condensa_core.report import Outcome, read_outcome
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import (
     AskTell,
+    Confidence,
     FixedPoint,
     Journal,
     Knob,
@@ -161,15 +162,17 @@ def _search(bench: Workbench, reference: Judged, known: ObjectiveProfile | None)
     if known is None:
         return FixedPoint(lambda value: recipe.constraint.met(value, metric.value))
     level = recipe.constraint.limit(metric.value)
-    problem = LevelProblem(Space((known.knob,)), known, level, metric.value, better=metric.better)
-    strategy = strategy_named(
-        recipe.search.method,
-        problem,
-        seed=bench.seed.child("search"),
-        trials=recipe.search.trials,
-        acquisition=recipe.search.acquisition,
-        gamma=recipe.search.gamma,
+    spec = recipe.search
+    problem = LevelProblem(
+        Space((known.knob,)),
+        known,
+        level,
+        metric.value,
+        better=metric.better,
+        confidence=Confidence(spec.return_.probability, spec.return_.clear_sd),
     )
+    settings = {**spec.settings(), "kernel": bench.kernel}
+    strategy = strategy_named(spec.method, problem, seed=bench.seed.child("search"), trials=spec.trials, **settings)
     return Search(problem, strategy, budget=recipe.search.trials)
 
 

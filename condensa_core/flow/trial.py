@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -85,6 +86,7 @@ class Evaluator:
         self._folder = folder
         self._listener = listener
         self._metric = bench.metrics[bench.recipe.constraint.metric]
+        self._training_sd = bench.recipe.search.noise_sd(reference.val.scores[self._metric.name].value)
 
     def __call__(self, trial: Trial) -> Reading:
         """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure. RunFailed where any of it fails."""
@@ -103,7 +105,7 @@ class Evaluator:
         gain, timing = self._measured(shipped, file, sizes)
         stored, counted = stored_bits(bench, shipped, structure)
         score = judged.scores[self._metric.name]
-        noise = difference_stderr(judged, self._reference.val, self._metric.name)
+        sampling_sd = difference_stderr(judged, self._reference.val, self._metric.name)
         details: dict[str, Any] = {
             "attempt": trial.attempt,
             "val": scores_record(judged),
@@ -129,7 +131,7 @@ class Evaluator:
             "parity": asdict(parity),
             "seconds": time.monotonic() - begun,
         }
-        return Reading(score.value, noise, gain.value, details)
+        return Reading(score.value, math.hypot(sampling_sd, self._training_sd), gain.value, details)
 
     def _trained(self, trial: Trial, folder: Path) -> tuple[Learned, nn.Module, Structure, Ranks]:
         """The cut, split and fine-tuned model of a trial, in float32, BatchNorm still in place."""
@@ -160,9 +162,7 @@ class Evaluator:
     def _judge(self, model: nn.Module) -> Score:
         return evaluate(model, self._bench.splits.val, [self._metric]).scores[self._metric.name]
 
-    def _measured(
-        self, shipped: nn.Module, file: OnnxFile, sizes: Mapping[str, int]
-    ) -> tuple[Gain, dict[str, Any]]:
+    def _measured(self, shipped: nn.Module, file: OnnxFile, sizes: Mapping[str, int]) -> tuple[Gain, dict[str, Any]]:
         objective, bench = self._objective, self._bench
         if not objective.measured:
             value = objective.count(shipped, bench.example, sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 KernelName = Literal["matern-1/2", "matern-3/2", "matern-5/2", "rbf"]
 PriorName = Literal["gamma", "log-normal", "flat"]
-MakeKernel = Callable[[int], "Kernel"]  # from the number of knobs
+MakeKernel = Callable[[int], "Kernel"]  # from the number of knobs; or a kernel, which every fit starts from
 
 _SMOOTHNESS: Final[dict[str, float]] = {"matern-1/2": 0.5, "matern-3/2": 1.5, "matern-5/2": 2.5, "rbf": math.inf}
 KERNELS: Final = tuple(_SMOOTHNESS)
@@ -35,8 +36,8 @@ def kernel_maker(kernel: str | MakeKernel = DEFAULT_KERNEL, prior: str = DEFAULT
     - log-normal: LogNormal(sqrt 2 + ln(d) / 2, sqrt 3), which lets them grow with the number of knobs (Hvarfner et
       al., "Vanilla Bayesian optimization performs great in high dimensions", ICML 2024);
     - flat: none, maximum likelihood within 0.01..10.
-    Or a function of d that gives any gpytorch kernel over the unit cube with priors of its own; `prior` is not used
-    then. UsageError for an unknown name.
+    Or any gpytorch kernel over the unit cube with priors of its own, or a function of d that makes one; `prior` is not
+    used then. UsageError for an unknown name, and from the maker for what is no kernel.
     """
     if not isinstance(kernel, str):
         return lambda knobs: _own(kernel, knobs)
@@ -62,7 +63,7 @@ def _stationary(smoothness: float, prior: str, knobs: int) -> Kernel:
 def _own(make: MakeKernel, knobs: int) -> Kernel:
     from gpytorch.kernels import Kernel
 
-    made = make(knobs)
+    made = copy.deepcopy(make) if isinstance(make, Kernel) else make(knobs)
     if not isinstance(made, Kernel):
         raise UsageError(f"a kernel must be a gpytorch kernel, got {type(made).__name__}")
     return made.double()
