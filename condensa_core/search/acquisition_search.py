@@ -52,7 +52,7 @@ class AcquisitionSearch:
     """Tries the candidate with the highest score, of equal ones the mildest, once there is something to fit.
 
     The opening: two trials bisect where the reference is evidence, else three divide the range evenly; for d > 1 knobs
-    2 (d + 1) trials follow a Sobol sequence. Trials that have not ended count as if they had met the posterior mean,
+    2 (d + 1) trials follow a Sobol sequence. What is asked for at once then belongs to the opening as a whole. Trials that have not ended count as if they had met the posterior mean,
     so that several at a time keep apart. It is over when every candidate above `lower_end` was tried.
     """
 
@@ -76,9 +76,8 @@ class AcquisitionSearch:
 
     def propose(self, told: Told, count: int) -> tuple[Point, ...]:
         left = self._left(told)
-        missing = self._opening_trials() - len(told.succeeded) - len(told.pending)
-        if len(left) and missing > 0:
-            return self._opening(told, left, min(count, missing))
+        if len(left) and len(told.succeeded) + len(told.pending) < self._opening_trials():
+            return self._opening(told, left, count)
         if len(left) == 0 or not told.succeeded:
             return ()  # without an answer there is nothing to fit: the pending ones come first
         return self._best_scored(told, left, count)

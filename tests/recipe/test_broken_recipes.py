@@ -498,8 +498,13 @@ BROKEN = {
         "26:52 E101 unknown key 'period' in 'search.kernel' = known: python, args",
     ),
     "criterion that names no object": (
-        [("filter: {sparsity: $early, criterion: l2, align: 8}", "block: {shape: [2, 2], criterion: {python: k.py}}")],
-        "21:59 E505 'k.py' names no Python object = write 'k.py:NAME', where NAME is a function or class in it",
+        [
+            (
+                "filter: {sparsity: $early, criterion: l2, align: 8}",
+                "block: {sparsity: $early, shape: [2, 2], criterion: {python: k.py}}",
+            )
+        ],
+        "21:75 E505 'k.py' names no Python object = write 'k.py:NAME', where NAME is a function or class in it",
     ),
     "method of a later version": (
         [("level-set, trials", "scbo, trials")],
