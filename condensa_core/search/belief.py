@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
 from condensa_core.search.coordinates import Floats
 from condensa_core.search.observation import Observation
@@ -27,10 +26,8 @@ class Belief(Protocol):
 
 def belief_of(problem: LevelProblem, observations: Sequence[Observation], seed: Seed) -> Belief:
     """What the successful ones of `observations`, and the reference, say. Equal arguments give an equal belief."""
-    if len(problem.space.knobs) > 1:
-        names = ", ".join(problem.space.names)
-        raise UsageError(
-            f"searching {len(problem.space.knobs)} knobs at once ({names}) is not available in this version",
-            hint="keep one knob and give the others fixed values",
-        )
-    return one_knob_belief(problem, observations)
+    if len(problem.space.knobs) == 1:
+        return one_knob_belief(problem, observations)
+    from condensa_core.search.knob_gp import fit_knob_gp  # here: BoTorch takes seconds to load
+
+    return fit_knob_gp(problem, observations, seed)

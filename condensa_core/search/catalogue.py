@@ -23,8 +23,12 @@ from condensa_core.search.frames import one_knob_frame
 from condensa_core.search.kernels import DEFAULT_KERNEL, DEFAULT_PRIOR, MakeKernel, kernel_maker
 from condensa_core.search.level_set import LevelSetSearch
 from condensa_core.search.listed import GridSearch, RandomSearch, SobolSearch
+from condensa_core.search.log_nei import LogNEI
+from condensa_core.search.many_knobs import ManyKnobs
+from condensa_core.search.pareto import ParetoSearch
 from condensa_core.search.probabilistic_bisection import ProbabilisticBisection
 from condensa_core.search.problem import LevelProblem
+from condensa_core.search.scbo import SCBO
 from condensa_core.search.strategy import Strategy
 
 DEFAULT_GAMMA: Final = 0.5
@@ -69,9 +73,11 @@ class _Method:
 
 
 def _level_set(asked: _Asked) -> Strategy:
-    if asked.least_gain is None:
-        return LevelSetSearch(asked.problem)
-    return LevelSetSearch(asked.problem, least_gain=_within("least_gain", asked.least_gain, 0.0, 1.0))
+    least = None if asked.least_gain is None else _within("least_gain", asked.least_gain, 0.0, 1.0)
+    if len(asked.problem.space.knobs) > 1:
+        many = ManyKnobs(asked.problem, seed=asked.seed)
+        return many if least is None else ManyKnobs(asked.problem, seed=asked.seed, least_gain=least)
+    return LevelSetSearch(asked.problem) if least is None else LevelSetSearch(asked.problem, least_gain=least)
 
 
 def _ils_ucb(asked: _Asked, lower_end: LowerEnd | None = None) -> Strategy:
@@ -111,6 +117,9 @@ _METHODS: Final[Mapping[str, _Method]] = {
     "ei": _Method(_ei, _OF_PROCESSES),
     "pi": _Method(_pi, _OF_PROCESSES),
     "ucb": _Method(_ucb, _OF_PROCESSES | {"beta"}),
+    "scbo": _Method(lambda asked: SCBO(asked.problem, seed=asked.seed)),
+    "log-nei": _Method(lambda asked: LogNEI(asked.problem, seed=asked.seed)),
+    "pareto": _Method(lambda asked: ParetoSearch(asked.problem, seed=asked.seed)),
     "bisection": _Method(lambda asked: Bisection(asked.problem, coordinates=asked.frame), frozenset({"coordinates"})),
     "probabilistic-bisection": _Method(
         lambda asked: ProbabilisticBisection(asked.problem, coordinates=asked.frame, confidence=asked.confidence),

@@ -46,7 +46,7 @@ class LevelProblem:
     `Objectives`. `better` says which way the metric improves; both directions are handled as a *margin*, positive where
     the bound holds. `noise_sd` is the standard deviation of a metric whose reading gives none; 0.2 % of the reference
     by default. `sensitivity` holds metrics of untrained candidates that vary one of several knobs: name -> (value,
-    metric) pairs.
+    metric) pairs. `further` objectives are traded off against the profile's on the Pareto front.
     """
 
     space: Space
@@ -57,6 +57,7 @@ class LevelProblem:
     noise_sd: float | None = None
     confidence: Confidence = Confidence()
     sensitivity: Mapping[str, Sequence[tuple[Value, float]]] | None = field(default=None, hash=False)
+    further: tuple[Objectives, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.profile, ObjectiveProfile) and self.space.knobs != (self.profile.knob,):

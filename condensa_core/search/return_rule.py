@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from condensa_core.randomness import Seed
 from condensa_core.search.belief import belief_of
 from condensa_core.search.bracket import bracket_of
+from condensa_core.search.front import pareto_front
 from condensa_core.search.judgement import Judged, incumbent, judge
 from condensa_core.search.observation import Observation
 from condensa_core.search.one_knob_belief import OneKnobBelief
@@ -37,6 +38,7 @@ class Recommendation:
     stopped: str = ""
     crossing: Value | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)  # of every trial's point_key
+    front: tuple[Point, ...] = ()  # the best compromises between all objectives, or between objective and metric
 
     def to_record(self) -> Mapping[str, object]:
         """JSON values for the report, without the observation."""
@@ -49,6 +51,7 @@ class Recommendation:
             "trials": self.trials,
             "stopped": self.stopped,
             "crossing": self.crossing,
+            "front": [dict(point) for point in self.front],
         }
 
 
@@ -80,6 +83,7 @@ def recommend(problem: LevelProblem, observations: Sequence[Observation]) -> Rec
         trials=len(observations),
         crossing=crossing,
         probabilities={point_key(j.observation.point): j.probability for j in judged},
+        front=tuple(j.observation.point for j in pareto_front(problem, judged)),
     )
 
 
