@@ -52,8 +52,9 @@ class AcquisitionSearch:
     """Tries the candidate with the highest score, of equal ones the mildest, once there is something to fit.
 
     The opening: two trials bisect where the reference is evidence, else three divide the range evenly; for d > 1 knobs
-    2 (d + 1) trials follow a Sobol sequence. What is asked for at once then belongs to the opening as a whole. Trials that have not ended count as if they had met the posterior mean,
-    so that several at a time keep apart. It is over when every candidate above `lower_end` was tried.
+    2 (d + 1) trials follow a Sobol sequence. A batch asked for during the opening belongs to it as a whole. Trials that
+    have not ended count as if they had met the posterior mean, so that several at a time keep apart. It is over when
+    every candidate above `lower_end` was tried.
     """
 
     def __init__(
