@@ -20,6 +20,7 @@ from condensa_core.search.return_rule import Recommendation
 from condensa_core.search.search import AskTell, Search
 from condensa_core.search.space import Knob, Point, Space, Value, point_key
 from condensa_core.search.strategy import Strategy, Told
+from condensa_core.search.warm_start import ExpectedCrossing
 
 __all__ = [
     "COORDINATES",
@@ -34,6 +35,7 @@ __all__ = [
     "Confidence",
     "Entry",
     "Evaluate",
+    "ExpectedCrossing",
     "FixedPoint",
     "GridSearch",
     "Journal",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -88,4 +88,14 @@ def one_knob_belief(problem: LevelProblem, observations: Sequence[Observation]) 
     fall = max(abs(problem.reference_metric), reference - lowest, 10 * drop) / drop
     plateau = max(reference / drop, _LEAST_PLATEAU) if reference > 0 else 1.0
     readings = Readings(np.array(t), np.array(z), np.array(variance))
-    return OneKnobBelief(collapse_posterior(readings, Shape(plateau, fall, reach)), reach)
+    posterior = collapse_posterior(readings, Shape(plateau, fall, reach), _prior(problem))
+    return OneKnobBelief(posterior, reach)
+
+
+def _prior(problem: LevelProblem) -> Callable[[Floats], Floats] | None:
+    """The log prior of the crossing at strengths t, where an earlier search knows one."""
+    expected = problem.expected
+    if expected is None:
+        return None
+    at = problem.knob.unit(expected.value) * problem.knob.reach
+    return lambda t: expected.log_density(t, at)

@@ -12,6 +12,7 @@ from condensa_core.search.objectives import Objectives
 from condensa_core.search.observation import Observation
 from condensa_core.search.profile import ObjectiveProfile, Record
 from condensa_core.search.space import Knob, Point, Space, Value
+from condensa_core.search.warm_start import ExpectedCrossing
 
 _DEFAULT_NOISE = 0.002  # of the reference metric; 0.2 points of accuracy is what training again with a new seed moves
 
@@ -46,7 +47,8 @@ class LevelProblem:
     `Objectives`. `better` says which way the metric improves; both directions are handled as a *margin*, positive where
     the bound holds. `noise_sd` is the standard deviation of a metric whose reading gives none; 0.2 % of the reference
     by default. `sensitivity` holds metrics of untrained candidates that vary one of several knobs: name -> (value,
-    metric) pairs. `further` objectives are traded off against the profile's on the Pareto front.
+    metric) pairs. `further` objectives are traded off against the profile's on the Pareto front. `expected` is
+    where an earlier search over the one knob found the level.
     """
 
     space: Space
@@ -58,6 +60,7 @@ class LevelProblem:
     confidence: Confidence = Confidence()
     sensitivity: Mapping[str, Sequence[tuple[Value, float]]] | None = field(default=None, hash=False)
     further: tuple[Objectives, ...] = ()
+    expected: ExpectedCrossing | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.profile, ObjectiveProfile) and self.space.knobs != (self.profile.knob,):
@@ -65,6 +68,10 @@ class LevelProblem:
             raise UsageError(f"the profile is of knob {self.profile.knob.name!r}, the space of {names}")
         if len(self.space.knobs) == 1 and not isinstance(self.profile, ObjectiveProfile):
             raise UsageError("one knob needs an ObjectiveProfile over its values")
+        if self.expected is not None:
+            if len(self.space.knobs) != 1:
+                raise UsageError("an expected crossing belongs to a search over one knob")
+            self.knob.unit(self.expected.value)
         if self.better not in ("higher", "lower"):
             raise UsageError(f"better must be higher or lower, got {self.better!r}")
         if not (math.isfinite(self.level) and math.isfinite(self.reference_metric)):
