@@ -10,16 +10,21 @@ from condensa_core.search.journal import Entry, Journal, read_journal
 from condensa_core.search.kernels import KERNELS, PRIORS, MakeKernel, kernel_maker
 from condensa_core.search.level_set import LevelSetSearch
 from condensa_core.search.listed import GridSearch, RandomSearch, SobolSearch
+from condensa_core.search.log_nei import LogNEI
 from condensa_core.search.loop import Evaluate, find_level
+from condensa_core.search.many_knobs import ManyKnobs
 from condensa_core.search.objectives import Objectives
 from condensa_core.search.observation import Observation, Reading, Trial
+from condensa_core.search.pareto import ParetoSearch
 from condensa_core.search.probabilistic_bisection import ProbabilisticBisection
 from condensa_core.search.problem import Confidence, LevelProblem
 from condensa_core.search.profile import ObjectiveProfile, Record, Setting
 from condensa_core.search.return_rule import Recommendation
+from condensa_core.search.scbo import SCBO
 from condensa_core.search.search import AskTell, Search
 from condensa_core.search.space import Knob, Point, Space, Value, point_key
 from condensa_core.search.strategy import Strategy, Told
+from condensa_core.search.surface import ObjectiveSurface
 from condensa_core.search.warm_start import ExpectedCrossing
 
 __all__ = [
@@ -27,6 +32,7 @@ __all__ = [
     "KERNELS",
     "METHODS",
     "PRIORS",
+    "SCBO",
     "SETTINGS",
     "AskTell",
     "Belief",
@@ -42,10 +48,14 @@ __all__ = [
     "Knob",
     "LevelProblem",
     "LevelSetSearch",
+    "LogNEI",
     "MakeKernel",
+    "ManyKnobs",
     "ObjectiveProfile",
+    "ObjectiveSurface",
     "Objectives",
     "Observation",
+    "ParetoSearch",
     "Point",
     "ProbabilisticBisection",
     "RandomSearch",
