@@ -96,7 +96,8 @@ class CollapsePosterior:
     def _solved(self) -> tuple[dict[float, Floats], Floats]:
         """Per amplitude the inverse covariance of the readings, and per model the weights of its residual (k x n)."""
         inverses: dict[float, Floats] = {
-            a: np.linalg.inv(_covariance(self.readings, a)) for a in np.unique(self.models.amplitude).tolist()
+            a: np.asarray(np.linalg.inv(_covariance(self.readings, a)), dtype=np.float64)
+            for a in np.unique(self.models.amplitude).tolist()
         }
         left = self.readings.z[None, :] - self.models.means(self.readings.t)
         alphas = np.empty_like(left)
