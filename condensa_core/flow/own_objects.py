@@ -6,6 +6,7 @@ from typing import Any
 
 from condensa_core.recipe import PythonSpec, Recipe
 from condensa_core.search import MakeKernel, kernel_maker
+from condensa_core.search.quiet import quiet
 from condensa_core.workload import call_object, load_object
 from condensa_core.workload.python_reference import user_code
 
@@ -34,7 +35,8 @@ def own_kernel(recipe: Recipe, *, allow_python: bool) -> str | MakeKernel | None
     kernel = recipe.search.kernel
     if not isinstance(kernel, PythonSpec):
         return kernel
-    made: MakeKernel = load_object(kernel.python, recipe.directory, allow_python=allow_python)
+    with quiet():  # the user's file imports gpytorch, as a rule
+        made: MakeKernel = load_object(kernel.python, recipe.directory, allow_python=allow_python)
     if kernel.args:
         made = call_object(kernel.python, made, kernel.args, recipe.directory)
     with user_code(kernel.python):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
 from condensa_core.errors import UsageError
+from condensa_core.search.quiet import quiet
 
 if TYPE_CHECKING:
     from gpytorch.constraints import Interval
@@ -48,8 +49,9 @@ def kernel_maker(kernel: str | MakeKernel = DEFAULT_KERNEL, prior: str = DEFAULT
 
 
 def _stationary(smoothness: float, prior: str, knobs: int) -> Kernel:
-    from gpytorch.kernels import MaternKernel, RBFKernel, ScaleKernel
-    from gpytorch.priors import GammaPrior
+    with quiet():
+        from gpytorch.kernels import MaternKernel, RBFKernel, ScaleKernel
+        from gpytorch.priors import GammaPrior
 
     over_lengths = _length_scale_prior(prior, knobs)
     within = _length_scale_range(prior)
@@ -61,7 +63,8 @@ def _stationary(smoothness: float, prior: str, knobs: int) -> Kernel:
 
 
 def _own(make: MakeKernel, knobs: int) -> Kernel:
-    from gpytorch.kernels import Kernel
+    with quiet():
+        from gpytorch.kernels import Kernel
 
     made = copy.deepcopy(make) if isinstance(make, Kernel) else make(knobs)
     if not isinstance(made, Kernel):
