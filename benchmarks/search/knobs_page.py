@@ -39,7 +39,8 @@ def figures(plays: Sequence[Play], curve: Sequence[Play]) -> dict[str, Any]:
             "median_over_curve": median(b - a for a, b in zip(along, shares, strict=False)) if along else None,
         }
     later = [seconds for play in plays for seconds in play["cpu_s"][-5:]]
-    found["runs"] = float(np.mean([play["runs"] for play in plays]))
+    stops = [play["stop"] for play in plays]
+    found["stop"] = {"runs": float(np.mean([s["runs"] for s in stops])), "median": median(map(kept_share, stops))}
     found["cpu_s"] = {"median_of_last_five": median(later), "p90_of_last_five": float(np.quantile(later, 0.9))}
     return found
 
@@ -50,11 +51,20 @@ def page(result: Mapping[str, Any]) -> str:
         f"# The search over several knobs\n\n`{result['command']}`, {result['date']}, seed {result['seed']}.\n",
         "Share of the true optimum that is returned, median (worst) over the tasks; a return that breaks the level by"
         " more than 0.1 points counts as none. Infeasible: returns below the level, and in brackets by more than 0.1"
-        " points. Below the curve: tasks whose return is more than 1 % worse than the allocation curve's.\n",
+        " points. Below the curve: tasks whose return is more than 1 % worse than the allocation curve's. Searches may"
+        " not stop before the last run, but for the two columns of the stop rule.\n",
     ]
     for knobs, contenders in result["kinds"].items():
         counts = [n for n in next(iter(contenders.values())) if n.isdigit()]
-        head = ["", *(f"{n} runs" for n in counts), "infeasible", "below the curve", "runs used", "CPU s a suggestion"]
+        head = [
+            "",
+            *(f"{n} runs" for n in counts),
+            "infeasible",
+            "below the curve",
+            "stops after",
+            "share then",
+            "CPU s",
+        ]
         rows = [head, ["---"] * len(head)]
         for name, found in contenders.items():
             last = found[counts[-1]]
@@ -63,7 +73,8 @@ def page(result: Mapping[str, Any]) -> str:
                 *(f"{found[n]['median']:.3f} ({found[n]['worst']:.2f})" for n in counts),
                 f"{last['infeasible']} ({last['clearly_infeasible']}) of {found['tasks']}",
                 "" if name == "curve" else f"{last['below_curve']}",
-                f"{found['runs']:.1f}",
+                f"{found['stop']['runs']:.1f}",
+                f"{found['stop']['median']:.3f}",
                 f"{found['cpu_s']['median_of_last_five']:.2f}",
             ])  # fmt: skip
         parts.append(f"## {knobs} knobs\n\n" + "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n")

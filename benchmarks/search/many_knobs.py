@@ -32,10 +32,11 @@ import numpy as np
 from grouped_networks import DENSE, DROP, NOISE, GroupedNetwork, grouped_network
 from journal import Journal, engine_digest
 from knobs_page import figures, page
+from playing import Unstopped
 
 from condensa_core.bench import describe_machine
 from condensa_core.randomness import Seed
-from condensa_core.search import LevelProblem, ObjectiveSurface, Search, Strategy, strategy_named
+from condensa_core.search import LevelProblem, ObjectiveSurface, Search, Strategy, Told, strategy_named
 from condensa_core.search.curve_walk import CurveWalk
 from condensa_core.search.many_knobs import curve_of
 
@@ -66,8 +67,10 @@ def play(contender: str, network: GroupedNetwork, seed: int) -> dict[str, Any]:
         problem = replace(problem, sensitivity=None)
     rng = np.random.default_rng([seed, network.seed, 3])  # the same noise for the first trial of all contenders
     budget = RUNS[len(network.space.knobs)]
-    search = Search(problem, strategy_of(contender, problem, Seed(seed)), budget=budget)
-    cpu_s = []
+    strategy = strategy_of(contender, problem, Seed(seed))
+    search = Search(problem, Unstopped(strategy), budget=budget)
+    optimum = network.optimum()
+    cpu_s, stop = [], None
     while True:
         begun = time.process_time()
         asked = search.ask()
@@ -75,9 +78,11 @@ def play(contender: str, network: GroupedNetwork, seed: int) -> dict[str, Any]:
             break
         cpu_s.append(time.process_time() - begun)
         search.tell(asked[0], network.noisy(asked[0], rng), sd=NOISE)
-    optimum = network.optimum()
+        told = Told(search.observations)
+        if stop is None and (len(told.observations) == budget or strategy.finished(told) is not None):
+            stop = {"runs": len(told.observations), **_standing(search, network, optimum, len(told.observations))}
     standings = {str(n): _standing(search, network, optimum, n) for n in CHECKED if n <= budget}
-    return {"optimum": optimum, "runs": len(cpu_s), "cpu_s": cpu_s, "standings": standings}
+    return {"optimum": optimum, "runs": len(cpu_s), "cpu_s": cpu_s, "standings": standings, "stop": stop}
 
 
 def _standing(search: Search, network: GroupedNetwork, optimum: float, runs: int) -> dict[str, Any]:

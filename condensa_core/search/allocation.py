@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +16,9 @@ from condensa_core.search.objectives import Objectives
 from condensa_core.search.space import Space
 
 _STEPS = 240  # along the whole curve: about 1 % of the objective each, as fine as training noise lets anyone tell
-_AHEAD = (1, 2, 4, 8, 16, 32)  # levels a knob may rise at once, or no staircase of the objective could be climbed
+_AHEAD = (1, 3, 9, 27)  # levels a knob may rise at once, or no staircase of the objective could be climbed
 _LEAST_DAMAGE = 1e-9
+_MOST_PATHS = 64  # of combinations of choices; more are walked like any other levels
 
 
 @dataclass(frozen=True)
@@ -43,40 +46,52 @@ def allocation_curve(space: Space, objectives: Objectives, damage: Callable[[Flo
     """The curve that minimises `damage` (n x d -> n, a sum over knobs) for every value of the objective.
 
     At its points every knob's marginal damage per marginal log gain is equal (the Lagrangian condition), up to steps.
-    Built from the mild end: the move of one knob, over one or several of its levels, that gains most per damage is made
-    until none gains. For separable convex damages this is the exact optimum over the levels; elsewhere it is a good
-    curve and no more is claimed.
-    Source: Fox, "Discrete optimization via marginal analysis", Management Science 13, 1966.
+    For each combination of choices a path is built from the mild end of the other knobs; the curve is what no point of
+    any path beats in both gain and damage. For separable convex damages this is the exact optimum over the levels;
+    elsewhere it is a good curve and no more is claimed.
     """
     lattice = UnitLattice.of(space)
     levels = [_levels(lattice, column) for column in range(len(space.knobs))]
-    position = np.zeros(len(levels), dtype=int)
-    row = np.array([column[0] for column in levels])
-    gain, done = float(log_gains(objectives, row[None])[0]), float(damage(row[None])[0])
-    rows, gains = [row], [gain]
+    fixed = [column for column, knob in enumerate(space.knobs) if knob.choices is not None]
+    if math.prod(len(levels[column]) for column in fixed) > _MOST_PATHS:
+        fixed = []
+    paths = []
+    for values in itertools.product(*(levels[column] for column in fixed)):
+        pinned = dict(zip(fixed, values, strict=True))
+        own = [np.array([pinned[i]]) if i in pinned else column for i, column in enumerate(levels)]
+        paths.append(_path(own, objectives, damage))
+    rows = np.vstack(paths)
+    gains = np.nan_to_num(log_gains(objectives, rows), nan=-np.inf)
+    order = np.lexsort((-gains, damage(rows)))  # from little damage to much, of equal ones the better first
+    return _records(rows[order], gains[order], objectives)
+
+
+def _path(levels: Sequence[Floats], objectives: Objectives, damage: Callable[[Floats], Floats]) -> Floats:
+    """From every knob's first level, the move of one knob that gains most per damage, until none gains: k x d.
+
+    A move takes one or several levels at once.
+    Source: Fox, "Discrete optimization via marginal analysis", Management Science 13, 1966.
+    """
+    position = [0] * len(levels)
+    rows = [np.array([column[0] for column in levels])]
     while True:
         moves = [
-            (i, int(position[i]) + step)
-            for i, column in enumerate(levels)
-            for step in _AHEAD
-            if position[i] + step < len(column)
+            (knob, position[knob] + ahead)
+            for knob, column in enumerate(levels)
+            for ahead in _AHEAD
+            if position[knob] + ahead < len(column)
         ]
-        if not moves:
-            break
-        candidates = np.repeat(row[None], len(moves), axis=0)
+        candidates = np.repeat(rows[-1][None], len(moves) + 1, axis=0)  # the last stays where it is
         for n, (knob, to) in enumerate(moves):
             candidates[n, knob] = levels[knob][to]
-        gained = np.nan_to_num(log_gains(objectives, candidates), nan=-np.inf) - gain
-        price = np.maximum(damage(candidates) - done, _LEAST_DAMAGE)
-        worth = np.where(gained > 0, gained / price, -np.inf)
+        gains, damages = log_gains(objectives, candidates), damage(candidates)
+        gained, price = gains[:-1] - gains[-1], np.maximum(damages[:-1] - damages[-1], _LEAST_DAMAGE)
+        worth = np.where(np.nan_to_num(gained, nan=-np.inf) > 0, gained / price, -np.inf)
+        if not len(moves) or not np.isfinite(worth.max()):
+            return np.array(rows)
         best = int(np.argmax(worth))
-        if not np.isfinite(worth[best]):
-            break
         position[moves[best][0]] = moves[best][1]
-        row, gain, done = candidates[best], gain + float(gained[best]), float(damage(candidates[best][None])[0])
-        rows.append(row)
-        gains.append(gain)
-    return _records(np.array(rows), np.array(gains), objectives)
+        rows.append(candidates[best])
 
 
 def uniform_curve(space: Space, objectives: Objectives) -> AllocationCurve:
