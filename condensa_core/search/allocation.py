@@ -16,7 +16,7 @@ from condensa_core.search.objectives import Objectives
 from condensa_core.search.space import Space
 
 _STEPS = 240  # along the whole curve: about 1 % of the objective each, as fine as training noise lets anyone tell
-_AHEAD = (1, 3, 9, 27)  # levels a knob may rise at once, or no staircase of the objective could be climbed
+_AHEAD = (1, 3, 9, 27, 81)  # levels a knob may rise at once, or no staircase of the objective could be climbed
 _LEAST_DAMAGE = 1e-9
 _MOST_PATHS = 64  # of combinations of choices; more are walked like any other levels
 
