@@ -19,7 +19,7 @@ from condensa_core.search.pareto import ParetoSearch
 from condensa_core.search.probabilistic_bisection import ProbabilisticBisection
 from condensa_core.search.problem import Confidence, LevelProblem
 from condensa_core.search.profile import ObjectiveProfile, Record, Setting
-from condensa_core.search.return_rule import Recommendation
+from condensa_core.search.return_rule import Recommendation, recommend
 from condensa_core.search.scbo import SCBO
 from condensa_core.search.search import AskTell, Search
 from condensa_core.search.space import Knob, Point, Space, Value, point_key
@@ -75,5 +75,6 @@ __all__ = [
     "kernel_maker",
     "point_key",
     "read_journal",
+    "recommend",
     "strategy_named",
 ]
