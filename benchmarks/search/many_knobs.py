@@ -70,17 +70,19 @@ def play(contender: str, network: GroupedNetwork, seed: int) -> dict[str, Any]:
     strategy = strategy_of(contender, problem, Seed(seed))
     search = Search(problem, Unstopped(strategy), budget=budget)
     optimum = network.optimum()
-    cpu_s, stop = [], None
+    cpu_s: list[float] = []
+    stop: dict[str, Any] | None = None
     while True:
         begun = time.process_time()
+        runs = len(search.observations)
+        stops = strategy.finished(Told(search.observations)) is not None
         asked = search.ask()
+        if stop is None and (stops or not asked):
+            stop = {"runs": runs, **_standing(search, network, optimum, runs)}
         if not asked:
             break
         cpu_s.append(time.process_time() - begun)
         search.tell(asked[0], network.noisy(asked[0], rng), sd=NOISE)
-        told = Told(search.observations)
-        if stop is None and (len(told.observations) == budget or strategy.finished(told) is not None):
-            stop = {"runs": len(told.observations), **_standing(search, network, optimum, len(told.observations))}
     standings = {str(n): _standing(search, network, optimum, n) for n in CHECKED if n <= budget}
     return {"optimum": optimum, "runs": len(cpu_s), "cpu_s": cpu_s, "standings": standings, "stop": stop}
 

@@ -12,7 +12,9 @@ from condensa_core.search.allocation import allocation_curve, uniform_curve
 from condensa_core.search.known_objective import log_gains
 
 TWO = Space((Knob("a", range=(0.0, 0.95)), Knob("b", range=(0.0, 0.95))))
-MIXED = Space((Knob("a", range=(0.0, 0.9), step=0.05), Knob("n", range=(1, 16), step=1), Knob("bits", choices=(32, 16, 8))))
+MIXED = Space(
+    (Knob("a", range=(0.0, 0.9), step=0.05), Knob("n", range=(1, 16), step=1), Knob("bits", choices=(32, 16, 8)))
+)
 
 
 def size(point) -> float:

@@ -69,7 +69,9 @@ def test_points_and_rows_are_each_others_inverse():
 
 @pytest.mark.parametrize("best", [(0.5, 0.3, 8), (0.9, 0.05, 4)])
 def test_the_local_search_finds_a_known_peak(best):
-    target = np.array([SPACE.knobs[0].unit(best[0]), SPACE.knobs[1].unit(best[1]), 1.0, SPACE.knobs[3].unit(best[2]), 1.0])
+    target = np.array(
+        [SPACE.knobs[0].unit(best[0]), SPACE.knobs[1].unit(best[1]), 1.0, SPACE.knobs[3].unit(best[2]), 1.0]
+    )
 
     def score(rows: np.ndarray) -> np.ndarray:
         found = -np.abs(rows - target).sum(axis=1)

@@ -10,7 +10,9 @@ import pytest
 from condensa_core.errors import UsageError
 from condensa_core.search import Knob, ObjectiveSurface, Space
 
-SPACE = Space((Knob("s", range=(0.0, 0.95)), Knob("r", range=(0.1, 1.0), strongest="low"), Knob("bits", choices=(32, 8))))
+SPACE = Space(
+    (Knob("s", range=(0.0, 0.95)), Knob("r", range=(0.1, 1.0), strongest="low"), Knob("bits", choices=(32, 8)))
+)
 
 
 def product(point) -> float:
