@@ -9,7 +9,7 @@ import numpy as np
 from condensa_core.search.coordinates import Floats
 
 _LOG_SQRT_TAU = 0.5 * math.log(2 * math.pi)
-_FAR = -25.0  # below it erfc nears underflow, and two terms of the asymptotic series are good to six digits
+_FAR = -25.0  # below it erfc nears underflow, and three terms of the asymptotic series are good to eight digits
 
 _erfc = np.frompyfunc(math.erfc, 1, 1)
 
@@ -32,7 +32,7 @@ def log_cdf(x: Floats) -> Floats:
     x = np.asarray(x, float)
     far = np.minimum(x, _FAR)  # where it is not used, any value that overflows nothing
     near = np.clip(x, _FAR, 0.0)
-    tail = -0.5 * far**2 - _LOG_SQRT_TAU - np.log(-far) + np.log1p(-1 / far**2 + 3 / far**4)
+    tail = -0.5 * far**2 - _LOG_SQRT_TAU - np.log(-far) + np.log1p(-1 / far**2 + 3 / far**4 - 15 / far**6)
     return np.where(x < _FAR, tail, np.where(x < 0, np.log(cdf(near)), np.log1p(-cdf(-np.maximum(x, 0.0)))))
 
 
@@ -44,5 +44,5 @@ def log_mean_excess(x: Floats) -> Floats:
     """
     x = np.asarray(x, float)
     far, near = np.minimum(x, _FAR), np.maximum(x, _FAR)
-    tail = -0.5 * far**2 - _LOG_SQRT_TAU - 2 * np.log(-far) + np.log1p(-3 / far**2 + 15 / far**4)
+    tail = -0.5 * far**2 - _LOG_SQRT_TAU - 2 * np.log(-far) + np.log1p(-3 / far**2 + 15 / far**4 - 105 / far**6)
     return np.where(x < _FAR, tail, np.log(pdf(near) + near * cdf(near)))

@@ -18,6 +18,11 @@ from condensa_core.search.acquisitions import (
     upper_confidence_bound,
 )
 from condensa_core.search.normal import cdf, log_cdf, log_mean_excess, pdf
+from condensa_core.search.quiet import quiet
+
+with quiet():
+    import torch
+    from botorch.acquisition.analytic import _log_ei_helper
 
 means = st.lists(st.floats(-5, 5), min_size=1, max_size=5).map(np.array)
 
@@ -31,7 +36,7 @@ def test_improvements_are_those_of_their_integrals(mean, sd, best):
 
     # quadrature is good to 1e-8 of the value where that is above rounding
     np.testing.assert_allclose(expected, oracle.expected_improvement(mean, sds, best), rtol=1e-6, atol=1e-12)
-    np.testing.assert_allclose(probability, oracle.probability_of_improvement(mean, sds, best), rtol=1e-9, atol=1e-300)
+    np.testing.assert_allclose(probability, oracle.probability_of_improvement(mean, sds, best), rtol=1e-8, atol=1e-300)
 
 
 def test_without_uncertainty_an_improvement_is_the_difference():
@@ -58,7 +63,7 @@ def test_hopeless_points_are_still_told_apart():
 def test_the_tails_are_those_of_other_implementations():
     x = np.concatenate([np.linspace(-60, 9, 1381), [-1000.0, 30.0]])
 
-    np.testing.assert_allclose(log_cdf(x), log_ndtr(x), rtol=1e-8)  # Mills' ratio to three terms, 15 / 25^6 at worst
+    np.testing.assert_allclose(log_cdf(x), log_ndtr(x), rtol=1e-9)  # of a logarithm near -300, so twelve digits
     np.testing.assert_allclose(cdf(x), norm.cdf(x), rtol=1e-12, atol=1e-300)
     np.testing.assert_allclose(pdf(x), norm.pdf(x), rtol=1e-12, atol=1e-300)
 
@@ -83,9 +88,6 @@ def test_scores_of_the_level_by_hand():
 
 @given(st.floats(-30, 30), st.floats(1e-3, 10))
 def test_agreement_with_botorch(mean, sd):
-    import torch
-    from botorch.acquisition.analytic import _log_ei_helper
-
     ours = log_expected_improvement(np.array([mean]), np.array([sd]), best=0.0)[0]
 
     theirs = _log_ei_helper(torch.tensor(mean / sd, dtype=torch.float64)).item() + math.log(sd)
