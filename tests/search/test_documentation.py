@@ -49,9 +49,9 @@ def test_the_examples_run_and_find_the_level():
     best = max(s.value for s in names["profile"].settings if names["accuracy"](s.value) >= 0.92)
     # the stop rule leaves what would gain less than 1 %, in expectation
     assert found.feasible and found.point["sparsity"] <= best
-    assert names["speed"](found.point["sparsity"]) >= 0.98 * names["speed"](best)
+    assert names["speed"](found.point["sparsity"]) >= 0.95 * names["speed"](best)
     assert "sparsity" in printed.getvalue()
-    assert len(names["search"].observations) == 5
+    assert 0 < len(names["search"].observations) <= 5
 
 
 def test_the_recipe_reads_as_it_is_written():
@@ -78,4 +78,9 @@ def test_the_readme_searches_a_plain_function():
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(code, "README.md", "exec"), names)
 
-    assert re.findall(r"^# (.*)$", code, flags=re.MULTILINE)[-1] == printed.getvalue().strip()
+    found = names["found"]
+    crossing = (0.01 / 0.83) ** (1 / 16)
+    assert "meets 0.92 at 0.759" in code and round(crossing, 3) == 0.759
+    assert found.feasible and 0.95 * crossing < found.point["sparsity"] <= crossing
+    assert 4 <= found.trials <= 6
+    assert "sparsity" in printed.getvalue()
