@@ -84,7 +84,8 @@ def play(contender: str, network: GroupedNetwork, seed: int) -> dict[str, Any]:
         cpu_s.append(time.process_time() - begun)
         search.tell(asked[0], network.noisy(asked[0], rng), sd=NOISE)
     standings = {str(n): _standing(search, network, optimum, n) for n in CHECKED if n <= budget}
-    return {"optimum": optimum, "runs": len(cpu_s), "cpu_s": cpu_s, "standings": standings, "stop": stop}
+    tried = [[list(o.point.values()), o.metric] for o in search.observations]
+    return {"optimum": optimum, "cpu_s": cpu_s, "standings": standings, "stop": stop, "tried": tried}
 
 
 def _standing(search: Search, network: GroupedNetwork, optimum: float, runs: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from condensa_core.randomness import Seed
 from condensa_core.search.allocation import AllocationCurve, allocation_curve, uniform_curve
 from condensa_core.search.coordinates import Floats
 from condensa_core.search.curve_walk import CurveWalk
-from condensa_core.search.judgement import incumbent, judge
+from condensa_core.search.judgement import judge
 from condensa_core.search.known_objective import log_belief, log_gains, log_improvement
 from condensa_core.search.local_search import best_rows
 from condensa_core.search.mixed import UnitLattice
@@ -110,8 +110,8 @@ class ManyKnobs:
     def _maximised(self, told: Told) -> _Ranked:
         belief = self._belief(told).believing(self._lattice.rows(told.pending))
         judged = judge(self.problem, told.observations, belief)
-        best = incumbent(judged)
-        safe = 0.0 if best is None else math.log1p(best.gain)
+        # the best that holds, shipped or not: what is likelier to hold than it, and milder, needs no further trial
+        safe = max((math.log1p(j.gain) for j in judged if j.holds and j.gain > 0), default=0.0)
         noise = self.problem.default_sd / self.problem.drop  # of z near the level
         rng = self._seed.numpy_generator("candidates", len(told.observations), len(told.pending))
 

@@ -43,7 +43,7 @@ class ParetoSearch:
         self._lattice = UnitLattice.of(problem.space)
         curve = curve_of(problem)
         strengths = [(i + 1) / (_SECTIONS + 1) for i in range(_SECTIONS)] if len(curve.gains) else []
-        self._sections = self._lattice.points(np.array([curve.at(s) for s in strengths]).reshape(len(strengths), -1))
+        self._sections = [problem.space.decode(curve.at(s).tolist()) for s in strengths]
         self._fitted: tuple[tuple[Observation, ...], KnobGP] | None = None
 
     def propose(self, told: Told, count: int) -> tuple[Point, ...]:
