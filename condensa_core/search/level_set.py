@@ -29,7 +29,7 @@ class LevelSetSearch:
 
     1. The first trials bisect the posterior of the crossing: the record nearest to P(feasible) = 1/2.
     2. Later ones maximise the expected improvement of the known objective, (T(s) - T_safe)^+ P(s), with T_safe the best
-       objective that holds with confidence.
+       objective that holds with confidence, and P(s) that of holding by the noise of a reading.
     It is over when, after 4 trials, the best of these is below `least_gain` of T_safe, or when no untried record is
     left between what holds and what fails.
 
@@ -89,12 +89,16 @@ class LevelSetSearch:
         return chosen
 
     def _improving(self, told: Told, count: int) -> list[int]:
-        """Up to `count` records, each adding most to the expected improvement; none that adds nothing."""
+        """Up to `count` records, each adding most to the expected improvement.
+
+        Beside waiting trials one must be worth its training: their answers may make it needless or move it.
+        """
         seen = self._look(told)
         chosen: list[int] = []
         while len(chosen) < count and len(free := self._free(told, chosen)):
-            gains = self._added_gains(seen, self._waiting(told, chosen))[free]
-            if gains.max() <= 0:
+            waiting = self._waiting(told, chosen)
+            gains = self._added_gains(seen, waiting)[free]
+            if gains.max() <= (self.least_gain if len(waiting) else 0):
                 break
             chosen.append(int(free[np.argmax(gains)]))
         return chosen
@@ -103,13 +107,14 @@ class LevelSetSearch:
         """What each record adds to the expected improvement over T_safe, relative to it, beside the waiting trials.
 
         With the next milder waiting trial at a and the next stronger at b, a record adds (T - max(T_a, T_safe))^+ when
-        it holds and b does not, which has probability P - P_b.
+        it holds and b does not, which has probability P - P_b. To hold means to be better than the level by the noise
+        of a reading: a setting just at its level is as likely to read worse, and ships by luck if it reads better.
         """
-        p = seen.belief.probability_feasible(self._units[:, None])
+        p = seen.belief.probability_clear(self._units[:, None])
         stronger = np.searchsorted(waiting, self._units, side="right")
         of_waiting = np.interp(waiting, self._units, self._factors)
         milder = np.maximum(seen.safe, np.array([0.0, *of_waiting])[stronger])
-        beyond = np.array([*seen.belief.probability_feasible(waiting[:, None]), 0.0])[stronger]
+        beyond = np.array([*seen.belief.probability_clear(waiting[:, None]), 0.0])[stronger]
         return np.maximum(self._factors - milder, 0) / seen.safe * np.maximum(p - beyond, 0)
 
     def _waiting(self, told: Told, chosen: Sequence[int]) -> Floats:

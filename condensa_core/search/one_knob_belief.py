@@ -23,24 +23,26 @@ class OneKnobBelief:
     """What finished trials say of every value of one knob; `units` are n x 1.
 
     P(feasible) never grows with strength: a trial that holds speaks for all milder settings, whatever they measured.
+    `noise` is the z of a metric one standard deviation of a reading above the level.
     """
 
     posterior: CollapsePosterior
     reach: float
+    noise: float
 
     def probability_feasible(self, units: Floats) -> Floats:
-        t, p = self._curve
-        return np.interp(units[:, 0] * self.reach, t, p)
+        return self._at(units, 0)
+
+    def probability_clear(self, units: Floats) -> Floats:
+        """P(the metric is better than the level by the noise of a reading) at n points."""
+        return self._at(units, 1)
 
     def margins(self, units: Floats) -> tuple[Floats, Floats]:
-        mean, sd = self.posterior.predict(units[:, 0] * self.reach)
-        weight = self.posterior.models.weight
-        average = weight @ mean
-        return average, np.sqrt(weight @ (sd**2 + (mean - average) ** 2))
+        return self.posterior.median_and_sd(units[:, 0] * self.reach)
 
     def crossing(self, probability: float = 0.5) -> float:
         """The unit coordinate where P(feasible) falls below `probability`; above 1 where it does nowhere."""
-        t, p = self._curve
+        t, (p, _) = self._curves
         after = int(np.argmax(p < probability))
         if p[after] >= probability:
             return 2.0
@@ -49,27 +51,25 @@ class OneKnobBelief:
         share = (p[after - 1] - probability) / (p[after - 1] - p[after])
         return float(t[after - 1] + share * (t[after] - t[after - 1])) / self.reach
 
+    def _at(self, units: Floats, which: int) -> Floats:
+        t, curves = self._curves
+        return np.interp(units[:, 0] * self.reach, t, curves[which])
+
     @cached_property
-    def _curve(self) -> tuple[Floats, Floats]:
-        """Strengths, ever finer around the crossing, and P(feasible) there."""
-        models = self.posterior.models
-        low, high = float(models.crossing.min()), float(models.crossing.max())
+    def _curves(self) -> tuple[Floats, tuple[Floats, Floats]]:
+        """Strengths, ever finer around the crossing, and there the probabilities of holding and of clearly holding."""
+        crossing = self.posterior.models.crossing
+        low, high = float(crossing.min()), float(crossing.max())
         pad = 0.05 * (high - low) + 1e-3 * self.reach
-        t = np.unique(
-            np.clip(
-                np.concatenate(
-                    [
-                        np.linspace(0, self.reach, _COARSE),
-                        np.linspace(low - pad, high + pad, _FINE),
-                        self.posterior.readings.t,
-                    ]
-                ),
-                0,
-                self.reach,
-            )
-        )
-        p = self.posterior.probability(t)
-        return t, np.maximum.accumulate(p[::-1])[::-1]
+        around = np.linspace(low - pad, high + pad, _FINE)
+        everywhere = np.concatenate([np.linspace(0, self.reach, _COARSE), around, self.posterior.readings.t])
+        t = np.unique(np.clip(everywhere, 0, self.reach))
+        holds, clear = self.posterior.probabilities(t, (0.0, self.noise))
+        return t, (_never_growing(holds), _never_growing(clear))
+
+
+def _never_growing(p: Floats) -> Floats:
+    return np.maximum.accumulate(p[::-1])[::-1]
 
 
 def one_knob_belief(problem: LevelProblem, observations: Sequence[Observation]) -> OneKnobBelief:
@@ -89,7 +89,8 @@ def one_knob_belief(problem: LevelProblem, observations: Sequence[Observation]) 
     plateau = max(reference / drop, _LEAST_PLATEAU) if reference > 0 else 1.0
     readings = Readings(np.array(t), np.array(z), np.array(variance))
     posterior = collapse_posterior(readings, Shape(plateau, fall, reach), _prior(problem))
-    return OneKnobBelief(posterior, reach)
+    noise = float(np.median([problem.sd(o) for o, _ in known])) if known else problem.default_sd
+    return OneKnobBelief(posterior, reach, collapse(noise, drop))
 
 
 def _prior(problem: LevelProblem) -> Callable[[Floats], Floats] | None:

