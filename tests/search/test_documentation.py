@@ -52,6 +52,9 @@ def test_the_examples_run_and_find_the_level():
     assert names["speed"](found.point["sparsity"]) >= 0.95 * names["speed"](best)
     assert "sparsity" in printed.getvalue()
     assert 0 < len(names["search"].observations) <= 5
+    smallest = names["smallest"]
+    assert smallest.feasible and names["trained"](smallest.point) >= 0.92
+    assert names["size"](smallest.point) < 0.95 * names["size"]({"early": 0.7, "late": 0.5, "bits": 16})
 
 
 def test_the_recipe_reads_as_it_is_written():
