@@ -13,6 +13,7 @@ from condensa_core import __version__
 from condensa_core.errors import CondensaError, Interrupted, UsageError
 
 from . import exit_codes
+from .ablate import ablate
 from .bench import bench
 from .check import check
 from .console import say, show, show_json
@@ -42,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: half the start-up time, and greppable
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, check, plan, inspect, run, resume, bench, unpack, report, schemes, schema, doctor):
+for command in (init, check, plan, inspect, run, resume, bench, ablate, unpack, report, schemes, schema, doctor):
     app.command(command.__name__)(command)
 
 # The base of every mistake the command line parser finds. Typer carries its parser under different names from one

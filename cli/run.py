@@ -42,7 +42,7 @@ def run(
     """
     from condensa_core.recipe import read_recipe
 
-    declared = _with_overrides(read_recipe(recipe), trials=trials, seed=seed)
+    declared = with_overrides(read_recipe(recipe), trials=trials, seed=seed)
     say(*(drawn_problem(problem) for problem in declared.problems))
 
     from condensa_core import flow  # loads torch: only for recipes that read well
@@ -55,7 +55,7 @@ def run(
     return outcome.exit_code
 
 
-def _with_overrides(recipe: Recipe, *, trials: int | None, seed: int | None) -> Recipe:
+def with_overrides(recipe: Recipe, *, trials: int | None, seed: int | None) -> Recipe:
     """The recipe with what the command line says instead; the resolved recipe of the run records it."""
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})

@@ -46,7 +46,7 @@ from condensa_core.report import (
     junit_xml,
 )
 from condensa_core.run_directory import RunDirectory, file_sha256, versions
-from condensa_core.search import Journal, Observation, Recommendation, Strategy, point_key
+from condensa_core.search import AskTell, Journal, Observation, Recommendation, point_key
 from condensa_core.workload import Evaluation, agreement, evaluate, task_named
 
 Status = Literal["ok", "infeasible", "gate-failed", "failed"]
@@ -63,7 +63,7 @@ def conclude(
     directory: RunDirectory,
     objective: Objective,
     reference: Judged,
-    strategy: Strategy,
+    search: AskTell,
     found: Recommendation,
     journal: Journal,
     listener: Listener,
@@ -88,14 +88,14 @@ def conclude(
             objective.where,
             objective.unit,
         ),
-        trials=_trial_rows(bench, strategy.observations, numbers, reference, found),
+        trials=_trial_rows(bench, search.observations, numbers, reference, found),
         trainings_used=_trainings(journal),
         search=SearchResult(recipe.search.method, _bracket(found), found.probability, _search_reason(found)),
         machine=_machine(),
         versions={name: version for name, version in versions().items() if version is not None},
     )
     best = found.observation
-    if best is None and strategy.observations:
+    if best is None and search.observations:
         outcome = replace(outcome, status="failed")  # not one trial gave a metric
     if best is not None:
         number = numbers[point_key(best.point)]

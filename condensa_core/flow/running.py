@@ -28,13 +28,15 @@ from condensa_core.recipe import KeyPlace, KnobSpec, Recipe, read_recipe_text, r
 from condensa_core.report import Outcome, read_outcome
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import (
+    AskTell,
+    Confidence,
     FixedPoint,
     Journal,
     Knob,
     LevelProblem,
     ObjectiveProfile,
+    Search,
     Space,
-    Strategy,
     find_level,
     strategy_named,
 )
@@ -57,8 +59,8 @@ def run(
 
     `out` is the recipe's output.dir by default. Raises CondensaError; whatever was finished by then can be resumed.
     """
-    checked = _checked(recipe, allow_python, listener)
-    require_exportable(recipe, checked, listener)
+    ready = checked(recipe, allow_python, listener)
+    require_exportable(recipe, ready, listener)
     root = out or Path(recipe.output.dir).expanduser()
     with RunDirectory.create(root, recipe.name, resolved_yaml(recipe)) as directory:
         with directory.starting():
@@ -67,7 +69,7 @@ def run(
             head = manifest(command, seed=recipe.seed, hashes={"recipe": recipe_hash(recipe)})
             head |= {"condensa": __version__, "recipe_directory": str(recipe.directory), "recipe_name": recipe.name}
             directory.write_json(MANIFEST, head)
-        return _work(checked, directory, listener, cache_dir)
+        return _work(ready, directory, listener, cache_dir)
 
 
 def resume(
@@ -88,39 +90,39 @@ def resume(
             listener(Note("this run is finished; its result stands"))
             return read_outcome(path / RESULT)
         recipe = read_recipe_text(text, str(path / "resolved.yaml"), origin)
-        return _work(_checked(recipe, allow_python, listener), directory, listener, cache_dir)
+        return _work(checked(recipe, allow_python, listener), directory, listener, cache_dir)
 
 
-def _checked(recipe: Recipe, allow_python: bool, listener: Listener) -> Bound:
+def checked(recipe: Recipe, allow_python: bool, listener: Listener) -> Bound:
     """Everything that can be found wrong before anything is paid for or written."""
     onnxruntime()
     return bound(recipe, allow_python=allow_python, listener=listener)
 
 
-def _work(checked: Bound, directory: RunDirectory, listener: Listener, cache_dir: Path | None) -> Outcome:
+def _work(ready: Bound, directory: RunDirectory, listener: Listener, cache_dir: Path | None) -> Outcome:
     begun = time.monotonic()
-    with _logged(directory, listener) as told:
+    with logged(directory, listener) as told:
         told(Note(f"run directory: {directory.path}"))
-        bench, recipe = trained(checked, cache_dir=cache_dir, listener=told), checked.recipe
+        bench, recipe = trained(ready, cache_dir=cache_dir, listener=told), ready.recipe
         for problem in bench.plan.problems:
             told(Note(f"{problem.place}: {problem.message}", level="warning"))
         _complete_manifest(directory, bench)
         directory.write_json("plan.json", {"rows": bench.plan.rows(), "kept": list(bench.plan.kept)})
         bench = dataclasses.replace(bench, rank_costs=rank_costs(bench, directory, told))
-        with Journal(directory.path / JOURNAL, _fingerprint(bench)) as journal:
+        with Journal(directory.path / JOURNAL, fingerprint(bench)) as journal:
             objective = Objective.of(recipe)
-            reference = _judged_reference(bench, directory)
+            reference = judged_reference(bench, directory)
             _warn_if_out_of_reach(bench, reference, told)
-            known = _profile(bench, objective, reference, journal, told)
-            strategy = _strategy(bench, reference, known)
+            known = known_objective(bench, objective, reference, journal, told)
+            search = _search(bench, reference, known)
             base = known.reference if known else None
             bounded = reference.val.scores[recipe.constraint.metric].value
             told = narrated(told, recipe.constraint, objective, bounded)
             evaluator = Evaluator(bench, objective, reference, base, directory.path, told)
             found = find_level(
-                evaluator, strategy, journal, timeout_s=recipe.search.timeout_s, listener=told, ended=evaluator.ended
+                evaluator, search, journal, timeout_s=recipe.search.timeout_s, listener=told, ended=evaluator.ended
             )
-            return conclude(bench, directory, objective, reference, strategy, found, journal, told, begun)
+            return conclude(bench, directory, objective, reference, search, found, journal, told, begun)
 
 
 def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:
@@ -130,7 +132,7 @@ def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:
     directory.write_json(MANIFEST, head)
 
 
-def _judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
+def judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
     """The reference exported like a candidate, and judged from its file."""
     folder = directory.path / "reference"
     folder.mkdir(exist_ok=True)
@@ -148,7 +150,7 @@ def _warn_if_out_of_reach(bench: Workbench, reference: Judged, listener: Listene
         listener(Note(f"the reference itself reaches {value:.4g}, which breaks {wanted}", level="warning"))
 
 
-def _profile(
+def known_objective(
     bench: Workbench, objective: Objective, reference: Judged, journal: Journal, listener: Listener
 ) -> ObjectiveProfile | None:
     """The objective over the recipe's knob: from the journal, or measured and written there. None without a knob."""
@@ -163,21 +165,30 @@ def _profile(
     return known
 
 
-def _strategy(bench: Workbench, reference: Judged, known: ObjectiveProfile | None) -> Strategy:
+def _search(bench: Workbench, reference: Judged, known: ObjectiveProfile | None) -> AskTell:
     """The recipe's search over its knob; a recipe without one has a single point to try."""
     recipe = bench.recipe
     metric = reference.val.scores[recipe.constraint.metric]
     if known is None:
         return FixedPoint(lambda value: recipe.constraint.met(value, metric.value))
-    level = recipe.constraint.limit(metric.value)
-    problem = LevelProblem(Space((known.knob,)), known, level, metric.value, better=metric.better)
-    return strategy_named(
-        recipe.search.method,
-        problem,
-        budget=recipe.search.trials,
-        seed=bench.seed.child("search"),
-        acquisition=recipe.search.acquisition,
-        gamma=recipe.search.gamma,
+    spec = recipe.search
+    problem = level_problem(bench, reference, known)
+    settings = {**spec.settings(), "kernel": bench.kernel}
+    strategy = strategy_named(spec.method, problem, seed=bench.seed.child("search"), trials=spec.trials, **settings)
+    return Search(problem, strategy, budget=recipe.search.trials)
+
+
+def level_problem(bench: Workbench, reference: Judged, known: ObjectiveProfile) -> LevelProblem:
+    """What the recipe's search has to solve."""
+    recipe = bench.recipe
+    metric = reference.val.scores[recipe.constraint.metric]
+    return LevelProblem(
+        Space((known.knob,)),
+        known,
+        recipe.constraint.limit(metric.value),
+        metric.value,
+        better=metric.better,
+        confidence=Confidence(recipe.search.return_.probability, recipe.search.return_.clear_sd),
     )
 
 
@@ -188,14 +199,14 @@ def search_knob(name: str, bench: Workbench) -> Knob:
     return Knob(name, range=spec.range, step=spec.step, log=spec.log, choices=spec.choices, strongest=strongest)
 
 
-def _fingerprint(bench: Workbench) -> str:
+def fingerprint(bench: Workbench) -> str:
     """All that makes two trials comparable: recipe, data, reference weights, version."""
     parts = [resolved_yaml(bench.recipe), bench.splits.fingerprint, bench.reference.sha256, __version__]
     return _sha256("\n".join(parts))
 
 
 @contextlib.contextmanager
-def _logged(directory: RunDirectory, listener: Listener) -> Iterator[Listener]:
+def logged(directory: RunDirectory, listener: Listener) -> Iterator[Listener]:
     """A listener that also writes run.log; errors are logged too, and OSErrors become ones a user can act on."""
 
     def told(event: Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -78,6 +79,7 @@ class Evaluator:
         self._folder = folder
         self._listener = listener
         self._metric = bench.metrics[bench.recipe.constraint.metric]
+        self._training_sd = bench.recipe.search.noise_sd(reference.val.scores[self._metric.name].value)
 
     def __call__(self, trial: Trial) -> Reading:
         """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure. RunFailed where any of it fails."""
@@ -99,7 +101,7 @@ class Evaluator:
         gain, timing = self._measured(shipped, file, sizes)
         stored, counted = stored_bits(bench, shipped, structure)
         score = judged.scores[self._metric.name]
-        noise = difference_stderr(judged, self._reference.val, self._metric.name)
+        sampling_sd = difference_stderr(judged, self._reference.val, self._metric.name)
         details: dict[str, Any] = {
             "attempt": trial.attempt,
             "val": scores_record(judged),
@@ -127,7 +129,7 @@ class Evaluator:
             "integers": carried.integers.record() if carried.integers else None,
             "seconds": time.monotonic() - begun,
         }
-        return Reading(score.value, noise, gain.value, details)
+        return Reading(score.value, math.hypot(sampling_sd, self._training_sd), gain.value, details)
 
     def ended(self, number: int) -> None:
         """Drop the states of a trial's L steps, many times the size of what it ships: it is in the journal for good."""
@@ -163,9 +165,7 @@ class Evaluator:
     def _judge(self, model: nn.Module) -> Score:
         return evaluate(model, self._bench.splits.val, [self._metric]).scores[self._metric.name]
 
-    def _measured(
-        self, shipped: nn.Module, file: OnnxFile, sizes: Mapping[str, int]
-    ) -> tuple[Gain, dict[str, Any]]:
+    def _measured(self, shipped: nn.Module, file: OnnxFile, sizes: Mapping[str, int]) -> tuple[Gain, dict[str, Any]]:
         objective, bench = self._objective, self._bench
         if not objective.measured:
             value = objective.count(shipped, bench.example, sizes)

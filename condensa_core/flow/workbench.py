@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import MachineError, WorkloadError
-from condensa_core.flow.own_objects import own_objects
+from condensa_core.flow.own_objects import own_kernel, own_objects
 from condensa_core.flow.rank_layers import checked_ranks
 from condensa_core.graph import ModelGraph, analyse
 from condensa_core.learning import input_metrics
@@ -24,7 +24,7 @@ from condensa_core.randomness import Seed
 from condensa_core.recipe import STRUCTURED, Recipe
 from condensa_core.schemes import Metric as SchemeMetric
 from condensa_core.schemes import Part
-from condensa_core.search import Value
+from condensa_core.search import MakeKernel, Value
 from condensa_core.workload import (
     Metric,
     Reference,
@@ -63,6 +63,7 @@ class Bound(Modelled):
     splits: Splits
     metrics: Mapping[str, Metric]
     plan: Plan
+    kernel: str | MakeKernel | None  # of the search's Gaussian process; None is its default
 
     @property
     def packs(self) -> bool:
@@ -133,6 +134,8 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
         metrics = metrics_named(recipe)
     with _placed(recipe, "layers"):
         own = own_objects(recipe, allow_python=allow_python)
+    with _placed(recipe, "search"):
+        kernel = own_kernel(recipe, allow_python=allow_python)
     return Bound(
         model=found.model,
         example=found.example,
@@ -145,6 +148,7 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
         plan=checked_ranks(
             bind(recipe, found.model, found.graph, own), found.model, found.graph, found.routes, found.example
         ),
+        kernel=kernel,
     )
 
 

@@ -15,7 +15,7 @@ from condensa_core.recipe.document import Document, KeyPath, key_text
 from condensa_core.recipe.record import Record
 from condensa_core.recipe.records import Recipe, RuleSpec
 from condensa_core.recipe.refusals import near, shown, suggestion
-from condensa_core.recipe.schemes import SchemeSpec, Settings
+from condensa_core.recipe.schemes import PYTHON_TAG, WORD_TAG, SchemeSpec, Settings
 
 _EXPECTED: Final = {
     "int_type": "a whole number",
@@ -44,12 +44,14 @@ _RENAMED: Final = {
     "ignore": "layers that nothing may touch are listed under 'keep', at the top level",
     "exclude": "layers that nothing may touch are listed under 'keep', at the top level",
     "targets": "write 'match', the names of layers",
+    "acquisition": "the method names it: write method: ils-ucb",
 }
 
 
 def problem_from(error: ErrorDetails, document: Document) -> Problem:
     """The problem a validation error means."""
-    path, kind, value = tuple(error["loc"]), error["type"], error["input"]
+    path = tuple(step for step in error["loc"] if step not in (WORD_TAG, PYTHON_TAG))
+    kind, value = error["type"], error["input"]
     if path and path[-1] == "[key]":  # pydantic's mark of a key that is refused for itself
         path = path[:-1]
     context: Mapping[str, Any] = error.get("ctx") or {}
@@ -148,12 +150,14 @@ def _record_at(path: KeyPath) -> type[Record]:
 
 
 def _unwrapped(annotation: Any) -> Any:
-    """`X` out of `Annotated[X, ...]` and `X | None`."""
+    """`X` out of `Annotated[X, ...]` and `X | None`; of a word or a record, the record."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
         elif get_origin(annotation) in (Union, types.UnionType):
-            annotation = next(part for part in get_args(annotation) if part is not type(None))
+            parts = [_unwrapped(part) for part in get_args(annotation) if part is not type(None)]
+            records = [part for part in parts if isinstance(part, type) and issubclass(part, Record)]
+            annotation = (records or parts)[0]
         else:
             return annotation
 

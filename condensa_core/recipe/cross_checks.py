@@ -27,6 +27,7 @@ from condensa_core.recipe.records import (
 from condensa_core.recipe.references import References
 from condensa_core.recipe.refusals import suggestion
 from condensa_core.recipe.schemes import STRUCTURED, check_setting
+from condensa_core.recipe.search import SearchSpec
 from condensa_core.recipe.vocabulary import (
     DEFAULT_TASK,
     IMPLIED_KNOB,
@@ -60,6 +61,8 @@ class CrossChecks:
             yield from self._declared_kinds()
             if constraint := self.sections.get("constraint"):
                 yield from self._constraint(constraint, metrics)
+                if search := self.sections.get("search"):
+                    yield from self._noise(search, metrics.get(constraint.metric))
             for position, gate in enumerate(self.sections.get("gates", ())):
                 yield from self._gate(gate, ("gates", position), metrics)
         if objective := self.sections.get("objective"):
@@ -131,6 +134,18 @@ class CrossChecks:
         else:
             message = f"metric '{constraint.metric}' is not known"
             yield self._problem("E401", ("constraint", "metric"), message, suggestion(constraint.metric, metrics))
+
+    def _noise(self, search: SearchSpec, figure: Figure | None) -> Iterator[Problem]:
+        """E402 or E106 where the noise is not one of the constraint's metric."""
+        noise = search.noise
+        if noise is None or figure is None:
+            return
+        own = ("points", "0.2pp") if figure.dimension == "fraction" else ("bare", "0.01")
+        if noise.unit not in (own[0], "relative"):
+            message = f"noise '{noise}' has a unit that the constraint's metric does not"
+            yield self._problem("E402", ("search", "noise"), message, f"write {own[1]}, or 0.2% of the reference's")
+        elif noise.value < 0 or (noise.unit != "bare" and noise.value > 1):
+            yield self._problem("E106", ("search", "noise"), f"noise '{noise}' is no standard deviation of a metric")
 
     def _gate(self, gate: GateSpec, path: KeyPath, metrics: Mapping[str, Figure]) -> Iterator[Problem]:
         name = gate.metric

@@ -243,6 +243,4 @@ Identifier = Annotated[
 Seconds = Annotated[
     float, BeforeValidator(seconds), WithJsonSchema({"type": "string", "pattern": r"^[0-9.eE+-]+ ?(us|ms|s|min|h|d)$"})
 ]
-Pattern = Annotated[
-    str, BeforeValidator(_pattern), WithJsonSchema({"type": "string", "minLength": 1})
-]
+Pattern = Annotated[str, BeforeValidator(_pattern), WithJsonSchema({"type": "string", "minLength": 1})]

@@ -18,7 +18,6 @@ from condensa_core.recipe.records import KnobSpec, Recipe, RuleSpec, TargetSpec
 from condensa_core.recipe.references import References
 from condensa_core.recipe.refusals import near, shown
 from condensa_core.recipe.vocabulary import (
-    DEFAULT_ACQUISITION,
     DEFAULT_TARGET,
     FORMAT,
     IMPLIED_KNOB,
@@ -161,10 +160,7 @@ def _completed(recipe: Recipe) -> Recipe:
     objective = recipe.objective
     if objective.on is None and OBJECTIVES[objective.name].on_hardware:
         objective = objective.model_copy(update={"on": next(iter(targets))})
-    search = recipe.search
-    if search.method == "level-set" and search.acquisition is None:
-        search = search.model_copy(update={"acquisition": DEFAULT_ACQUISITION})
-    filled = {"layers": layers, "knobs": knobs, "targets": targets, "objective": objective, "search": search}
+    filled = {"layers": layers, "knobs": knobs, "targets": targets, "objective": objective}
     return recipe.model_copy(update=filled)
 
 

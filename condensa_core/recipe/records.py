@@ -24,16 +24,16 @@ from pydantic_core import CoreSchema
 
 from condensa_core.errors import Place, Problem
 from condensa_core.recipe.document import Document
-from condensa_core.recipe.fields import FolderName, Identifier, OneOrMany, PythonReference, Seconds, Selector, Word
+from condensa_core.recipe.fields import FolderName, Identifier, OneOrMany, PythonReference, Selector, Word
 from condensa_core.recipe.record import Record
 from condensa_core.recipe.refusals import not_available, refusal, shown
 from condensa_core.recipe.schemes import STRUCTURED, PythonSpec, SchemeSpec, check_composition
+from condensa_core.recipe.search import SearchSpec
 from condensa_core.recipe.units import Quantity
 from condensa_core.recipe.vocabulary import (
     BUILTIN_DATA,
     BUILTIN_MODELS,
     DATA_WITH_PATH,
-    DEFAULT_ACQUISITION,
     DEFAULT_TASK,
     LATER_METRIC_KINDS,
     LATER_OBJECTIVES,
@@ -60,16 +60,13 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Batch = Annotated[int, Field(ge=1, le=10**6)]
-Rounds = Annotated[int, Field(ge=1, le=10**4)]  # of the L-C loop, or of the search
+Rounds = Annotated[int, Field(ge=1, le=10**4)]  # of the L-C loop
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 _Role = Annotated[
     str, Word("role", ("first", "last", "depthwise", "pointwise", "downsample", "embedding", "recurrent"))
 ]
 _Optimizer = Annotated[str, Word("optimizer", ("sgd", "adam"), ("adamw", "rmsprop", "lbfgs"))]
-
-
-_Acquisition = Annotated[str, Word("acquisition", (DEFAULT_ACQUISITION,), ("dr-ucb", "ei", "pi", "ucb", "bisection"))]
 
 
 class KnobSpec(Record):
@@ -506,25 +503,6 @@ class ObjectiveSpec(Record):
     def name(self) -> str:
         """throughput, latency.p50, macs, ..."""
         return self.maximize or self.minimize or ""
-
-
-class SearchSpec(Record):
-    """How the knob is searched, and how long."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"parallel", "patience", "noise"})
-    method: Annotated[str, Word("search method", ("level-set", "grid", "random", "none"), ("pareto",))] = "level-set"
-    acquisition: _Acquisition | None = None
-    gamma: Annotated[float, Field(ge=0, le=1)] | None = None
-    trials: Rounds = 10
-    timeout_s: Seconds | None = Field(default=None, alias="timeout")
-
-    @model_validator(mode="after")
-    def _steers_something(self) -> SearchSpec:
-        for key in ("acquisition", "gamma"):
-            if self.method != "level-set" and getattr(self, key) is not None:
-                message = f"search method '{self.method}' takes no '{key}'"
-                raise refusal("E101", message, "only level-set does", key=key, on_key=True)
-        return self
 
 
 class OutputSpec(Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from condensa_core.recipe.expressions import Expression, Ref
 from condensa_core.recipe.fields import (
@@ -62,6 +62,14 @@ class PythonSpec(Record):
         return f"{self.python} {self.args}"
 
 
+WORD_TAG: Final = "[word]"
+PYTHON_TAG: Final = "[python]"
+# Decides between a word and a PythonSpec before either is validated: otherwise each would complain for itself.
+WORD_OR_PYTHON: Final = Discriminator(
+    lambda value: PYTHON_TAG if isinstance(value, (Mapping, PythonSpec)) else WORD_TAG
+)
+
+
 class Settings(Record):
     """What the settings of all kinds share."""
 
@@ -108,8 +116,11 @@ class PruneSettings(Settings):
     @property
     def implies_knob(self) -> bool:
         needs_sparsity = self.pattern != "unstructured" and ":" in self.pattern
-        return self.form == "constraint" and self.norm == "l0" and not needs_sparsity and (
-            self.sparsity is None and self.kappa is None
+        return (
+            self.form == "constraint"
+            and self.norm == "l0"
+            and not needs_sparsity
+            and (self.sparsity is None and self.kappa is None)
         )
 
     @model_validator(mode="after")
@@ -135,12 +146,19 @@ class PruneSettings(Settings):
         return self
 
 
+_BlockCriterion = Annotated[
+    Annotated[str, Word("criterion", _BLOCK_CRITERIA, LATER_CRITERIA, code="E223"), Tag(WORD_TAG)]
+    | Annotated[PythonSpec, Tag(PYTHON_TAG)],
+    WORD_OR_PYTHON,
+]
+
+
 class BlockSettings(Settings):
     """block: whole blocks of `shape` become zero; `sparsity` is the fraction of blocks, None the implied knob."""
 
     sparsity: Annotated[Any, SPARSITY] | None = None
     shape: Annotated[tuple[int, ...], BLOCK_SHAPE]
-    criterion: Annotated[str, Word("criterion", _BLOCK_CRITERIA, LATER_CRITERIA, code="E223")] | PythonSpec = "l2"
+    criterion: _BlockCriterion = "l2"
     align: Annotated[Any, ALIGN] = 1
 
     @property
@@ -355,8 +373,7 @@ def check_setting(name: str) -> Callable[[Any], Any]:
 
 
 _CHECKS: Final[Mapping[str, Setting]] = {
-    setting.name: setting
-    for setting in (SPARSITY, ALIGN, KAPPA, ALPHA, GROUP, BOOK_SIZE, RANK, ENERGY, BUDGET)
+    setting.name: setting for setting in (SPARSITY, ALIGN, KAPPA, ALPHA, GROUP, BOOK_SIZE, RANK, ENERGY, BUDGET)
 }
 
 

@@ -87,4 +87,25 @@ LATER_OBJECTIVES: Final = ("size.weights", "size.engine", "memory.peak", "energy
 IMPLIED_KNOB: Final = "sparsity"
 IMPLIED_RANGE: Final = (0.0, 0.95)
 DEFAULT_TARGET: Final = "cpu"
-DEFAULT_ACQUISITION: Final = "ils-ucb"
+
+_OF_PROCESSES: Final = ("kernel", "prior", "coordinates")
+# Search methods and the settings each takes besides those of all.
+SEARCH_METHODS: Final[Mapping[str, tuple[str, ...]]] = {
+    "level-set": ("least_gain",),
+    "ils-ucb": ("gamma", *_OF_PROCESSES),
+    "dr-ucb": ("gamma", *_OF_PROCESSES),
+    "straddle": ("beta", *_OF_PROCESSES),
+    "ei": _OF_PROCESSES,
+    "pi": _OF_PROCESSES,
+    "ucb": ("beta", *_OF_PROCESSES),
+    "bisection": ("coordinates",),
+    "probabilistic-bisection": ("confidence", "coordinates"),
+    "grid": ("coordinates",),
+    "random": ("coordinates",),
+    "sobol": ("coordinates",),
+    "none": (),
+}
+LATER_SEARCH_METHODS: Final = ("scbo", "log-nei", "pareto")
+SEARCH_KERNELS: Final = ("matern-1/2", "matern-3/2", "matern-5/2", "rbf")
+SEARCH_PRIORS: Final = ("gamma", "log-normal", "flat")
+SEARCH_COORDINATES: Final = ("scaled", "raw")

@@ -1,7 +1,9 @@
 """Says what was found: the outcome as data first, then one verdict, tables of text and JUnit XML."""
 
+from condensa_core.report.ablation import ABLATION_SCHEMA, Ablation, Played
 from condensa_core.report.integers import Difference, IntegersResult
 from condensa_core.report.junit import junit_xml
+from condensa_core.report.line_chart import line_chart
 from condensa_core.report.outcome import (
     SCHEMA,
     Artifact,
@@ -26,7 +28,9 @@ from condensa_core.report.unfinished import finished_trials
 from condensa_core.report.verdict import verdict
 
 __all__ = [
+    "ABLATION_SCHEMA",
     "SCHEMA",
+    "Ablation",
     "Artifact",
     "BestResult",
     "ConstraintResult",
@@ -38,6 +42,7 @@ __all__ = [
     "LayerChange",
     "ObjectiveResult",
     "Outcome",
+    "Played",
     "RatioInterval",
     "ReferenceResult",
     "RunSummary",
@@ -48,6 +53,7 @@ __all__ = [
     "finished_trials",
     "is_run",
     "junit_xml",
+    "line_chart",
     "read_outcome",
     "runs_table",
     "runs_under",

@@ -1,47 +1,80 @@
 """Search: which setting to train next, and which to ship. Numbers only; BoTorch and torch load with the first fit."""
 
+from condensa_core.search.belief import Belief, belief_of
+from condensa_core.search.bisection import Bisection
 from condensa_core.search.bracket import Bracket
-from condensa_core.search.catalogue import METHODS, strategy_named
+from condensa_core.search.catalogue import METHODS, SETTINGS, strategy_named
 from condensa_core.search.fixed_point import FixedPoint
-from condensa_core.search.grid_search import GridSearch
+from condensa_core.search.frames import COORDINATES
 from condensa_core.search.journal import Entry, Journal, read_journal
-from condensa_core.search.level_set import ACQUISITIONS, LevelSetSearch, SearchState
+from condensa_core.search.kernels import KERNELS, PRIORS, MakeKernel, kernel_maker
+from condensa_core.search.level_set import LevelSetSearch
+from condensa_core.search.listed import GridSearch, RandomSearch, SobolSearch
+from condensa_core.search.log_nei import LogNEI
 from condensa_core.search.loop import Evaluate, find_level
+from condensa_core.search.many_knobs import ManyKnobs
+from condensa_core.search.objectives import Objectives
 from condensa_core.search.observation import Observation, Reading, Trial
-from condensa_core.search.problem import LevelProblem
+from condensa_core.search.pareto import ParetoSearch
+from condensa_core.search.probabilistic_bisection import ProbabilisticBisection
+from condensa_core.search.problem import Confidence, LevelProblem
 from condensa_core.search.profile import ObjectiveProfile, Record, Setting
-from condensa_core.search.random_search import RandomSearch
-from condensa_core.search.return_rule import Recommendation
+from condensa_core.search.return_rule import Recommendation, recommend
+from condensa_core.search.scbo import SCBO
+from condensa_core.search.search import AskTell, Search
 from condensa_core.search.space import Knob, Point, Space, Value, point_key
-from condensa_core.search.strategy import Strategy
+from condensa_core.search.strategy import Strategy, Told
+from condensa_core.search.surface import ObjectiveSurface
+from condensa_core.search.warm_start import ExpectedCrossing
 
 __all__ = [
-    "ACQUISITIONS",
+    "COORDINATES",
+    "KERNELS",
     "METHODS",
+    "PRIORS",
+    "SCBO",
+    "SETTINGS",
+    "AskTell",
+    "Belief",
+    "Bisection",
     "Bracket",
+    "Confidence",
     "Entry",
     "Evaluate",
+    "ExpectedCrossing",
     "FixedPoint",
     "GridSearch",
     "Journal",
     "Knob",
     "LevelProblem",
     "LevelSetSearch",
+    "LogNEI",
+    "MakeKernel",
+    "ManyKnobs",
     "ObjectiveProfile",
+    "ObjectiveSurface",
+    "Objectives",
     "Observation",
+    "ParetoSearch",
     "Point",
+    "ProbabilisticBisection",
     "RandomSearch",
     "Reading",
     "Recommendation",
     "Record",
-    "SearchState",
+    "Search",
     "Setting",
+    "SobolSearch",
     "Space",
     "Strategy",
+    "Told",
     "Trial",
     "Value",
+    "belief_of",
     "find_level",
+    "kernel_maker",
     "point_key",
     "read_journal",
+    "recommend",
     "strategy_named",
 ]

@@ -1,4 +1,4 @@
-"""Between which two settings the level must lie, if the metric falls with strength."""
+"""Between which two settings of one knob the level must lie, if the metric falls with strength."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Bracket:
 
 
 def bracket_of(judged: Sequence[Judged]) -> Bracket:
-    """The bracket these judgements leave open.
+    """The bracket these judgements of one knob leave open.
 
     A failure milder than what holds is a dip or bad luck, not the level, and closes nothing.
     """
-    holds = max((j.unit for j in judged if j.holds), default=0.0)
-    return Bracket(holds, min((j.unit for j in judged if j.fails and j.unit > holds), default=None))
+    holds = max((j.units[0] for j in judged if j.holds), default=0.0)
+    return Bracket(holds, min((j.units[0] for j in judged if j.fails and j.units[0] > holds), default=None))

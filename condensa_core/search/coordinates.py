@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
 # z = 0.01 is 1 % of the drop: below any training noise, and far enough from zero for a stable Cholesky factor
 _LEAST_VARIANCE = 1e-4
 

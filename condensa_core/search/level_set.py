@@ -4,145 +4,144 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from condensa_core.errors import UsageError
-from condensa_core.randomness import Seed
-from condensa_core.search.bracket import Bracket, bracket_of
+import numpy as np
+from numpy.typing import NDArray
+
+from condensa_core.search.bracket import bracket_of
+from condensa_core.search.coordinates import Floats
 from condensa_core.search.judgement import Judged, incumbent, judge
 from condensa_core.search.observation import Observation
+from condensa_core.search.one_knob_belief import OneKnobBelief, one_knob_belief
 from condensa_core.search.problem import LevelProblem
-from condensa_core.search.profile import Record
-from condensa_core.search.return_rule import Recommendation, nothing_better, recommend, surrogate_of
+from condensa_core.search.return_rule import nothing_better
 from condensa_core.search.space import Point, point_key
+from condensa_core.search.strategy import Told
 
-if TYPE_CHECKING:
-    from condensa_core.search.surrogate import Surrogate
-
-ACQUISITIONS = ("ils-ucb", "bisection")
-_LEAST_GAIN = 0.01  # a trial that could improve the objective by less is not worth a training run
-_BISECTIONS = 2  # a GP of the reference and one point knows neither length-scale nor slope
-
-
-@dataclass(frozen=True)
-class SearchState:
-    """Where a level-set search stands: what it was told, what is still open, and why it is over (None: it is not)."""
-
-    observations: tuple[Observation, ...]
-    bracket: Bracket
-    candidates: tuple[Record, ...]
-    stopped: str | None
+_BISECTIONS = 3  # improvement alone overshoots at first: the objective grows fast and the crossing may be anywhere
+_LEAST_GAIN = 0.01  # a trial that is expected to improve the objective by less is not worth a training run
+_STOPPING_FROM = 4  # fewer trials know the spread of the crossing too badly to stop on an expectation
+_NEIGHBOURHOOD = 0.02  # in unit coordinates: a setting so near to a failed one would fail alike
 
 
 class LevelSetSearch:
-    """Narrows the bracket around the level among the records of the objective profile.
+    """Finds the best objective that keeps the metric, among the records of a knob's objective profile.
 
-    The first two trials bisect the bracket in the unit coordinate; later ones maximise ILS-UCB of the surrogate over
-    the records inside the bracket (acquisition "bisection": all bisect). It is over when the bracket holds no untried
-    record, when the best record left would gain less than 1 % over the best confident trial, or after `budget` trials,
-    failed ones included.
+    1. The first trials bisect the posterior of the crossing: the record nearest to P(feasible) = 1/2.
+    2. Later ones maximise the expected improvement of the known objective, (T(s) - T_safe)^+ P(s), with T_safe the best
+       objective that holds with confidence, and P(s) that of holding by the noise of a reading.
+    It is over when, after 4 trials, the best of these is below `least_gain` of T_safe, or when no untried record is
+    left between what holds and what fails.
+
+    Several trials at once split the probability of where the crossing lies into equal parts; once improvement is
+    maximised, each is chosen for what it adds to those that are pending, as if the metric fell with strength: then the
+    best of a batch is the strongest one that holds, and its expectation is known in closed form.
     """
 
-    def __init__(
-        self,
-        problem: LevelProblem,
-        *,
-        budget: int,
-        seed: Seed,
-        acquisition: str = "ils-ucb",
-        gamma: float = 0.8,
-    ) -> None:
-        if budget < 1:
-            raise UsageError(f"a search needs a budget of at least 1 trial, got {budget}")
-        if acquisition not in ACQUISITIONS:
-            known = ", ".join(ACQUISITIONS)
-            raise UsageError(
-                f"acquisition {acquisition!r} is not available in this version", hint=f"use one of {known}"
-            )
-        if not 0 <= gamma <= 1:
-            raise UsageError(f"gamma must lie in 0..1, got {gamma}")
+    def __init__(self, problem: LevelProblem, *, least_gain: float = _LEAST_GAIN) -> None:
         self.problem = problem
-        self.budget = budget
-        self.acquisition = acquisition
-        self.gamma = gamma
-        self._seed = seed
-        self._records = problem.profile.records()
-        self._observations: list[Observation] = []
-        self._fitted: tuple[int, Surrogate | None] | None = None
+        self.least_gain = least_gain
+        knob, profile = problem.knob, problem.profile
+        self._values = [record.value for record in problem.records]
+        self._keys = [point_key({knob.name: value}) for value in self._values]
+        self._units = np.array([knob.unit(value) for value in self._values])
+        # of the reference's objective; grows from record to record
+        self._factors = np.array([1 + profile.gain(r.objective, profile.reference) for r in problem.records])
+        self._seen: tuple[tuple[Observation, ...], _Seen] | None = None
 
-    @property
-    def observations(self) -> Sequence[Observation]:
-        return tuple(self._observations)
+    def propose(self, told: Told, count: int) -> tuple[Point, ...]:
+        choose = self._bisecting if len(told.succeeded) < _BISECTIONS else self._improving
+        return tuple({self.problem.knob.name: self._values[i]} for i in choose(told, count))
 
-    @property
-    def state(self) -> SearchState:
-        bracket = bracket_of(self._judged())
-        return SearchState(tuple(self._observations), bracket, self._candidates(), self.stopped())
-
-    def ask(self) -> Point | None:
-        if self.stopped() is not None:
-            return None
-        candidates = self._candidates()
-        trained = sum(o.metric is not None for o in self._observations)
-        if trained < _BISECTIONS or self.acquisition == "bisection":
-            chosen = self._middle_of(candidates)
-        else:
-            chosen = self._most_telling_of(candidates)
-        return {self.problem.knob.name: chosen.value}
-
-    def stopped(self) -> str | None:
-        if not self._records:
+    def finished(self, told: Told) -> str | None:
+        if not self._values:
             return nothing_better(self.problem)
-        if len(self._observations) >= self.budget:
-            return f"the budget of {self.budget} trials is spent"
-        candidates = self._candidates()
-        if not candidates:
+        if told.pending:
+            return None
+        seen = self._look(told)
+        free = self._free(told, [])
+        bracket = bracket_of(seen.judged)
+        if not any(bracket.contains(unit) for unit in self._units[free]):
             return "no untried setting is left between what holds and what fails"
-        best = incumbent(self._judged())
-        safe = 0.0 if best is None else best.gain
-        gains = [self.problem.profile.gain(c.objective, self.problem.profile.reference) for c in candidates]
-        if (1 + max(gains)) / (1 + safe) - 1 < _LEAST_GAIN:
-            return f"the settings left would gain less than {_LEAST_GAIN:.0%}"
+        if len(told.succeeded) < _BISECTIONS:
+            return None
+        best = float(self._added_gains(seen, np.empty(0))[free].max())
+        if best <= 0 or (len(told.succeeded) >= _STOPPING_FROM and best < self.least_gain):
+            return f"another trial is expected to gain less than {self.least_gain:.1%}"
         return None
 
-    def tell(self, observation: Observation) -> None:
-        self._observations.append(observation)
+    def _bisecting(self, told: Told, count: int) -> list[int]:
+        """Up to `count` records that divide the probability of where the crossing lies."""
+        belief = self._look(told).belief
+        chosen: list[int] = []
+        while len(chosen) < count and len(self._free(told, chosen)):
+            waiting = self._waiting(told, chosen)
+            if len(waiting):
+                p = np.array([1.0, *belief.probability_feasible(waiting[:, None]), 0.0])
+                widest = int(np.argmax(p[:-1] - p[1:]))
+                levels = [float(p[widest] + p[widest + 1]) / 2]
+            else:
+                levels = [1 - (i + 1) / (count + 1) for i in range(count)]
+            for level in levels:
+                free = self._free(told, chosen)
+                if len(free):
+                    chosen.append(int(free[np.argmin(np.abs(self._units[free] - belief.crossing(level)))]))
+        return chosen
 
-    def recommend(self) -> Recommendation:
-        return recommend(self.problem, self._observations, self._surrogate())
+    def _improving(self, told: Told, count: int) -> list[int]:
+        """Up to `count` records, each adding most to the expected improvement.
 
-    def _candidates(self) -> tuple[Record, ...]:
-        """The records inside the bracket that were not tried, mild to strong."""
-        bracket = bracket_of(self._judged())
-        tried = {point_key(o.point) for o in self._observations}
-        name, unit = self.problem.knob.name, self.problem.knob.unit
-        return tuple(
-            r for r in self._records if bracket.contains(unit(r.value)) and point_key({name: r.value}) not in tried
-        )
-
-    def _middle_of(self, candidates: Sequence[Record]) -> Record:
-        """The candidate nearest to the middle of the bracket; equally near: the milder.
-
-        A pass too narrow to be trusted counts as one here, or the next trial would be its neighbour.
+        Beside waiting trials one must be worth its training: their answers may make it needless or move it.
         """
-        passed = max((j.unit for j in self._judged() if j.margin >= 0), default=0.0)
-        fails = bracket_of(self._judged()).fails
-        strongest = self.problem.knob.unit(self._records[-1].value)
-        middle = (passed + (strongest if fails is None else fails)) / 2
-        return min(candidates, key=lambda r: abs(self.problem.knob.unit(r.value) - middle))
+        seen = self._look(told)
+        chosen: list[int] = []
+        while len(chosen) < count and len(free := self._free(told, chosen)):
+            waiting = self._waiting(told, chosen)
+            gains = self._added_gains(seen, waiting)[free]
+            if gains.max() <= (self.least_gain if len(waiting) else 0):
+                break
+            chosen.append(int(free[np.argmax(gains)]))
+        return chosen
 
-    def _most_telling_of(self, candidates: Sequence[Record]) -> Record:
-        """The candidate with the highest ILS-UCB score; equal scores: the milder."""
-        surrogate = self._surrogate()
-        assert surrogate is not None
-        scores = surrogate.level_scores([self.problem.knob.unit(r.value) for r in candidates], self.gamma)
-        return candidates[max(range(len(candidates)), key=scores.__getitem__)]
+    def _added_gains(self, seen: _Seen, waiting: Floats) -> Floats:
+        """What each record adds to the expected improvement over T_safe, relative to it, beside the waiting trials.
 
-    def _judged(self) -> tuple[Judged, ...]:
-        return judge(self.problem, self._observations, self._surrogate())
+        With the next milder waiting trial at a and the next stronger at b, a record adds (T - max(T_a, T_safe))^+ when
+        it holds and b does not, which has probability P - P_b. To hold means to be better than the level by the noise
+        of a reading: a setting just at its level is as likely to read worse, and ships by luck if it reads better.
+        """
+        p = seen.belief.probability_clear(self._units[:, None])
+        stronger = np.searchsorted(waiting, self._units, side="right")
+        of_waiting = np.interp(waiting, self._units, self._factors)
+        milder = np.maximum(seen.safe, np.array([0.0, *of_waiting])[stronger])
+        beyond = np.array([*seen.belief.probability_clear(waiting[:, None]), 0.0])[stronger]
+        return np.maximum(self._factors - milder, 0) / seen.safe * np.maximum(p - beyond, 0)
 
-    def _surrogate(self) -> Surrogate | None:
-        """The surrogate of what was told so far, fitted once per observation."""
-        if self._fitted is None or self._fitted[0] != len(self._observations):
-            self._fitted = len(self._observations), surrogate_of(self.problem, self._observations, self._seed)
-        return self._fitted[1]
+    def _waiting(self, told: Told, chosen: Sequence[int]) -> Floats:
+        """The unit coordinates of pending and chosen trials, mild to strong."""
+        return np.sort(np.array([*(self.problem.units(point)[0] for point in told.pending), *self._units[chosen]]))
+
+    def _free(self, told: Told, chosen: Sequence[int]) -> NDArray[np.intp]:
+        """Positions of the records that may be proposed, not next to a failed trial unless no other is left."""
+        taken = told.taken()
+        free = [i for i, key in enumerate(self._keys) if key not in taken and i not in chosen]
+        failed = [self.problem.units(o.point)[0] for o in told.observations if o.metric is None]
+        away = [i for i in free if all(abs(self._units[i] - at) >= _NEIGHBOURHOOD for at in failed)]
+        return np.array(away or free, dtype=np.intp)
+
+    def _look(self, told: Told) -> _Seen:
+        if self._seen is None or self._seen[0] != told.observations:
+            belief = one_knob_belief(self.problem, told.observations)
+            judged = judge(self.problem, told.observations, belief)
+            best = incumbent(judged)
+            self._seen = told.observations, _Seen(belief, judged, 1.0 if best is None else 1 + best.gain)
+        return self._seen[1]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the finished trials say; `safe` is the best objective that holds, relative to the reference's."""
+
+    belief: OneKnobBelief
+    judged: tuple[Judged, ...]
+    safe: float

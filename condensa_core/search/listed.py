@@ -1,46 +1,74 @@
-"""A search whose trials are listed before the first of them."""
+"""Strategies whose trials are listed before the first of them: a grid, random points, a Sobol sequence."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
-from condensa_core.search.observation import Observation
+from condensa_core.search.candidates import distinct
+from condensa_core.search.coordinates import Floats
+from condensa_core.search.designs import grid_units, random_units, sobol_units
+from condensa_core.search.frames import Frame, frame_named
+from condensa_core.search.pool import Pool
 from condensa_core.search.problem import LevelProblem
-from condensa_core.search.profile import Record
-from condensa_core.search.return_rule import Recommendation, nothing_better, recommend, surrogate_of
-from condensa_core.search.space import Point, point_key
+from condensa_core.search.return_rule import nothing_better
+from condensa_core.search.space import Point
+from condensa_core.search.strategy import Told
+
+_DRAWN = 4096  # places drawn for a list: more than any search makes trials, or than one knob has settings
 
 
-class ListedSearch:
-    """Asks for the listed records in order, leaving out those it was already told."""
+class Listed:
+    """Proposes the listed points in order, leaving out those that are told or pending."""
 
-    def __init__(self, problem: LevelProblem, *, budget: int, listed: Sequence[Record]) -> None:
-        if budget < 1:
-            raise UsageError(f"a search needs a budget of at least 1 trial, got {budget}")
+    def __init__(self, problem: LevelProblem, listed: Iterable[Point]) -> None:
         self.problem = problem
-        self.budget = budget
-        self._points = [{problem.knob.name: record.value} for record in listed]
-        self._observations: list[Observation] = []
+        self._points = list(listed)
 
-    @property
-    def observations(self) -> Sequence[Observation]:
-        return tuple(self._observations)
+    def propose(self, told: Told, count: int) -> tuple[Point, ...]:
+        return tuple(told.untaken(self._points)[:count])
 
-    def ask(self) -> Point | None:
-        tried = {point_key(o.point) for o in self._observations}
-        open_points = [point for point in self._points if point_key(point) not in tried]
-        return open_points[0] if open_points and len(self._observations) < self.budget else None
-
-    def stopped(self) -> str | None:
+    def finished(self, told: Told) -> str | None:
         if not self._points:
             return nothing_better(self.problem)
-        return "every listed setting was tried" if self.ask() is None else None
+        return "every listed setting was tried" if not told.pending and not told.untaken(self._points) else None
 
-    def tell(self, observation: Observation) -> None:
-        self._observations.append(observation)
 
-    def recommend(self) -> Recommendation:
-        # the seed matters only if the fit of the surrogate has to be repeated; one for all keeps rules comparable
-        return recommend(self.problem, self._observations, surrogate_of(self.problem, self._observations, Seed()))
+class GridSearch(Listed):
+    """Tries at most `count` candidates evenly spaced in the coordinates, from mild to strong, the strongest included.
+
+    For whole curves and for comparison; it learns nothing from what it is told.
+    """
+
+    def __init__(self, problem: LevelProblem, *, count: int, coordinates: str = "scaled") -> None:
+        units = grid_units(count, len(problem.space.knobs))
+        super().__init__(problem, _candidates_at(frame_named(coordinates, problem), units))
+
+
+class RandomSearch(Listed):
+    """Tries candidates at places drawn from the seed, uniform in the coordinates; for comparison."""
+
+    def __init__(self, problem: LevelProblem, *, seed: Seed, coordinates: str = "scaled") -> None:
+        units = random_units(_DRAWN, len(problem.space.knobs), seed)
+        super().__init__(problem, _candidates_at(frame_named(coordinates, problem), units))
+
+
+class SobolSearch(Listed):
+    """Tries candidates along a scrambled Sobol sequence, which fills the coordinates evenly; for comparison."""
+
+    def __init__(self, problem: LevelProblem, *, seed: Seed, coordinates: str = "scaled") -> None:
+        units = sobol_units(_DRAWN, len(problem.space.knobs), seed)
+        super().__init__(problem, _candidates_at(frame_named(coordinates, problem), units))
+
+
+def _candidates_at(frame: Frame, units: Floats) -> tuple[Point, ...]:
+    """The candidate nearest to each place (n x d, a place of one knob as a share of the strongest candidate's).
+
+    Of one knob none twice: the next nearest instead, until all are listed.
+    """
+    if units.shape[1] > 1:
+        return frame.worthwhile(distinct(frame.point(place) for place in units.tolist()))
+    pool = Pool.of(frame)
+    if not pool.points:
+        return ()
+    return pool.nearest(range(len(pool.points)), (units[:, 0] * pool.places[-1]).tolist())

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from condensa_core.errors import RunFailed
 from condensa_core.progress import Listener, TrialEnded, TrialStarted, silent
 from condensa_core.search.journal import Journal
 from condensa_core.search.observation import Observation, Reading, Trial
 from condensa_core.search.return_rule import Recommendation
+from condensa_core.search.search import AskTell
 from condensa_core.search.space import Point, point_key
-from condensa_core.search.strategy import Strategy
 
 Evaluate = Callable[[Trial], Reading]
 Ended = Callable[[int], None]
@@ -22,34 +23,49 @@ _ATTEMPTS = 2  # a run that diverged once deserves another seed; twice is the se
 
 def find_level(
     evaluate: Evaluate,
-    strategy: Strategy,
+    search: AskTell,
     journal: Journal,
     *,
+    parallel: int = 1,
     timeout_s: float | None = None,
     listener: Listener = silent,
     ended: Ended = lambda number: None,
 ) -> Recommendation:
-    """Run the strategy to its end and give its recommendation.
+    """Run the search to its end and give its recommendation.
 
     `evaluate` is called with a numbered trial and gives its reading. When it raises RunFailed, or reads a number that
     is not finite, the trial is tried once more as attempt 1 and then marked failed. Everything else it raises
     (Interrupted above all) passes through; the trial stays open in the journal and is asked for again, under the same
-    number and attempt, by the next call with this journal. Finished trials in the journal are told to the strategy
-    first and never evaluated again. No trial starts after `timeout_s` of evaluation time, earlier calls included.
+    number and attempt, by the next call with this journal. `parallel` is how many trials are open at once; they are
+    evaluated one after the other, in the order of asking. Finished trials in the journal are told to the search first
+    and never evaluated again. No trial starts after `timeout_s` of evaluation time, earlier calls included.
     `ended` is called with the number of every finished trial, earlier ones included, once the journal holds it for
     good: what it takes to go on with that trial is not needed any more.
     """
     history = _History.of(journal)
+    finished = history.finished.values()
+    open_points = [dict(trial.point) for trial in history.open.values()]
+    search.restore({"observations": [o.to_record() for o in finished], "pending": open_points})
     for number, observation in history.finished.items():
-        strategy.tell(observation)
         ended(number)
         listener(TrialEnded(number, "reused", _figures(observation)))
     while timeout_s is None or history.spent_s < timeout_s:
-        point = strategy.ask()
-        if point is None:
+        if len(search.pending) < parallel:
+            _open(search.ask(parallel - len(search.pending)), journal, history)
+        if not search.pending:
             break
-        strategy.tell(_finish(history.trial_at(point), evaluate, strategy.budget, journal, history, listener, ended))
-    return replace(strategy.recommend(), stopped=strategy.stopped() or f"the time limit of {timeout_s:g} s is spent")
+        trial = history.open[point_key(search.pending[0])]
+        search.tell_observation(_finish(trial, evaluate, search.budget, journal, history, listener, ended))
+    return replace(search.recommend(), stopped=search.stopped() or f"the time limit of {timeout_s:g} s is spent")
+
+
+def _open(points: Sequence[Point], journal: Journal, history: _History) -> None:
+    """Number new trials. Several are journalled as one record: a batch that was chosen together is resumed together."""
+    trials = [Trial(history.next_number + i, point) for i, point in enumerate(points)]
+    if len(trials) > 1:
+        journal.append("trials-opened", {"trials": [_filed(trial) for trial in trials]})
+    for trial in trials:
+        history.opened(trial)
 
 
 @dataclass
@@ -57,7 +73,7 @@ class _History:
     """What a journal says about trials; kept up to date while the loop adds to it."""
 
     finished: dict[int, Observation] = field(default_factory=dict)
-    open: dict[str, Trial] = field(default_factory=dict)  # by point: started, or failed with an attempt left
+    open: dict[str, Trial] = field(default_factory=dict)  # by point: not ended, or failed with an attempt left
     next_number: int = 0
     spent_s: float = 0.0
 
@@ -65,22 +81,20 @@ class _History:
     def of(cls, journal: Journal) -> _History:
         history = cls()
         for entry in journal.entries:
-            if entry.kind == "trial-started":
-                history.started(Trial(entry.payload["number"], entry.payload["point"], entry.payload["attempt"]))
+            if entry.kind == "trials-opened":
+                for trial in entry.payload["trials"]:
+                    history.opened(Trial(trial["number"], trial["point"], trial["attempt"]))
+            elif entry.kind == "trial-started":
+                history.opened(Trial(entry.payload["number"], entry.payload["point"], entry.payload["attempt"]))
             elif entry.kind == "attempt-failed":
-                trial = Trial(entry.payload["number"], entry.payload["point"], entry.payload["attempt"] + 1)
-                history.open[point_key(trial.point)] = trial
+                history.opened(Trial(entry.payload["number"], entry.payload["point"], entry.payload["attempt"] + 1))
                 history.spent_s += entry.payload["wall_s"]
             elif entry.kind == "trial-ended":
                 observation = Observation.from_record(entry.payload["observation"])
                 history.ended(entry.payload["number"], observation, entry.payload["wall_s"])
         return history
 
-    def trial_at(self, point: Point) -> Trial:
-        """The trial left open at this point, else a new one."""
-        return self.open.get(point_key(point), Trial(self.next_number, point))
-
-    def started(self, trial: Trial) -> None:
+    def opened(self, trial: Trial) -> None:
         self.open[point_key(trial.point)] = trial
         self.next_number = max(self.next_number, trial.number + 1)
 
@@ -102,9 +116,8 @@ def _finish(
     """Attempt the trial until it reads or has no attempt left; journalled before and after each attempt."""
     listener(TrialStarted(trial.number, budget, trial.point))
     while True:
-        filed = {"number": trial.number, "attempt": trial.attempt, "point": dict(trial.point)}
+        filed = _filed(trial)
         journal.append("trial-started", filed)
-        history.started(trial)
         begun = time.monotonic()
         observation = _attempt(trial, evaluate)
         wall_s = time.monotonic() - begun
@@ -113,6 +126,7 @@ def _finish(
         journal.append("attempt-failed", {**filed, "failure": observation.failure, "wall_s": wall_s})
         history.spent_s += wall_s
         trial = Trial(trial.number, trial.point, trial.attempt + 1)
+        history.opened(trial)
     journal.append("trial-ended", {**filed, "observation": observation.to_record(), "wall_s": wall_s})
     history.ended(trial.number, observation, wall_s)
     ended(trial.number)
@@ -120,17 +134,15 @@ def _finish(
     return observation
 
 
+def _filed(trial: Trial) -> dict[str, Any]:
+    return {"number": trial.number, "attempt": trial.attempt, "point": dict(trial.point)}
+
+
 def _attempt(trial: Trial, evaluate: Evaluate) -> Observation:
     try:
-        reading = evaluate(trial)
+        return Observation.of(trial.point, evaluate(trial))
     except RunFailed as err:
         return Observation.failed(trial.point, str(err))
-    if not reading.is_finite:
-        return Observation.failed(
-            trial.point,
-            f"the evaluation read {reading.metric} for the metric, sd {reading.sd}, objective {reading.objective}",
-        )
-    return Observation.of(trial.point, reading)
 
 
 def _figures(observation: Observation) -> Mapping[str, float | int | str | bool | None]:

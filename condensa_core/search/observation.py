@@ -54,8 +54,10 @@ class Observation:
 
     @classmethod
     def of(cls, point: Point, reading: Reading) -> Observation:
-        """A successful observation; `reading` must be finite."""
-        assert reading.is_finite
+        """The trial that read this; failed when any of its numbers is not finite."""
+        if not reading.is_finite:
+            numbers = f"{reading.metric} for the metric, sd {reading.sd}, objective {reading.objective}"
+            return cls.failed(point, f"the evaluation read {numbers}")
         return cls(point, "ok", reading.metric, reading.sd, reading.objective, reading.details)
 
     @classmethod

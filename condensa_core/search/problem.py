@@ -3,41 +3,75 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from condensa_core.errors import UsageError
+from condensa_core.search.objectives import Objectives
 from condensa_core.search.observation import Observation
-from condensa_core.search.profile import ObjectiveProfile
-from condensa_core.search.space import Knob, Space
+from condensa_core.search.profile import ObjectiveProfile, Record
+from condensa_core.search.space import Knob, Point, Space, Value
+from condensa_core.search.warm_start import ExpectedCrossing
 
 _DEFAULT_NOISE = 0.002  # of the reference metric; 0.2 points of accuracy is what training again with a new seed moves
 
 
 @dataclass(frozen=True)
-class LevelProblem:
-    """Best objective over the records of `profile` subject to a metric no worse than `level`.
+class Confidence:
+    """When a trial is taken to hold its bound: at the level or better, and P >= `probability` or by `clear_sd` sd.
 
-    `better` says which way the metric improves; both directions are handled as a *margin*, positive where the bound
-    holds. `noise_sd` is the standard deviation of a metric whose reading gives none; 0.2 % of the reference by default.
+    The strongest of many noisy readings near the level tends to be a lucky one, and P(feasible) given all of them tells
+    that; a cliff in turn makes a smooth model distrust points that were measured well, hence the second way.
+    """
+
+    probability: float = 0.7
+    clear_sd: float = 1.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise UsageError(f"the probability of holding the bound must lie in 0..1, got {self.probability}")
+        if not self.clear_sd >= 0:
+            raise UsageError(f"the standard deviations of a clear pass must be at least 0, got {self.clear_sd}")
+
+    def holds(self, margin: float, sd: float, probability: float) -> bool:
+        """Whether a metric `margin` above its level, with noise `sd`, is believed."""
+        return margin >= 0 and (probability >= self.probability or margin >= self.clear_sd * sd)
+
+
+@dataclass(frozen=True)
+class LevelProblem:
+    """Best objective over `space`, known from `profile`, subject to a metric no worse than `level`.
+
+    One knob has an `ObjectiveProfile` of itself, whose records are the only candidates; several knobs have any
+    `Objectives`. `better` says which way the metric improves; both directions are handled as a *margin*, positive where
+    the bound holds. `noise_sd` is the standard deviation of a metric whose reading gives none; 0.2 % of the reference
+    by default. `sensitivity` holds metrics of untrained candidates that vary one of several knobs: name -> (value,
+    metric) pairs. `further` objectives are traded off against the profile's on the Pareto front. `expected` is
+    where an earlier search over the one knob found the level.
     """
 
     space: Space
-    profile: ObjectiveProfile
+    profile: Objectives
     level: float
     reference_metric: float
     better: Literal["higher", "lower"] = "higher"
     noise_sd: float | None = None
+    confidence: Confidence = Confidence()
+    sensitivity: Mapping[str, Sequence[tuple[Value, float]]] | None = field(default=None, hash=False)
+    further: tuple[Objectives, ...] = ()
+    expected: ExpectedCrossing | None = None
 
     def __post_init__(self) -> None:
-        if len(self.space.knobs) != 1:
-            names = ", ".join(self.space.names)
-            raise UsageError(
-                f"searching {len(self.space.knobs)} knobs at once ({names}) is not available in this version",
-                hint="keep one knob and give the others fixed values",
-            )
-        if self.space.knobs[0] != self.profile.knob:
-            raise UsageError(f"the profile is of knob {self.profile.knob.name!r}, not of {self.space.knobs[0].name!r}")
+        if isinstance(self.profile, ObjectiveProfile) and self.space.knobs != (self.profile.knob,):
+            names = ", ".join(map(repr, self.space.names))
+            raise UsageError(f"the profile is of knob {self.profile.knob.name!r}, the space of {names}")
+        if len(self.space.knobs) == 1 and not isinstance(self.profile, ObjectiveProfile):
+            raise UsageError("one knob needs an ObjectiveProfile over its values")
+        if self.expected is not None:
+            if len(self.space.knobs) != 1:
+                raise UsageError("an expected crossing belongs to a search over one knob")
+            self.knob.unit(self.expected.value)
         if self.better not in ("higher", "lower"):
             raise UsageError(f"better must be higher or lower, got {self.better!r}")
         if not (math.isfinite(self.level) and math.isfinite(self.reference_metric)):
@@ -47,7 +81,15 @@ class LevelProblem:
 
     @property
     def knob(self) -> Knob:
-        return self.space.knobs[0]
+        """The knob of a problem that has one."""
+        (knob,) = self.space.knobs
+        return knob
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The settings worth a trial, mild to strong, of a problem with one knob."""
+        assert isinstance(self.profile, ObjectiveProfile)
+        return self.profile.records()
 
     @property
     def drop(self) -> float:
@@ -68,12 +110,12 @@ class LevelProblem:
         """The noise of an observation's metric."""
         return self.default_sd if observation.sd is None else observation.sd
 
-    def unit(self, observation: Observation) -> float:
-        """Where the observation lies between the reference (0) and the strongest setting (1)."""
-        return self.space.encode(observation.point)[0]
+    def units(self, point: Point) -> tuple[float, ...]:
+        """The point in the unit cube, a coordinate per knob: 0 at the reference, 1 at the strongest value."""
+        return self.space.encode(point)
 
     def objective(self, observation: Observation) -> float | None:
         """The objective measured on the finished candidate, else the profile's; None where neither is known."""
         if observation.objective is not None:
             return observation.objective
-        return self.profile.objective_at(observation.point[self.knob.name])
+        return self.profile.at(observation.point)

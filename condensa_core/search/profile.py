@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+
 from condensa_core.errors import UsageError
-from condensa_core.search.space import Knob, Value, point_key
+from condensa_core.search.coordinates import Floats
+from condensa_core.search.space import Knob, Point, Value
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,30 @@ class ObjectiveProfile:
         Every other setting is at least as strong as a record whose objective is as good (within the margin), so while
         the metric falls with strength only records are worth a trial. Empty when nothing beats the reference.
         """
+        return self._records
+
+    def objective_at(self, value: Value) -> float | None:
+        """The objective measured at this very value; None where it was not."""
+        return self._objectives.get(value)
+
+    def at(self, point: Point) -> float | None:
+        """`objective_at` of a point that sets this knob."""
+        return self.objective_at(point[self.knob.name])
+
+    def estimate(self, units: Floats) -> Floats:
+        """The objective at unit coordinates, n x 1 -> n: log-linear between measured settings, nan outside them."""
+        known = [(self.knob.unit(s.value), s.objective) for s in self.settings if s.objective is not None]
+        if not known:
+            return np.full(len(units), np.nan)
+        at, objectives = np.array(known, dtype=np.float64).T
+        return np.exp(np.interp(units[:, 0], at, np.log(objectives), left=np.nan, right=np.nan))
+
+    @cached_property
+    def _objectives(self) -> dict[Value, float | None]:
+        return {setting.value: setting.objective for setting in self.settings}
+
+    @cached_property
+    def _records(self) -> tuple[Record, ...]:
         best = self.reference
         records: list[Record] = []
         for setting in self.settings:
@@ -83,11 +111,6 @@ class ObjectiveProfile:
                 best = setting.objective
                 records.append(Record(setting.value, setting.objective))
         return tuple(records)
-
-    def objective_at(self, value: Value) -> float | None:
-        """The objective measured at this very value; None where it was not."""
-        key = point_key({self.knob.name: value})
-        return next((s.objective for s in self.settings if point_key({self.knob.name: s.value}) == key), None)
 
     def to_record(self) -> dict[str, Any]:
         """JSON values from which `from_record` makes an equal profile of the same knob (a resumed run reuses it)."""

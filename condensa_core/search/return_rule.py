@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from condensa_core.randomness import Seed
-from condensa_core.search.bracket import Bracket, bracket_of
+from condensa_core.search.belief import belief_of
+from condensa_core.search.bracket import bracket_of
+from condensa_core.search.front import pareto_front
 from condensa_core.search.judgement import Judged, incumbent, judge
 from condensa_core.search.observation import Observation
+from condensa_core.search.one_knob_belief import OneKnobBelief
 from condensa_core.search.problem import LevelProblem
 from condensa_core.search.space import Point, Value, point_key
-
-if TYPE_CHECKING:
-    from condensa_core.search.surrogate import Surrogate
-
-_CROSSING_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,7 @@ class Recommendation:
     stopped: str = ""
     crossing: Value | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)  # of every trial's point_key
+    front: tuple[Point, ...] = ()  # the best compromises between all objectives, or between objective and metric
 
     def to_record(self) -> Mapping[str, object]:
         """JSON values for the report, without the observation."""
@@ -53,44 +51,39 @@ class Recommendation:
             "trials": self.trials,
             "stopped": self.stopped,
             "crossing": self.crossing,
+            "front": [dict(point) for point in self.front],
         }
 
 
-def surrogate_of(problem: LevelProblem, observations: Sequence[Observation], seed: Seed) -> Surrogate | None:
-    """The fitted surrogate; None, without loading BoTorch, while no trial has succeeded."""
-    if all(o.metric is None for o in observations):
-        return None
-    from condensa_core.search.surrogate import fit_surrogate  # here: BoTorch takes seconds to load
+def recommend(problem: LevelProblem, observations: Sequence[Observation]) -> Recommendation:
+    """The incumbent, or else the best effort (measured to hold, then likeliest to), or nothing; with why.
 
-    return fit_surrogate(problem, observations, seed)
-
-
-def recommend(
-    problem: LevelProblem, observations: Sequence[Observation], surrogate: Surrogate | None
-) -> Recommendation:
-    """The incumbent, or else the best effort (measured to hold, then likeliest to), or nothing; with why."""
-    if not problem.profile.records():
+    Whatever strategy chose the trials. With several knobs there is neither bracket nor crossing.
+    """
+    one_knob = len(problem.space.knobs) == 1
+    if one_knob and not problem.records:
         return Recommendation(None, False, None, (None, None), nothing_better(problem), trials=len(observations))
-    judged = judge(problem, observations, surrogate)
-    if not judged:
+    if all(o.metric is None for o in observations):
         last = observations[-1].failure if observations else ""
         reason = f"all {len(observations)} trials failed; the last: {last}" if observations else "no trial was made"
         return Recommendation(None, False, None, (None, None), reason, trials=len(observations))
-    assert surrogate is not None
-    bracket = bracket_of(judged)
+    # one seed for all strategies, so that the same trials get the same answer
+    belief = belief_of(problem, observations, Seed())
+    judged = judge(problem, observations, belief)
     best = incumbent(judged)
     shown = best or max(judged, key=lambda j: (j.margin >= 0, j.probability, j.margin))
-    tried = {j.unit: j.observation.point[problem.knob.name] for j in judged}
+    bracket, crossing = _located(problem, judged, belief) if isinstance(belief, OneKnobBelief) else ((None, None), None)
     return Recommendation(
         point=shown.observation.point,
         feasible=best is not None,
         probability=shown.probability,
-        bracket=(tried.get(bracket.holds), None if bracket.fails is None else tried[bracket.fails]),
+        bracket=bracket,
         reason=_why_infeasible(problem, judged) if best is None else _why_best(problem),
         observation=shown.observation,
         trials=len(observations),
-        crossing=_crossing(problem, bracket, surrogate),
+        crossing=crossing,
         probabilities={point_key(j.observation.point): j.probability for j in judged},
+        front=tuple(j.observation.point for j in pareto_front(problem, judged)),
     )
 
 
@@ -112,10 +105,12 @@ def _why_infeasible(problem: LevelProblem, judged: Sequence[Judged]) -> str:
     return "trials hold the bound, but too narrowly for their noise to be trusted"
 
 
-def _crossing(problem: LevelProblem, bracket: Bracket, surrogate: Surrogate) -> Value | None:
-    """The mildest value inside the bracket at which holding the bound is less likely than breaking it."""
-    width = (1.0 if bracket.fails is None else bracket.fails) - bracket.holds
-    units = [bracket.holds + width * i / _CROSSING_STEPS for i in range(_CROSSING_STEPS + 1)]
-    probabilities = surrogate.probability_feasible(units)
-    beyond = next((unit for unit, p in zip(units, probabilities, strict=True) if p < 0.5), bracket.fails)
-    return None if beyond is None else problem.knob.value(beyond)
+def _located(
+    problem: LevelProblem, judged: Sequence[Judged], belief: OneKnobBelief
+) -> tuple[tuple[Value | None, Value | None], Value | None]:
+    """The bracket as knob values, and the value where the metric is as likely to hold the bound as to break it."""
+    bracket = bracket_of(judged)
+    tried = {j.units[0]: j.observation.point[problem.knob.name] for j in judged}
+    shown = tried.get(bracket.holds), None if bracket.fails is None else tried[bracket.fails]
+    crossing = belief.crossing()
+    return shown, None if crossing > 1 else problem.knob.value(crossing)

@@ -14,6 +14,7 @@ Value = float | int | str
 Point = Mapping[str, Value]
 
 _REFERENCE_GAP = 0.1  # of the knob's span; a convention for knobs that have no value meaning "not compressed"
+_REACH = -math.log(0.01)
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,16 @@ class Knob:
         mild = self.unit(self._mildest())
         spread = [self.value(mild + (1 - mild) * i / (count - 1)) for i in range(count)]
         return tuple(dict.fromkeys(spread))
+
+    @property
+    def reach(self) -> float:
+        """The strongest value on a scale that all knobs share: -ln(what is left), 0 at the reference.
+
+        For a sparsity or density that is its own log-density; any other knob is taken to leave 1 % at its strongest.
+        """
+        if self.range is not None and self._form() in ("sparsity", "density"):
+            return self._span()[1]
+        return _REACH
 
     @property
     def is_integer(self) -> bool:

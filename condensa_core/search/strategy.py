@@ -1,40 +1,53 @@
-"""The ask-and-tell interface behind which every search stands."""
+"""What a search knows, and how it decides: every strategy stands behind these two."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from condensa_core.search.observation import Observation
-from condensa_core.search.return_rule import Recommendation
-from condensa_core.search.space import Point
+from condensa_core.search.space import Point, point_key
+
+
+@dataclass(frozen=True)
+class Told:
+    """All that a strategy knows: finished trials in the order in which they ended, and points asked for but not told.
+
+    Both in the order of asking and telling, so that two searches with the same past know the same.
+    """
+
+    observations: tuple[Observation, ...] = ()
+    pending: tuple[Point, ...] = ()
+
+    @property
+    def succeeded(self) -> tuple[Observation, ...]:
+        """The observations that gave a metric; only these may be fed to a model."""
+        return tuple(o for o in self.observations if o.metric is not None)
+
+    def taken(self) -> frozenset[str]:
+        """The keys of all points that may not be proposed any more: told (failed ones too) or pending."""
+        return frozenset([*(point_key(o.point) for o in self.observations), *map(point_key, self.pending)])
+
+    def untaken(self, points: Sequence[Point]) -> list[Point]:
+        """Those of `points`, in their order, that may still be proposed."""
+        taken = self.taken()
+        return [point for point in points if point_key(point) not in taken]
 
 
 class Strategy(Protocol):
-    """A search that knows what to try next from what it was told.
+    """Which points to try next; stateless but for caches, so that equal `told` get equal answers."""
 
-    `ask` depends only on the constructor's arguments and the observations told so far, in order: asking twice gives the
-    same point, and a fresh strategy that is told a journal continues as the old one would have.
-    """
+    def propose(self, told: Told, count: int) -> tuple[Point, ...]:
+        """Up to `count` >= 1 distinct new points, best first, none told or pending.
 
-    @property
-    def budget(self) -> int: ...
-
-    @property
-    def observations(self) -> Sequence[Observation]: ...
-
-    def ask(self) -> Point | None:
-        """The next point, never one that was told before; None when the search is over."""
+        () when there is nothing to propose, now (pending trials must end first) or ever (`finished` says why).
+        """
         ...
 
-    def stopped(self) -> str | None:
-        """Why `ask` gives None, in a few words; None while it gives points."""
-        ...
+    def finished(self, told: Told) -> str | None:
+        """Why no further trial is worth its training, in a few words; None while one is. The budget is not its affair.
 
-    def tell(self, observation: Observation) -> None:
-        """Take note of a finished trial."""
-        ...
-
-    def recommend(self) -> Recommendation:
-        """What to ship, by the return rule; the same for every strategy."""
+        Nothing is finished while the answer of a pending trial may change that.
+        """
         ...

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
+
 from condensa_core.randomness import Seed
-from condensa_core.search.coordinates import collapse, collapse_variance
+from condensa_core.search.acquisitions import ils_ucb
+from condensa_core.search.coordinates import Floats, collapse, collapse_variance
 from condensa_core.search.observation import Observation
 from condensa_core.search.problem import LevelProblem
+from condensa_core.search.quiet import quiet
 
-# Messages of BoTorch 0.18, gpytorch 1.15 and torch 2.13 that say nothing a user can act on: numerical floors, repeated
-# fits, and a deprecation among themselves. Anything else they say comes through.
-_KNOWN_WARNINGS = (
-    r"`torch\.jit\.script` is deprecated",
-    r"`scipy_minimize` terminated with status",
-    r"Optimization failed",
-    r"Very small noise values detected",
-    r"A not p\.d\., added jitter",
-    r"Negative variance values detected",
-)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        for message in _KNOWN_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
-        yield
-
-
-with _quiet():  # gpytorch compiles scripts while it is imported, which torch 2.13 deprecates
+with quiet():  # gpytorch compiles scripts while it is imported, which torch 2.13 deprecates
     import torch
     from botorch.exceptions.errors import ModelFittingError
     from botorch.fit import fit_gpytorch_mll
     from botorch.models import SingleTaskGP
     from botorch.models.utils.gpytorch_modules import get_matern_kernel_with_gamma_prior
     from gpytorch.mlls import ExactMarginalLogLikelihood
-
-    from condensa_core.search.acquisitions import ILSUCB
 
 _FIT_ITERATIONS = 100  # converged in all fits measured; bounds the time of one suggestion
 
@@ -52,17 +32,21 @@ class Surrogate:
 
     model: SingleTaskGP
 
-    def probability_feasible(self, units: Sequence[float]) -> list[float]:
-        """P(metric holds the level) of the noise-free metric at each unit coordinate."""
-        with torch.no_grad(), _quiet():
-            posterior = self.model.posterior(_column(units))
-            scores = (posterior.mean / posterior.variance.sqrt()).squeeze(-1)
-        return [NormalDist().cdf(score) for score in scores.tolist()]
+    def probability_feasible(self, units: Floats) -> Floats:
+        """P(metric holds the level) of the noise-free metric at each of n points, n x 1 -> n."""
+        mean, sd = self.margins(units)
+        return np.array([NormalDist().cdf(score) for score in mean / sd])
 
-    def level_scores(self, units: Sequence[float], gamma: float) -> list[float]:
-        """The ILS-UCB score of each unit coordinate: how much a trial there would tell about where the level lies."""
-        with torch.no_grad(), _quiet():
-            return ILSUCB(self.model, level=0.0, gamma=gamma)(_column(units).unsqueeze(-2)).tolist()
+    def margins(self, units: Floats) -> tuple[Floats, Floats]:
+        """Mean (also the median) and standard deviation of z at each of n points, n x 1 -> n and n."""
+        with torch.no_grad(), quiet():
+            posterior = self.model.posterior(torch.from_numpy(units))
+            return posterior.mean.squeeze(-1).numpy(), posterior.variance.sqrt().squeeze(-1).numpy()
+
+    def level_scores(self, units: Floats, gamma: float) -> Floats:
+        """The ILS-UCB score of each of n points (n x 1 -> n): how much a trial there would tell of the level."""
+        mean, sd = self.margins(units)
+        return ils_ucb(mean, sd, level=0.0, gamma=gamma)
 
 
 def fit_surrogate(problem: LevelProblem, observations: Sequence[Observation], seed: Seed) -> Surrogate:
@@ -74,7 +58,7 @@ def fit_surrogate(problem: LevelProblem, observations: Sequence[Observation], se
     """
     drop = problem.drop
     known = [(o, problem.margin(o.metric)) for o in observations if o.metric is not None]
-    units = [0.0, *(problem.unit(o) for o, _ in known)]
+    units = [0.0, *(problem.units(o.point)[0] for o, _ in known)]
     values = [
         collapse(problem.margin(problem.reference_metric), drop),
         *(collapse(margin, drop) for _, margin in known),
@@ -83,7 +67,7 @@ def fit_surrogate(problem: LevelProblem, observations: Sequence[Observation], se
         collapse_variance(problem.margin(problem.reference_metric), 0.0, drop),  # the level is defined from it
         *(collapse_variance(margin, problem.sd(o), drop) for o, margin in known),
     ]
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed.child("surrogate", len(known)).root)  # a second attempt at a fit starts from a draw
         model = _model(units, values, noises)
         try:

@@ -11,7 +11,8 @@ import typer
 from condensa_cli.app import app
 
 COMMANDS = [
-    "init", "check", "plan", "inspect", "run", "resume", "bench", "unpack", "report", "schemes", "schema", "doctor",
+    "init", "check", "plan", "inspect", "run", "resume", "bench", "ablate",
+    "unpack", "report", "schemes", "schema", "doctor",
 ]  # fmt: skip
 TABLE = typer.main.get_command(app)
 

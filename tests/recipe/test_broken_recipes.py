@@ -469,11 +469,77 @@ BROKEN = {
     ),
     "search that knows no gamma": (
         [("level-set, trials", "grid, gamma: 0.5, trials")],
-        "26:24 E101 search method 'grid' takes no 'gamma' = only level-set does",
+        "26:24 E101 search method 'grid' takes no 'gamma' = methods that do: ils-ucb, dr-ucb",
     ),
-    "search that knows no acquisition": (
-        [("level-set, trials", "random, acquisition: ils-ucb, trials")],
-        "26:26 E101 search method 'random' takes no 'acquisition' = only level-set does",
+    "search that bisects without a kernel": (
+        [("level-set, trials", "bisection, kernel: rbf, trials")],
+        "26:29 E101 search method 'bisection' takes no 'kernel'"
+        " = methods that do: ils-ucb, dr-ucb, straddle, ei, pi, ucb",
+    ),
+    "search that stops nowhere": (
+        [("level-set, trials", "none, least_gain: 0.01, trials")],
+        "26:24 E101 search method 'none' takes no 'least_gain' = methods that do: level-set",
+    ),
+    "acquisition beside the method": (
+        [("level-set, trials", "level-set, acquisition: ils-ucb, trials")],
+        "26:29 E101 unknown key 'acquisition' in 'search' = the method names it: write method: ils-ucb",
+    ),
+    "priors beside a kernel that has its own": (
+        [("level-set, trials", "ei, kernel: {python: 'k.py:periodic'}, prior: flat, trials")],
+        "26:57 E101 a kernel in Python has its own priors, so it takes no 'prior'",
+    ),
+    "kernel nobody knows": (
+        [("level-set, trials", "ei, kernel: matern-7/2, trials")],
+        "26:30 E107 unknown kernel 'matern-7/2' = did you mean 'matern-5/2'?",
+    ),
+    "kernel that names no object": (
+        [("level-set, trials", "ei, kernel: {python: kernels.py}, trials")],
+        "26:39 E505 'kernels.py' names no Python object"
+        " = write 'kernels.py:NAME', where NAME is a function or class in it",
+    ),
+    "kernel with a key of no meaning": (
+        [("level-set, trials", "ei, kernel: {python: 'k.py:make', period: 2}, trials")],
+        "26:52 E101 unknown key 'period' in 'search.kernel' = known: python, args",
+    ),
+    "criterion that names no object": (
+        [
+            (
+                "filter: {sparsity: $early, criterion: l2, align: 8}",
+                "block: {sparsity: $early, shape: [2, 2], criterion: {python: k.py}}",
+            )
+        ],
+        "21:75 E505 'k.py' names no Python object = write 'k.py:NAME', where NAME is a function or class in it",
+    ),
+    "method of a later version": (
+        [("level-set, trials", "scbo, trials")],
+        "26:18 E110 search method 'scbo' is not available in this version = available: level-set, ils-ucb, dr-ucb,"
+        " straddle, ei, pi, ucb, bisection, probabilistic-bisection, grid, random, sobol, none",
+    ),
+    "weight beyond one": (
+        [("level-set, trials", "ils-ucb, gamma: 1.5, trials")],
+        "26:34 E106 'gamma' must be at most 1, not 1.5",
+    ),
+    "answers no better than a coin": (
+        [("level-set, trials", "probabilistic-bisection, confidence: 0.5, trials")],
+        "26:55 E106 'confidence' must be above 0.5, not 0.5",
+    ),
+    "probability in percent": (
+        [("level-set, trials", "level-set, return: {probability: 70}, trials")],
+        "26:51 E106 'probability' must be at most 1, not 70",
+    ),
+    "noise without a unit": (
+        [("level-set, trials", "level-set, noise: 0.2, trials")],
+        "26:36 E402 noise '0.2' has a unit that the constraint's metric does not"
+        " = write 0.2pp, or 0.2% of the reference's",
+    ),
+    "noise of time": (
+        [("level-set, trials", "level-set, noise: 2ms, trials")],
+        "26:36 E402 noise '0.002s' has a unit that the constraint's metric does not"
+        " = write 0.2pp, or 0.2% of the reference's",
+    ),
+    "noise below nothing": (
+        [("level-set, trials", "level-set, noise: -1pp, trials")],
+        "26:36 E106 noise '-1pp' is no standard deviation of a metric",
     ),
     "training what is given": (
         [("small-cnn}", "small-cnn, weights: w.pt}\nreference: {train: {epochs: 3}}")],

@@ -50,7 +50,7 @@ def test_a_minimal_recipe_gets_one_knob_one_target_and_where_to_measure():
         1,
     )
     assert (recipe.objective.direction, recipe.objective.name, recipe.objective.on) == ("maximize", "throughput", "cpu")
-    assert (recipe.search.method, recipe.search.acquisition, recipe.search.trials) == ("level-set", "ils-ucb", 10)
+    assert (recipe.search.method, recipe.search.trials, recipe.search.return_.probability) == ("level-set", 10, 0.7)
     assert recipe.output.dir == "runs"
     assert recipe.compress.method == "lc"
     assert recipe.compress.steps is recipe.compress.mu is recipe.compress.l_step is recipe.compress.finetune is None

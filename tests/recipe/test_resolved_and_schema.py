@@ -43,7 +43,9 @@ layers:
 compress: {method: lc, steps: 5, mu: {start: 1e-3, growth: 1.1}, l_step: {lr: 0.1}, finetune: {epochs: 0}}
 constraint: {metric: acc, max_drop: 7%}
 objective: {minimize: latency, on: b}
-search: {method: grid, trials: 3, timeout: 90min}
+search:
+  {method: ils-ucb, gamma: 0.3, kernel: {python: k.py:make, args: {period: 2}}, coordinates: raw, noise: 0.2pp,
+   return: {probability: 0.9, clear_sd: 2}, trials: 3, timeout: 90min}
 gates: [{metric: size.onnx, at_most: 6MiB}, {metric: acc, split: test, at_least: 0.5}]
 output: {dir: out, export: [onnx], report: none}
 """
@@ -141,9 +143,11 @@ def conforms(value, schema, root):
     known = {
         "$ref", "$schema", "$defs", "anyOf", "type", "enum", "const", "properties", "required", "additionalProperties",
         "items", "prefixItems", "minItems", "maxItems", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
-        "pattern", "minLength", "title", "description", "default", "propertyNames",
+        "pattern", "minLength", "title", "description", "default", "propertyNames", "oneOf",
     }  # fmt: skip
     assert set(schema) <= known, set(schema) - known
+    if "oneOf" in schema and sum(conforms(value, part, root) for part in schema["oneOf"]) != 1:
+        return False
     if "$ref" in schema and not conforms(value, root["$defs"][schema["$ref"].split("/")[-1]], root):
         return False
     if "anyOf" in schema and not any(conforms(value, part, root) for part in schema["anyOf"]):
@@ -210,6 +214,10 @@ def test_the_schema_accepts_what_the_reader_accepts(text):
         ("sparsity: 0.5", "sparsity: 1.5"),
         ("max_drop: 7%", "max_drop: seven"),
         ("kind: top1", "kind: top2"),
+        ("method: ils-ucb", "method: ils-usb"),
+        ("gamma: 0.3", "gamma: 1.3"),
+        ("coordinates: raw", "coordinates: cooked"),
+        ("clear_sd: 2", "clear_sd: -2"),
         ("match: rnn", "match: []"),
     ],
 )

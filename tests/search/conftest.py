@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from condensa_core.randomness import Seed
 from condensa_core.search import (
     Knob,
     LevelProblem,
     LevelSetSearch,
     ObjectiveProfile,
-    Observation,
-    Reading,
     Recommendation,
+    Search,
     Space,
     Strategy,
 )
@@ -49,12 +47,12 @@ class Cliff:
 class Played:
     """A finished search with everything it tried."""
 
-    strategy: Strategy
+    search: Search
     recommendation: Recommendation
 
     @property
     def tried(self) -> list[float]:
-        return [next(iter(o.point.values())) for o in self.strategy.observations]
+        return [next(iter(o.point.values())) for o in self.search.observations]
 
 
 def problem_of(
@@ -69,11 +67,12 @@ def problem_of(
     return LevelProblem(Space((knob,)), profile, level, reference, better, **{"noise_sd": 5e-4, **settings})
 
 
-def play(strategy: Strategy, metric: Callable[[float], float]) -> Played:
-    """Ask and tell until the search is over."""
-    while (point := strategy.ask()) is not None:
-        strategy.tell(Observation.of(point, Reading(metric(next(iter(point.values()))))))
-    return Played(strategy, strategy.recommend())
+def play(problem: LevelProblem, strategy: Strategy, metric: Callable[[float], float], budget: int = 8) -> Played:
+    """Ask and tell, one point at a time, until the search is over."""
+    search = Search(problem, strategy, budget=budget)
+    while points := search.ask():
+        search.tell(points[0], metric(next(iter(points[0].values()))))
+    return Played(search, search.recommend())
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ def search():
     """Play a level-set search on a metric to its end."""
 
     def run(problem: LevelProblem, metric: Callable[[float], float], budget: int = 8, **settings) -> Played:
-        return play(LevelSetSearch(problem, budget=budget, seed=Seed(3), **settings), metric)
+        return play(problem, LevelSetSearch(problem, **settings), metric, budget)
 
     return run
 

@@ -8,8 +8,7 @@ import pytest
 
 from condensa_core.errors import Diverged, Interrupted
 from condensa_core.progress import TrialEnded, TrialStarted
-from condensa_core.randomness import Seed
-from condensa_core.search import GridSearch, Journal, LevelSetSearch, Reading, find_level, read_journal
+from condensa_core.search import GridSearch, Journal, LevelSetSearch, Reading, Search, find_level, read_journal
 
 
 class Killed(BaseException):
@@ -27,10 +26,10 @@ def started(tmp_path, problem, cliff):
             trials.append(trial)
             return evaluate(trial) if evaluate else Reading(curve(trial.point["s"]), details={"steps": 3})
 
-        strategy = strategy or LevelSetSearch(problem(), budget=budget, seed=Seed(3))
+        search = Search(problem(), strategy or LevelSetSearch(problem()), budget=budget)
         with Journal(path, "f") as journal:
             try:
-                found = find_level(noting, strategy, journal, listener=events.append, **settings)
+                found = find_level(noting, search, journal, listener=events.append, **settings)
             except (Killed, Interrupted) as err:
                 found = err
         return found, trials, events
@@ -167,7 +166,25 @@ def test_time_limit_counts_the_time_of_earlier_calls(started, monkeypatch):
 
 
 def test_other_strategies_use_the_same_loop(started, problem):
-    found, trials, _ = started(strategy=GridSearch(problem(count=20), budget=5))
+    found, trials, _ = started(strategy=GridSearch(problem(count=20), count=5))
 
     assert len(trials) == 5
     assert found.stopped == "every listed setting was tried"
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 2])
+def test_a_batch_that_was_cut_short_is_asked_for_again_before_anything_new(started, problem, tmp_path, cliff, dies_at):
+    def grid():
+        return GridSearch(problem(count=20), count=5)
+
+    def dying(trial):
+        if trial.number == dies_at:
+            raise Killed
+        return Reading(cliff(0.8)(trial.point["s"]))
+
+    _, expected, _ = started(strategy=grid(), parallel=3, path=tmp_path / "whole.jsonl")
+    _, before, _ = started(dying, strategy=grid(), parallel=3)
+    _, after, _ = started(strategy=grid(), parallel=3)
+
+    assert before[:-1] + after == expected
+    assert [t.number for t in after] == list(range(dies_at, 5))

@@ -1,0 +1,250 @@
+"""Search strategies played against each other on one recipe; a model that several ask for is trained once."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from condensa_core import __version__
+from condensa_core.errors import ResumeError, RunFailed, UsageError
+from condensa_core.flow.objective import Objective
+from condensa_core.flow.running import (
+    JOURNAL,
+    checked,
+    fingerprint,
+    judged_reference,
+    known_objective,
+    level_problem,
+    logged,
+)
+from condensa_core.flow.trial import Evaluator
+from condensa_core.flow.workbench import Workbench, trained
+from condensa_core.progress import Listener, Note, silent
+from condensa_core.recipe import Recipe, resolved_yaml
+from condensa_core.report import Ablation, Played, line_chart
+from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
+from condensa_core.search import (
+    COORDINATES,
+    METHODS,
+    SETTINGS,
+    Evaluate,
+    Journal,
+    LevelProblem,
+    Observation,
+    Reading,
+    Recommendation,
+    Search,
+    Strategy,
+    Trial,
+    find_level,
+    point_key,
+    recommend,
+    strategy_named,
+)
+
+RESULT = "ablation.json"
+CHART = "regret.svg"
+
+
+def ablate(
+    recipe: Recipe,
+    strategies: Sequence[str],
+    *,
+    seeds: int = 1,
+    out: Path | None = None,
+    resumed: Path | None = None,
+    allow_python: bool = True,
+    listener: Listener = silent,
+    command: Sequence[str] = (),
+    cache_dir: Path | None = None,
+) -> Ablation:
+    """Play each strategy, for each seed, until it stops or the recipe's trials are spent.
+
+    A strategy is a search method, with ":raw" behind it for its published coordinates; the recipe's own method keeps
+    the recipe's settings, the others take their defaults. A seed is that of the searches and of the trainings.
+    Everything lies in a new directory under `out` (the recipe's output.dir by default), or in `resumed`, an earlier one
+    of the same recipe whose trained models are taken over. UsageError for an unknown strategy or a recipe without knob.
+    """
+    asked = tuple(dict.fromkeys(strategies))
+    for name in asked:
+        _settings(recipe, name, None)
+    bench = trained(checked(recipe, allow_python, listener), cache_dir=cache_dir, listener=listener)
+    if len(bench.plan.space.names) != 1:
+        raise UsageError("an ablation needs a recipe with one knob", hint="give a scheme no sparsity, or a knob")
+    root = out or Path(recipe.output.dir).expanduser()
+    opened = RunDirectory.resume(resumed) if resumed else RunDirectory.create(root, recipe.name, resolved_yaml(recipe))
+    with opened as directory, logged(directory, listener) as told:
+        told(Note(f"ablation directory: {directory.path}"))
+        _begin(directory, recipe, command, new=resumed is None)
+        with Journal(directory.path / JOURNAL, fingerprint(bench)) as journal:
+            ablation = _played(bench, directory, journal, asked, seeds, told)
+        directory.write_json(RESULT, ablation.to_json())
+        directory.write_text(CHART, _chart(ablation))
+        return ablation
+
+
+def _begin(directory: RunDirectory, recipe: Recipe, command: Sequence[str], *, new: bool) -> None:
+    if not new:
+        head = json.loads((directory.path / MANIFEST).read_text(encoding="utf-8"))
+        if head.get("kind") != "ablation":
+            raise ResumeError(f"{directory.path} holds no ablation", hint="continue it with: condensa resume")
+        return
+    with directory.starting():
+        head = manifest(command, seed=recipe.seed, hashes={})
+        directory.write_json(MANIFEST, {**head, "kind": "ablation", "condensa": __version__})
+
+
+def _played(
+    bench: Workbench, directory: RunDirectory, journal: Journal, strategies: Sequence[str], seeds: int, told: Listener
+) -> Ablation:
+    recipe, objective = bench.recipe, Objective.of(bench.recipe)
+    reference = judged_reference(bench, directory)
+    known = known_objective(bench, objective, reference, journal, told)
+    assert known is not None  # there is a knob
+    problem = level_problem(bench, reference, known)
+    once = TrainedOnce(journal)
+    searches: list[tuple[str, int, Search]] = []
+    for seed in range(seeds):
+        seeded = dataclasses.replace(bench, seed=bench.seed.child("ablation", seed) if seed else bench.seed)
+        folder = directory.path / f"seed-{seed}"
+        folder.mkdir(exist_ok=True)
+        evaluate = once.wrapped(seed, Evaluator(seeded, objective, reference, known.reference, folder, told))
+        for name in strategies:
+            told(Note(f"ablation: {name}, seed {seed}"))
+            search = Search(problem, _strategy(seeded, problem, name), budget=recipe.search.trials)
+            with Journal(folder / f"{name.replace(':', '-')}.jsonl", journal.fingerprint) as own:
+                find_level(evaluate, search, own, listener=told)
+            searches.append((name, seed, search))
+    best, finished = [], []
+    for seed in range(seeds):
+        of_seed = [(name, search) for name, number, search in searches if number == seed]
+        everything = {point_key(o.point): o for _, search in of_seed for o in search.observations}
+        together = recommend(problem, list(everything.values()))
+        best.append(_factor(problem, together))
+        finished += [_judged(problem, name, seed, search, together) for name, search in of_seed]
+    return Ablation(
+        recipe=recipe.name,
+        objective=objective.name,
+        trials=recipe.search.trials,
+        best=tuple(best),
+        searches=tuple(finished),
+        trainings=once.trainings,
+        run_dir=str(directory.path),
+    )
+
+
+class TrainedOnce:
+    """Evaluations that are remembered in a journal: a point is trained once for each seed, whoever asks for it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._numbers: dict[tuple[int, str], int] = {}
+        self._known: dict[tuple[int, str, int], Mapping[str, Any]] = {}
+        for entry in journal.entries:
+            if entry.kind == "trained":
+                self._remember(entry.payload)
+
+    @property
+    def trainings(self) -> int:
+        """How many points were trained, attempts and seeds counted."""
+        return len(self._known)
+
+    def wrapped(self, seed: int, evaluate: Evaluate) -> Evaluate:
+        """The evaluation of one seed. What it raises as RunFailed is remembered and raised again."""
+
+        def once(trial: Trial) -> Reading:
+            key = (seed, point_key(trial.point), trial.attempt)
+            if key not in self._known:
+                number = self._numbers.get(key[:2], sum(s == seed for s, _ in self._numbers))
+                filed = {"seed": seed, "number": number, "attempt": trial.attempt, "point": dict(trial.point)}
+                try:
+                    reading = evaluate(Trial(number, trial.point, trial.attempt))
+                except RunFailed as err:
+                    self._note({**filed, "failure": str(err)})
+                    raise
+                if not reading.is_finite:
+                    return reading
+                self._note({**filed, "observation": Observation.of(trial.point, reading).to_record()})
+            return _reading(self._known[key])
+
+        return once
+
+    def _note(self, payload: Mapping[str, Any]) -> None:
+        self._journal.append("trained", payload)
+        self._remember(payload)
+
+    def _remember(self, payload: Mapping[str, Any]) -> None:
+        point = point_key(payload["point"])
+        self._numbers[payload["seed"], point] = payload["number"]
+        self._known[payload["seed"], point, payload["attempt"]] = payload
+
+
+def _reading(payload: Mapping[str, Any]) -> Reading:
+    if "failure" in payload:
+        raise RunFailed(payload["failure"])
+    o = Observation.from_record(payload["observation"])
+    assert o.metric is not None
+    return Reading(o.metric, o.sd, o.objective, o.details)
+
+
+def _judged(problem: LevelProblem, name: str, seed: int, search: Search, together: Recommendation) -> Played:
+    """A finished search, what it would have shipped after each trial judged by all trials of its seed `together`."""
+    shipped = [recommend(problem, search.observations[:n]) for n in range(1, len(search.observations) + 1)]
+    return Played(
+        strategy=name,
+        seed=seed,
+        points=tuple(dict(o.point) for o in search.observations),
+        factors=tuple(_factor(problem, answer) for answer in shipped),
+        held=tuple(
+            not answer.feasible
+            or answer.point is None
+            or together.probabilities.get(point_key(answer.point), 0.0) >= 0.5
+            for answer in shipped
+        ),
+        stopped=search.stopped() or "",
+    )
+
+
+def _factor(problem: LevelProblem, answer: Recommendation) -> float:
+    """The objective of what is shipped as a multiple of the reference's, which is shipped where nothing else can be."""
+    if not answer.feasible or answer.observation is None:
+        return 1.0
+    objective = problem.objective(answer.observation)
+    assert objective is not None  # nothing without one is feasible
+    return 1 + problem.profile.gain(objective, problem.profile.reference)
+
+
+def _strategy(bench: Workbench, problem: LevelProblem, name: str) -> Strategy:
+    method, settings = _settings(bench.recipe, name, bench.kernel)
+    trials = bench.recipe.search.trials
+    return strategy_named(method, problem, seed=bench.seed.child("search"), trials=trials, **settings)
+
+
+def _settings(recipe: Recipe, name: str, kernel: object) -> tuple[str, dict[str, Any]]:
+    """The method that a strategy's name says, and its settings; UsageError for one that there is not."""
+    method, colon, coordinates = name.partition(":")
+    if method not in METHODS:
+        near = difflib.get_close_matches(method, METHODS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(METHODS)
+        raise UsageError(f"no search method is called {method!r}", hint=hint)
+    settings = {**recipe.search.settings(), "kernel": kernel} if method == recipe.search.method else {}
+    if colon:
+        if coordinates not in COORDINATES or "coordinates" not in SETTINGS[method]:
+            known = ", ".join(name for name in METHODS if "coordinates" in SETTINGS[name])
+            raise UsageError(f"no strategy is called {name!r}", hint=f"write METHOD:raw; with one of {known}")
+        settings["coordinates"] = coordinates
+    return method, settings
+
+
+def _chart(ablation: Ablation) -> str:
+    """Median regret over the seeds against trainings, a line per strategy."""
+    lines = {
+        name: [median(ablation.regrets(name, n)) for n in range(1, ablation.trials + 1)] for name in ablation.strategies
+    }
+    title = f"{ablation.recipe}: {ablation.objective} short of the best known"
+    return line_chart(lines, title=title, across="training runs", up="regret")

@@ -1,0 +1,102 @@
+"""The semi-parametric belief about one knob: P(feasible) and the metric's collapse, for any value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from condensa_core.search.coordinates import Floats, collapse, collapse_variance
+from condensa_core.search.observation import Observation
+from condensa_core.search.problem import LevelProblem
+from condensa_core.search.semi_parametric import CollapsePosterior, Readings, Shape, collapse_posterior
+
+_LEAST_PLATEAU: Final = 0.25  # of the drop: a curve that starts at its level crosses nowhere
+_COARSE, _FINE = 96, 96
+
+
+@dataclass(frozen=True)
+class OneKnobBelief:
+    """What finished trials say of every value of one knob; `units` are n x 1.
+
+    P(feasible) never grows with strength: a trial that holds speaks for all milder settings, whatever they measured.
+    `noise` is the z of a metric one standard deviation of a reading above the level.
+    """
+
+    posterior: CollapsePosterior
+    reach: float
+    noise: float
+
+    def probability_feasible(self, units: Floats) -> Floats:
+        return self._at(units, 0)
+
+    def probability_clear(self, units: Floats) -> Floats:
+        """P(the metric is better than the level by the noise of a reading) at n points."""
+        return self._at(units, 1)
+
+    def margins(self, units: Floats) -> tuple[Floats, Floats]:
+        return self.posterior.median_and_sd(units[:, 0] * self.reach)
+
+    def crossing(self, probability: float = 0.5) -> float:
+        """The unit coordinate where P(feasible) falls below `probability`; above 1 where it does nowhere."""
+        t, (p, _) = self._curves
+        after = int(np.argmax(p < probability))
+        if p[after] >= probability:
+            return 2.0
+        if after == 0:
+            return 0.0
+        share = (p[after - 1] - probability) / (p[after - 1] - p[after])
+        return float(t[after - 1] + share * (t[after] - t[after - 1])) / self.reach
+
+    def _at(self, units: Floats, which: int) -> Floats:
+        t, curves = self._curves
+        return np.interp(units[:, 0] * self.reach, t, curves[which])
+
+    @cached_property
+    def _curves(self) -> tuple[Floats, tuple[Floats, Floats]]:
+        """Strengths, ever finer around the crossing, and there the probabilities of holding and of clearly holding."""
+        crossing = self.posterior.models.crossing
+        low, high = float(crossing.min()), float(crossing.max())
+        pad = 0.05 * (high - low) + 1e-3 * self.reach
+        around = np.linspace(low - pad, high + pad, _FINE)
+        everywhere = np.concatenate([np.linspace(0, self.reach, _COARSE), around, self.posterior.readings.t])
+        t = np.unique(np.clip(everywhere, 0, self.reach))
+        holds, clear = self.posterior.probabilities(t, (0.0, self.noise))
+        return t, (_never_growing(holds), _never_growing(clear))
+
+
+def _never_growing(p: Floats) -> Floats:
+    return np.maximum.accumulate(p[::-1])[::-1]
+
+
+def one_knob_belief(problem: LevelProblem, observations: Sequence[Observation]) -> OneKnobBelief:
+    """The belief given the successful ones of `observations`, anchored at the reference where that holds the level."""
+    drop, reach = problem.drop, problem.knob.reach
+    reference = problem.margin(problem.reference_metric)
+    known = [(o, problem.margin(o.metric)) for o in observations if o.metric is not None]
+    t = [problem.units(o.point)[0] * reach for o, _ in known]
+    z = [collapse(margin, drop) for _, margin in known]
+    variance = [collapse_variance(margin, problem.sd(o), drop) for o, margin in known]
+    if reference > 0:
+        t.append(0.0)
+        z.append(collapse(reference, drop))
+        variance.append(collapse_variance(reference, 0.0, drop))  # the level is defined from it
+    lowest = min((margin for _, margin in known), default=0.0)
+    fall = max(abs(problem.reference_metric), reference - lowest, 10 * drop) / drop
+    plateau = max(reference / drop, _LEAST_PLATEAU) if reference > 0 else 1.0
+    readings = Readings(np.array(t), np.array(z), np.array(variance))
+    posterior = collapse_posterior(readings, Shape(plateau, fall, reach), _prior(problem))
+    noise = float(np.median([problem.sd(o) for o, _ in known])) if known else problem.default_sd
+    return OneKnobBelief(posterior, reach, collapse(noise, drop))
+
+
+def _prior(problem: LevelProblem) -> Callable[[Floats], Floats] | None:
+    """The log prior of the crossing at strengths t, where an earlier search knows one."""
+    expected = problem.expected
+    if expected is None:
+        return None
+    at = problem.knob.unit(expected.value) * problem.knob.reach
+    return lambda t: expected.log_density(t, at)

@@ -1,0 +1,57 @@
+"""Warm starts: an earlier crossing saves trials when it is right and is given up when it is wrong."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from condensa_core.errors import UsageError
+from condensa_core.randomness import Seed
+from condensa_core.search import ExpectedCrossing, belief_of
+
+KNEES = (0.6, 0.8, 0.9)
+
+
+def errors(problem, search, cliff, budget, shift, sd):
+    """|estimated - true crossing| in -ln(1 - s), when the crossing was expected `shift` too strong."""
+    found = []
+    for knee in KNEES:
+        curve = cliff(knee, steepness=10)
+        truth = -math.log1p(-curve.crossing(0.92))
+        expected = None if shift is None else ExpectedCrossing(-math.expm1(-(truth + shift)), sd)
+        crossing = search(problem(count=400, expected=expected), curve, budget).recommendation.crossing
+        found.append(abs(-math.log1p(-(0.97 if crossing is None else crossing)) - truth))
+    return found
+
+
+def test_a_right_expectation_saves_trials(problem, search, cliff):
+    cold = errors(problem, search, cliff, 2, None, None)
+    warm = errors(problem, search, cliff, 2, 0.1, 0.3)
+
+    assert statistics.mean(warm) < 0.5 * statistics.mean(cold)
+
+
+def test_a_wrong_expectation_washes_out(problem, search, cliff):
+    wrong = errors(problem, search, cliff, 6, 0.8, 0.1)  # eight scales away
+
+    assert max(wrong) < 0.02
+
+
+def test_without_trials_the_belief_is_the_prior(problem):
+    told = problem(expected=ExpectedCrossing(0.8, 0.3))
+    units = np.array([[told.knob.unit(s)] for s in (0.7, 0.8, 0.87)])
+
+    said = belief_of(told, (), Seed()).probability_feasible(units)
+
+    at = (-np.log1p(-np.array([0.7, 0.8, 0.87])) + math.log1p(-0.8)) / 0.3
+    # the reference and the ends of the range take their part of the tails; the residual adds spread
+    np.testing.assert_allclose(said, student(3).sf(at), atol=0.05)
+
+
+def test_impossible_expectations_are_refused(problem):
+    with pytest.raises(UsageError, match="scale of an expected crossing"):
+        ExpectedCrossing(0.8, 0.0)
