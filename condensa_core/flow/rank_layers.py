@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import PlanError, Problem
+from condensa_core.flow.stand_in_factors import stand_in_factors
 from condensa_core.graph import ModelGraph
 from condensa_core.materialise import Route, deliver
 from condensa_core.materialise.factor import factored
 from condensa_core.materialise.two_layers import SPLITTABLE
 from condensa_core.plan import Plan
 from condensa_core.plan.assignment import Assignment
-from condensa_core.schemes.matrix_view import Convolution, Factors, view_of
+from condensa_core.randomness import Seed
+from condensa_core.schemes.matrix_view import Convolution, view_of
 
 _LISTED: Final = 3
 
@@ -68,10 +69,8 @@ def unsplit(
     """
     whole = deliver(model, graph, {}, example, routes).model
     shapes = {name: tuple(p.shape) for name, p in whole.named_parameters()}
-    factors = {}
-    for name, convolution in weights.items():
-        view = view_of(shapes[name], convolution)
-        factors[name] = Factors(torch.ones(view.rows, 1), torch.ones(1, view.columns), view)
+    generator = Seed().torch_generator("stand-ins")
+    factors = {n: stand_in_factors(view_of(shapes[n], form), 1, generator) for n, form in weights.items()}
     reasons = factored(whole, factors, example).dense
     for name in weights:
         layer = model.get_submodule(name.rpartition(".")[0])

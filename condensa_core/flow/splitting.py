@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.flow.candidate import Ranks, Structure
+from condensa_core.flow.stand_in_factors import stand_in_factors
 from condensa_core.flow.workbench import Workbench
 from condensa_core.materialise import kept_positions
 from condensa_core.materialise.factor import factored
 from condensa_core.materialise.kept import Kept, cut
 from condensa_core.materialise.thin_pair import SIDES, ThinPair
+from condensa_core.randomness import Seed
 from condensa_core.schemes import Freedom, factor_names, factored_form, freedom_of
 from condensa_core.schemes.matrix_view import Factors, MatrixView, view_of
 
@@ -43,12 +45,13 @@ def split_as(bench: Workbench, small: nn.Module, ranks: Ranks) -> nn.Module:
     if not ranks:
         return small
     parameters = dict(small.named_parameters())
+    generator = Seed().torch_generator("stand-ins")
     factors: dict[str, Factors] = {}
     for name, (rank, row_dims) in ranks.items():
         shape = tuple(parameters[name].shape)
         view = next(v for v in (view_of(shape, "output"), view_of(shape, "kernel")) if v.row_dims == row_dims)
-        # Not zero: the two layers are proven equal to their product, and zeros would prove nothing.
-        factors[name] = Factors(torch.ones(view.rows, rank), torch.ones(rank, view.columns), view)
+        # The two layers are proven equal to their product, which zeros would not prove.
+        factors[name] = stand_in_factors(view, rank, generator)
     return factored(small, factors, bench.example).model
 
 
