@@ -40,7 +40,7 @@ from condensa_core.workload import (
     reference,
 )
 
-# Samples of `calib`, or without it of `train`, that metrics of weights rest on: enough for gram matrices of usual layers.
+# Samples of `calib`, or without it of `train`, for metrics of weights: enough for gram matrices of usual layers.
 METRIC_SAMPLES = 1024
 
 
