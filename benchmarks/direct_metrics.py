@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.bench import describe_machine
-from condensa_core.flow.workbench import CALIBRATION_SAMPLES, Workbench, bound, trained
+from condensa_core.flow.workbench import METRIC_SAMPLES, Workbench, bound, trained
 from condensa_core.learning import compress_directly, input_metrics
 from condensa_core.recipe import read_recipe_text
 from condensa_core.schemes import LowRank, Metric, Part, Prune, Quantize, Scheme
@@ -54,7 +54,7 @@ def metrics_of(bench: Workbench, names: tuple[str, ...]) -> dict[str, dict[str, 
     found: dict[str, dict[str, Metric]] = {"identity": {}}
     for kind in ("diagonal", "gram"):
         found[kind] = input_metrics(
-            bench.model, names, bench.splits.train, gram=kind == "gram", samples=CALIBRATION_SAMPLES
+            bench.model, names, bench.splits.train, gram=kind == "gram", samples=METRIC_SAMPLES
         )
     return found
 
@@ -114,7 +114,7 @@ def main() -> None:
         "benchmark": "direct compression in three metrics, no training; judged on the test split",
         "command": "python benchmarks/direct_metrics.py",
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "calibration_samples": CALIBRATION_SAMPLES,
+        "calibration_samples": METRIC_SAMPLES,
         "machine": describe_machine().to_json(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "models": rows,

@@ -19,7 +19,7 @@ from condensa_core.export.session import Inputs, OnnxModel, as_tuple
 
 
 @dataclass(frozen=True)
-class Parity:
+class Deviation:
     """How far two computations are apart over `count` samples.
 
     `max_rel` is max|difference| / max|reference output|, over all outputs and batches (0 / 0 is 0, x / 0 is infinite).
@@ -34,6 +34,12 @@ class Parity:
     top1_agreement: float | None
     count: int
     finite: bool
+
+
+@dataclass(frozen=True)
+class Parity(Deviation):
+    """A deviation beside what it may be."""
+
     tolerance: float
 
     @property
@@ -94,7 +100,15 @@ def require(parity: Parity, what: str) -> Parity:
 def compare(
     reference: Callable[..., Any], other: Callable[..., Any], batches: Iterable[Inputs], tolerance: float
 ) -> Parity:
-    """Parity of two functions of the same inputs; ParityError when their outputs have different shapes."""
+    """Parity of two functions of the same inputs; errors as of `deviation`."""
+    return Parity(**vars(deviation(reference, other, batches)), tolerance=tolerance)
+
+
+def deviation(reference: Callable[..., Any], other: Callable[..., Any], batches: Iterable[Inputs]) -> Deviation:
+    """The deviation of two functions of the same inputs, which no tolerance judges.
+
+    ParityError when their outputs have different shapes, UsageError when there is no batch at all.
+    """
     max_abs = scale = dot = square_a = square_b = 0.0
     count = same = 0
     finite = ranked = True
@@ -121,14 +135,13 @@ def compare(
     if not count:
         raise UsageError("parity needs at least one batch of inputs")
     norms = math.sqrt(square_a) * math.sqrt(square_b)
-    return Parity(
+    return Deviation(
         max_abs=max_abs,
         max_rel=max_abs / scale if scale else (math.inf if max_abs else 0.0),
         cosine=dot / norms if norms else float(square_a == square_b),
         top1_agreement=same / count if ranked else None,
         count=count,
         finite=finite,
-        tolerance=tolerance,
     )
 
 

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from condensa_core.export.calibration_ranges import RangeRule, Reach, activation
 from condensa_core.export.integer_weights import integer_weight
 from condensa_core.export.onnx_file import load_onnx
 from condensa_core.export.packing.constants import densify
-from condensa_core.export.parity import Parity, compare
+from condensa_core.export.parity import Deviation, deviation
 from condensa_core.export.publish import publish
 from condensa_core.export.quantize_plan import IntegerTarget, Layer, Plan, plan_layers
 from condensa_core.export.session import Inputs, OnnxModel, onnxruntime
@@ -27,8 +27,6 @@ from condensa_core.schemes.terms import Term
 if TYPE_CHECKING:
     import onnx
 
-TOLERANCE: Final = 0.05  # relative, of int8 outputs: right files stay well below, saturated ones are far above
-
 
 @dataclass(frozen=True)
 class QuantizedFile:
@@ -36,7 +34,8 @@ class QuantizedFile:
 
     `parity` compares the outputs over the calibration batches, computed by the session that is timed; `plain` the same
     without the runtime's fusions, each rounding by itself. Much worse with than without: the runtime's integer kernels
-    saturate. For TensorRT, which does not run here, both are without.
+    saturate. For TensorRT, which does not run here, both are without. How far a sound file is depends on the network:
+    there is no tolerance, only the comparison of the two.
     """
 
     path: Path
@@ -45,8 +44,8 @@ class QuantizedFile:
     reduce_range: bool
     layers: tuple[str, ...]  # names of the nodes that compute in integers
     ranges: Mapping[str, Reach]  # of the activations, by tensor
-    parity: Parity
-    plain: Parity = field(repr=False)
+    parity: Deviation
+    plain: Deviation = field(repr=False)
 
     @property
     def error(self) -> float:
@@ -106,8 +105,9 @@ def quantize_onnx(
     names = tuple(model.graph.node[layer.place].name for layer in plan.layers)
     _rewrite(model, plan, ranges, _Form(target, reduce, dict(terms or {})))
     content = _checked(model, path_out.name)
-    reference, plain = OnnxModel(path_in), compare(OnnxModel(path_in), _unfused(content), shown, TOLERANCE)
-    parity = compare(reference, OnnxModel(content), shown, TOLERANCE) if target == "onnxruntime" else plain
+    reference = OnnxModel(path_in)
+    plain = deviation(reference, _unfused(content), shown)
+    parity = deviation(reference, OnnxModel(content), shown) if target == "onnxruntime" else plain
     publish(path_out, content)
     used = {name: ranges[rounding.like] for name, rounding in plan.roundings.items()}
     return QuantizedFile(path_out, len(content), target, reduce, names, used, parity, plain)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from condensa_core.export import OnnxFile, export_onnx
 from condensa_core.flow.workbench import Workbench
 from condensa_core.materialise import deliver, fold_batchnorm, kept_positions
-from condensa_core.materialise.kept import Kept
+from condensa_core.materialise.kept import crossing
 from condensa_core.materialise.thin_pair import ThinPair
 from condensa_core.schemes import Code, narrow_of, only_channels, restricted
 from condensa_core.schemes.half import nearest
@@ -63,21 +63,14 @@ def cut_model(bench: Workbench, model: nn.Module, structure: Structure) -> nn.Mo
 def remaining(bench: Workbench, structure: Structure) -> tuple[Code, ...]:
     """The codes of what removed channels leave of their tensors, in the shapes of the uncut model."""
     kept = kept_positions(bench.graph, structure.keep)
+
+    def left(name: str, dense: Tensor) -> Tensor:
+        return torch.from_numpy(crossing(tuple(dense.shape), kept[name])).to(dense.device)
+
     return tuple(
-        restricted(code, {name: _crossings(dense, kept[name]) for name, dense in code.decode().items() if name in kept})
+        restricted(code, {name: left(name, dense) for name, dense in code.decode().items() if name in kept})
         for code in structure.codes
     )
-
-
-def _crossings(tensor: Tensor, kept: Kept) -> Tensor:
-    """Where the surviving slices of a tensor cross, as a mask of its shape."""
-    mask = torch.ones_like(tensor, dtype=torch.bool)
-    for dim, positions in enumerate(kept):
-        if positions is not None:
-            here = torch.zeros(tensor.shape[dim], dtype=torch.bool, device=tensor.device)
-            here[torch.from_numpy(positions).to(tensor.device)] = True
-            mask &= here.view(-1, *[1] * (tensor.ndim - dim - 1))
-    return mask
 
 
 def finished(bench: Workbench, small: nn.Module, structure: Structure) -> nn.Module:

@@ -9,7 +9,7 @@ from torch import nn
 
 from condensa_core.export import OnnxFile, read_onnx
 from condensa_core.flow.candidate import Structure, exported
-from condensa_core.flow.integers import SAMPLES, IntegerFile, in_integers
+from condensa_core.flow.integers import RANGE_SAMPLES, IntegerFile, in_integers
 from condensa_core.flow.workbench import Workbench
 
 
@@ -34,7 +34,7 @@ def carry(
     like: OnnxFile | None,
     *,
     backend: str,
-    samples: int = SAMPLES,
+    samples: int = RANGE_SAMPLES,
 ) -> Carried:
     """The files of the `shipped` model, at `path` and, where layers compute in integers, at `float_path(path)`.
 

@@ -17,8 +17,8 @@ from condensa_core.flow.packed import terms_of
 from condensa_core.flow.workbench import Workbench
 from condensa_core.workload import Splits
 
-# Of the calibration data, or without any the training data.
-SAMPLES: Final = 512
+# Samples of `calib`, or without it of `train`, on which the reach of activations is measured.
+RANGE_SAMPLES: Final = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def in_integers(
     path: Path,
     *,
     backend: str,
-    samples: int = SAMPLES,
+    samples: int = RANGE_SAMPLES,
 ) -> IntegerFile:
     """`source`, the float file of `shipped`, at `path` with what rules with `activations` compress in integers.
 

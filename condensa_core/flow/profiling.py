@@ -26,7 +26,7 @@ GRID = 20
 PACKED_GRID = 9
 SECONDS = 10.0
 # How far activations reach decides neither speed nor size.
-CALIBRATION_SAMPLES = 32
+PROFILED_RANGE_SAMPLES = 32
 # A measured gain below this may be noise: intervals of single comparisons are 2 to 5 % wide on a shared machine.
 MARGIN = 0.03
 
@@ -96,7 +96,7 @@ def _candidate(
     if objective.name in ("macs", "params"):
         return path, objective.count(shipped, bench.example, {})
     backend = objective.target.backend
-    carried = carry(bench, small, shipped, structure, path, like, backend=backend, samples=CALIBRATION_SAMPLES)
+    carried = carry(bench, small, shipped, structure, path, like, backend=backend, samples=PROFILED_RANGE_SAMPLES)
     sizes = {"size.onnx": carried.shipped.size_bytes}
     if objective.name == "size.packed":
         sizes["size.packed"] = packed(bench, small, shipped, structure, path, path.with_suffix(".packed")).size_bytes

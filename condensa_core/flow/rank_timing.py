@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from condensa_core.bench import BenchTarget, Comparison, compare
 from condensa_core.bench.statistics import median_interval
 from condensa_core.evaluation_mode import evaluating
 from condensa_core.export import OnnxFile, export_onnx
+from condensa_core.flow.stand_in_factors import stand_in_factors
 from condensa_core.materialise.two_layers import two_layers
 from condensa_core.progress import Listener
 from condensa_core.randomness import Seed
@@ -113,12 +113,7 @@ class LayerStand:
         """The two layers of that rank, of arbitrary weights."""
         weight: Tensor = self.layer.weight  # type: ignore[assignment]
         view = view_of(tuple(weight.shape), self.call.convolution)
-        generator = self.seed.torch_generator("factors", rank)
-        left, right = (
-            torch.randn(size, generator=generator) / math.sqrt(size[1])
-            for size in ((view.rows, rank), (rank, view.columns))
-        )
-        made = two_layers(self.layer, Factors(left, right, view))
+        made = two_layers(self.layer, stand_in_factors(view, rank, self.seed.torch_generator("factors", rank)))
         assert isinstance(made, nn.Module), made
         return made
 

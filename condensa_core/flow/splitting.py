@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.flow.candidate import Ranks, Structure
+from condensa_core.flow.stand_in_factors import stand_in_factors
 from condensa_core.flow.workbench import Workbench
 from condensa_core.materialise import kept_positions
 from condensa_core.materialise.factor import factored
-from condensa_core.materialise.kept import Kept, cut
+from condensa_core.materialise.kept import Kept, crossing, cut
 from condensa_core.materialise.thin_pair import SIDES, ThinPair
+from condensa_core.randomness import Seed
 from condensa_core.schemes import Freedom, factor_names, factored_form, freedom_of
 from condensa_core.schemes.matrix_view import Factors, MatrixView, view_of
 
@@ -43,12 +45,13 @@ def split_as(bench: Workbench, small: nn.Module, ranks: Ranks) -> nn.Module:
     if not ranks:
         return small
     parameters = dict(small.named_parameters())
+    generator = Seed().torch_generator("stand-ins")
     factors: dict[str, Factors] = {}
     for name, (rank, row_dims) in ranks.items():
         shape = tuple(parameters[name].shape)
         view = next(v for v in (view_of(shape, "output"), view_of(shape, "kernel")) if v.row_dims == row_dims)
-        # Not zero: the two layers are proven equal to their product, and zeros would prove nothing.
-        factors[name] = Factors(torch.ones(view.rows, rank), torch.ones(rank, view.columns), view)
+        # The two layers are proven equal to their product, which zeros would not prove.
+        factors[name] = stand_in_factors(view, rank, generator)
     return factored(small, factors, bench.example).model
 
 
@@ -135,16 +138,10 @@ def _forms(structure: Structure) -> Iterable[dict[str, Factors]]:
 
 def _matrix_positions(view: MatrixView, kept: Kept) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The rows and the columns of the matrix that survive, None where all do."""
-    positions = [kept[dim] for dim in view.order]
-    return _crossings(view.laid_out[: view.row_dims], positions[: view.row_dims]), _crossings(
-        view.laid_out[view.row_dims :], positions[view.row_dims :]
-    )
+    positions, first = tuple(kept[dim] for dim in view.order), view.row_dims
+    return _numbers(view.laid_out[:first], positions[:first]), _numbers(view.laid_out[first:], positions[first:])
 
 
-def _crossings(sizes: tuple[int, ...], kept: list[np.ndarray | None]) -> np.ndarray | None:
-    """Where the surviving positions along several axes meet, in row-major order of these."""
-    if all(at is None for at in kept):
-        return None
-    every = [np.arange(size) if at is None else at for size, at in zip(sizes, kept, strict=True)]
-    numbers: np.ndarray = np.arange(int(np.prod(sizes))).reshape(sizes)[np.ix_(*every)].ravel()
-    return numbers
+def _numbers(shape: tuple[int, ...], kept: Kept) -> np.ndarray | None:
+    """The row-major numbers of what survives along some axes."""
+    return None if all(at is None for at in kept) else np.flatnonzero(crossing(shape, kept))

@@ -85,6 +85,7 @@ class Evaluator:
         """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure. RunFailed where any of it fails."""
         begun = time.monotonic()
         bench, folder = self._bench, trial_folder(self._folder, trial.number)
+        folder.mkdir(parents=True, exist_ok=True)
         learned, tuned, structure = self._trained(trial, folder)
         shipped = finished(bench, tuned, structure)
         path, backend = folder / FILE, self._objective.target.backend
@@ -180,10 +181,8 @@ class Evaluator:
 
 
 def trial_folder(root: Path, number: int) -> Path:
-    """The folder of trial `number` of the run directory `root`, made if need be."""
-    folder = root / "trials" / f"{number:03d}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """The folder of trial `number` of the run directory `root`, whether or not it exists."""
+    return root / "trials" / f"{number:03d}"
 
 
 def learning_copy(model: nn.Module, device: torch.device) -> nn.Module:

@@ -40,8 +40,8 @@ from condensa_core.workload import (
     reference,
 )
 
-# Of the calibration data, or without any the training data: enough for gram matrices of layers of usual width.
-CALIBRATION_SAMPLES = 1024
+# Samples of `calib`, or without it of `train`, for metrics of weights: enough for gram matrices of usual layers.
+METRIC_SAMPLES = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +183,7 @@ def _statistics(found: Bound, model: nn.Module, listener: Listener) -> dict[str,
         return {}
     listener(PhaseStarted("calibrate", detail=f"inputs of {len(names)} weights"))
     batches = found.splits.calib or found.splits.train
-    statistics = input_metrics(model, names, batches, gram=metric == "gram", samples=CALIBRATION_SAMPLES)
+    statistics = input_metrics(model, names, batches, gram=metric == "gram", samples=METRIC_SAMPLES)
     listener(PhaseEnded("calibrate"))
     return statistics
 

@@ -72,6 +72,13 @@ def cut(tensor: Tensor, kept: Kept) -> Tensor:
     return tensor
 
 
+def crossing(shape: tuple[int, ...], kept: Kept) -> np.ndarray:
+    """Where the surviving slices of a tensor of this shape cross: a boolean mask of the shape."""
+    mask = np.zeros(shape, dtype=bool)
+    mask[np.ix_(*(np.arange(n) if at is None else at for n, at in zip(shape, kept, strict=True)))] = True
+    return mask
+
+
 def _removals(graph: ModelGraph, keep: Keep) -> list[tuple[Family, np.ndarray]]:
     """Families that lose units, with the positions of those units."""
     families = {family.name: family for family in graph.families}

@@ -127,7 +127,8 @@ class Buckets:
     def nearest(self, book: np.ndarray, dtype: torch.dtype) -> tuple[Tensor, np.ndarray]:
         """For each number the place of the nearest in an ascending `book`, the earlier of two; and which are nearest to
         any."""
-        boundaries = (book[1:] + book[:-1]) / 2
+        # Halfway between two adjacent float64 rounds to either of them.
+        boundaries = np.minimum((book[1:] + book[:-1]) / 2, np.nextafter(book[1:], -np.inf))
         if book.size == 2:
             above = _above(self.values, float(boundaries[0]))
             count = int(above.count_nonzero())

@@ -87,7 +87,8 @@ class Codebook:
     min over a book c of `size` numbers and assignments z of sum w_i (x_i - c_{z_i})^2, w = 1 or the diagonal metric;
     with `zero`, one of the numbers is 0. A global optimum up to rounding (`clusters` has the proof), then the numbers
     are rounded to the target's dtype and every weight goes to the nearest of them, the smaller of two. Numbers that
-    nothing goes to are left out of the book. Weights of no more than `size` values stay as they are.
+    nothing goes to are left out of the book. If the weights that count in the metric have no more than `size` values
+    (with `zero`, counting 0), these stay as they are.
     Source: Carreira-Perpinan and Idelbayev, arXiv:1707.04319, section 4.1 (adaptive code book).
     """
 

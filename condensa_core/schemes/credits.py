@@ -54,7 +54,7 @@ def _least_centre(line: Line, begin: np.ndarray, start: np.ndarray, end: np.ndar
     whole = begin < start
     first = np.minimum(begin, end - 1)
     mean = line.mean(first, np.where(whole, start, end))
-    return np.where(whole, np.maximum(mean, line.atoms.low[first] - line.origin), line.atoms.low[first] - line.origin)
+    return np.where(whole, np.fmax(mean, line.atoms.low[first] - line.origin), line.atoms.low[first] - line.origin)
 
 
 def _greatest_centre(line: Line, start: np.ndarray, end: np.ndarray, finish: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def _greatest_centre(line: Line, start: np.ndarray, end: np.ndarray, finish: np.
     whole = finish > end
     last = np.maximum(finish - 1, start)
     mean = line.mean(np.where(whole, end, start), last + 1)
-    return np.where(whole, np.minimum(mean, line.atoms.high[last] - line.origin), line.atoms.high[last] - line.origin)
+    return np.where(whole, np.fmin(mean, line.atoms.high[last] - line.origin), line.atoms.high[last] - line.origin)
 
 
 def _reach(line: Line, grid: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:

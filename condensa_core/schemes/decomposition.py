@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -60,7 +61,16 @@ class Decomposition:
 
     @cached_property
     def errors(self) -> npt.NDArray[np.float64]:
-        """||W - W_r||_M^2 of ranks 0 to full; what the dtype rounds off counts as zero."""
+        """||W - W_r||_M^2 of ranks 0 to full; SchemeError where that is beyond float64."""
+        with np.errstate(over="ignore"):
+            errors = self.scaled_errors * self._root**2 * self._root**2
+        if not np.isfinite(errors).all():
+            raise SchemeError(f"lowrank: {self.name} is too large to square: no ranks can be compared by their errors")
+        return errors
+
+    @cached_property
+    def scaled_errors(self) -> npt.NDArray[np.float64]:
+        """`errors` of the matrix scaled to entries below four; what the dtype rounds off counts as zero."""
         if not self.full:
             return np.zeros(1)
         tails = self._svd.tails
@@ -73,7 +83,7 @@ class Decomposition:
         m, n = self.view.rows, self.view.columns
         if not rank:
             return Factors(self.tensor.new_zeros(m, 0), self.tensor.new_zeros(0, n), self.view)
-        left, right = (one.to(self.tensor.dtype) for one in self._svd.factors(rank))
+        left, right = ((self._root * one).to(self.tensor.dtype) for one in self._svd.factors(rank))
         if self.alive is not None:
             within, beside = left, right
             left, right = self.tensor.new_zeros(m, rank), self.tensor.new_zeros(rank, n)
@@ -92,8 +102,16 @@ class Decomposition:
         return matrix if self.alive is None else matrix[self.alive[0]][:, self.alive[1]]
 
     @cached_property
+    def _root(self) -> float:
+        """A power of two whose square brings the largest magnitude into [1, 4), where squares lose nothing."""
+        alive = self._crossings(self.view.matrix(self.tensor))
+        largest = float(alive.abs().amax()) if alive.numel() else 0.0
+        return 2.0 ** ((math.frexp(largest)[1] - 1) // 2)
+
+    @cached_property
     def _matrix(self) -> Tensor:
-        return self._crossings(self.view.matrix(self.tensor).double())
+        """What is alive, divided by the square of `_root`."""
+        return self._crossings(self.view.matrix(self.tensor).double()) / self._root**2
 
     @cached_property
     def _svd(self) -> TruncatedSvd:
@@ -106,7 +124,7 @@ class Decomposition:
 
     @cached_property
     def _norm(self) -> Tensor:
-        """The squared norm of W, as if its entries erred independently."""
+        """The squared norm of the scaled W, as if its entries erred independently."""
         if self.metric is None or self.metric.gram is None or len(self.view.shape) < 2:
             return self._svd.energies.sum()
         return (self._matrix.square() @ self._gram(self.metric.gram).diagonal()).sum()

@@ -11,8 +11,9 @@ from condensa_core.schemes.line import Line
 def best_halves(numbers: Buckets, atoms: Atoms) -> tuple[Line, int]:
     """The cut of `atoms` (all of the numbers, with at least two values) into two runs that cost least, on its line.
 
-    With W and S the weight and the moment about the mean of what lies left of a cut, and W' all the weight, the two
-    runs cost sum w x^2 - S^2 / W - S^2 / (W' - W). The cuts between buckets show what can be gained; only buckets
+    With W and S the weight and the moment of what lies left of a cut, V and T of what lies right of it, the two runs
+    cost sum w x^2 - S^2 / W - T^2 / V. Moments are about the mean, so that S + T = 0; each side is summed by itself,
+    because one may weigh less than the other's rounding. The cuts between buckets show what can be gained; only buckets
     inside which a cut could gain more are opened. Of equally good cuts the first is taken.
     """
     line = Line.of(atoms, about_zero=False)
@@ -24,7 +25,7 @@ def best_halves(numbers: Buckets, atoms: Atoms) -> tuple[Line, int]:
 
 def _between(line: Line) -> np.ndarray:
     """What the cuts between groups gain, from the first to the last."""
-    return _gains(line.sums[0, 1:-1], line.sums[1, 1:-1], line)
+    return _gains(line.sums[:2, 1:-1], line.rest[:2, 1:-1])
 
 
 def _most_inside(line: Line) -> np.ndarray:
@@ -34,13 +35,17 @@ def _most_inside(line: Line) -> np.ndarray:
     to S_0 + v l at the lowest, where it gains most, l being the lower bound of the group. Along S_0 + v l the gain is a
     sum of squares over linear functions of v, which is convex: it is greatest for v = 0, or for all of the group.
     """
-    before, moment = line.sums[:2, :-1]
-    mass, lowest = line.atoms.mass, line.atoms.low - line.origin
-    return np.maximum(_gains(before, moment, line), _gains(before + mass, moment + mass * lowest, line))
+    nothing = _gains(line.sums[:2, :-1], line.rest[:2, :-1])
+    moved = line.atoms.mass * np.stack((np.ones(len(line)), line.atoms.low - line.origin))
+    everything = _gains(line.sums[:2, :-1] + moved, line.rest[:2, 1:] + (line.groups[:2] - moved))
+    return np.maximum(nothing, everything)
 
 
-def _gains(left: np.ndarray, moment: np.ndarray, line: Line) -> np.ndarray:
-    """S^2 / W + S^2 / (W' - W); of a side without weight nothing if S is zero, else infinite."""
+def _gains(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """S^2 / W + T^2 / V of the weight and the moment of both sides.
+
+    Of a side without weight nothing if its moment is zero, else infinite.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        sides = moment**2 / np.stack((left, line.sums[0, -1] - left))
+        sides = np.stack((left[1] ** 2 / left[0], right[1] ** 2 / right[0]))
     return np.nan_to_num(sides, nan=0.0, posinf=np.inf).sum(0)

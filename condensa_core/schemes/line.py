@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +19,9 @@ class Line:
 
     atoms: Atoms
     origin: float
-    # Sums of w, w (x - origin) and w (x - origin)^2 over the points before each position, 3 x (m + 1).
+    # Sums of w, w (x - origin) and w (x - origin)^2 over the points of each group, 3 x m.
+    groups: np.ndarray
+    # The same over the points before each position, 3 x (m + 1).
     sums: np.ndarray
 
     @staticmethod
@@ -29,12 +32,23 @@ class Line:
         away = atoms.about - origin
         moment = atoms.first + atoms.mass * away
         energy = atoms.second + away * (2 * atoms.first + atoms.mass * away)
+        groups = np.stack((atoms.mass, moment, energy))
         sums = np.zeros((3, len(atoms) + 1))
-        np.cumsum((atoms.mass, moment, energy), axis=1, out=sums[:, 1:])
-        return Line(atoms, origin, sums)
+        np.cumsum(groups, axis=1, out=sums[:, 1:])
+        return Line(atoms, origin, groups, sums)
 
     def __len__(self) -> int:
         return len(self.atoms)
+
+    @cached_property
+    def rest(self) -> np.ndarray:
+        """As `sums`, over the points from each position on.
+
+        Summed from the far end: a difference of `sums` loses light points that come after heavy ones.
+        """
+        backwards = np.zeros_like(self.sums)
+        np.cumsum(self.groups[:, ::-1], axis=1, out=backwards[:, 1:])
+        return backwards[:, ::-1]
 
     @property
     def rounding(self) -> float:
@@ -49,9 +63,18 @@ class Line:
         return run_cost(self.sums[:, start], self.sums[:, end], pinned=pinned)
 
     def mean(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Weighted means of runs that are not empty, from the origin."""
-        run = self.sums[:2, end] - self.sums[:2, start]
-        return run[1] / run[0]
+        """Weighted means of runs, from the origin; NaN for runs that are empty or too light beside what precedes them
+        for a difference of sums to tell their weight."""
+        mass, moment = self.sums[:2, end] - self.sums[:2, start]
+        return np.divide(moment, mass, out=np.full_like(mass, np.nan), where=mass > 0)
+
+    def means_between(self, starts: np.ndarray) -> np.ndarray:
+        """Weighted means of the runs from each start to the next and to the end, from the origin, however light.
+
+        `starts` ascend, each less than m.
+        """
+        mass, moment = np.add.reduceat(self.groups[:2], starts, axis=1)
+        return moment / mass
 
 
 def run_cost(start: np.ndarray, end: np.ndarray, *, pinned: bool) -> np.ndarray:

@@ -103,7 +103,7 @@ class LowRank:
             return [min(int(self.rank), one.full) for one in matrices]
         if self.energy is not None:
             lost = 1 - Fraction(repr(float(self.energy)))
-            errors = [one.errors for one in matrices]
+            errors = [one.scaled_errors for one in matrices]
             return [int(np.argmax(error <= float(lost) * error[0])) for error in errors]
         options = [self._options(one, target) for one in matrices]
         if self.alpha is not None:

@@ -30,7 +30,8 @@ def restricted(code: Code, left: Masks) -> Code:
     storing these alone takes; shapes stay, and `decode()` is zero elsewhere or means nothing.
 
     `left` are whole slices, as removed channels leave them. Numbers of a book that nothing goes to any more are left
-    out, factors that would hold no fewer numbers than what is left of their product are multiplied out.
+    out, and a pinned zero or a magnitude with the last of their entries; factors that would hold no fewer numbers than
+    what is left of their product are multiplied out.
     """
     if isinstance(code, ComposedCode):
         return _composition(code, left)
@@ -42,7 +43,8 @@ def restricted(code: Code, left: Masks) -> Code:
         return _book(code, left)
     if isinstance(code, SignCode):
         layout = _layout(code.layout, left)
-        return replace(code, signs=_picked(code.layout, code.signs, layout), layout=layout)
+        signs = _picked(code.layout, code.signs, layout)
+        return replace(code, signs=signs, layout=layout, learned=code.learned and signs.numel() > 0)
     if isinstance(code, LowRankCode):
         return _products(code, left, multiply_out=True)
     if isinstance(code, HalfCode):
@@ -127,10 +129,11 @@ def _book(code: BookCode, left: Masks) -> BookCode:
     layout = _layout(code.layout, left)
     assignments = _picked(code.layout, code.assignments, layout)
     used = torch.bincount(assignments.int(), minlength=code.book.numel()) > 0
-    if code.pinned >= 0:
-        used[code.pinned] = True
+    pinned = code.pinned if assignments.numel() else -1
+    if pinned >= 0:
+        used[pinned] = True
     place = (used.cumsum(0) - 1).to(assignments.dtype)
-    pinned = int(place[code.pinned]) if code.pinned >= 0 else -1
+    pinned = int(place[pinned]) if pinned >= 0 else -1
     return BookCode(code.book[used], place[assignments.int()], layout, pinned)
 
 

@@ -22,10 +22,10 @@ _DAMPING: Final = 1e-12
 class TruncatedSvd:
     """min tr(D E H E^T) over matrices of rank r, E = W - W_r, for every r at once.
 
-    `matrix` W is m x n, float64, finite and not empty; the metric is D = diag(`rows`), m numbers >= 0, and H =
-    diag(`columns`), n numbers >= 0, or `gram`, n x n and positive semi-definite; None stands for the identity. With
-    A = D^1/2 W H^1/2 and its leading left singular vectors U, D^1/2 W_r = U U^T D^1/2 W. No inverse of H is
-    needed when m <= n, so a singular H is no exception there.
+    `matrix` W is m x n, float64 and not empty, with squares in the range of float64; the metric is D = diag(`rows`), m
+    numbers >= 0, and H = diag(`columns`), n numbers >= 0, or `gram`, n x n and positive semi-definite; None stands for
+    the identity. With A = D^1/2 W H^1/2 and its leading left singular vectors U, D^1/2 W_r = U U^T D^1/2 W. No inverse
+    of H is needed when m <= n, so a singular H is no exception there.
     Source: Eckart and Young, Psychometrika 1 (1936); with H: Wang et al., SVD-LLM, arXiv:2403.07378, section 3.
     """
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from condensa_core.errors import ExportFailed, UsageError
 from condensa_core.export import OnnxModel, export_onnx
+from condensa_core.export.parity import compare
 from condensa_core.export.quantize_nodes import quantize_onnx, saturates_bytes
 from condensa_core.schemes import Quantize, Target
 
@@ -65,6 +66,14 @@ def test_outputs_stay_close_on_samples_not_calibrated_on(wide, batch, tmp_path, 
         reference, ours = OnnxModel(path)(batch(64, 3)), OnnxModel(file.path)(batch(64, 3))
         assert float((reference - ours).abs().max() / reference.abs().max()) < most
         assert float((reference.argmax(1) == ours.argmax(1)).float().mean()) > 0.9
+
+
+def test_a_deviation_of_rounding_is_told_without_a_verdict(wide, batch, tmp_path):
+    file = quantize_onnx(wide[1].path, tmp_path / "q.onnx", [batch(64, 1)])
+
+    assert all(not hasattr(one, "ok") and not hasattr(one, "tolerance") for one in (file.parity, file.plain))
+    measured = compare(OnnxModel(wide[1].path), OnnxModel(file.path), [batch(64, 1)], file.error / 2)
+    assert file.error > 0 and measured.max_rel == file.error and not measured.ok
 
 
 def test_every_kind_of_network_is_smaller_or_tiny_and_close(exported, batch, tmp_path):

@@ -263,3 +263,29 @@ def test_layers_that_cannot_be_two_are_told_with_the_plan(match: str, code: str,
     assert problem.place.line == next(
         n for n, line in enumerate((tmp_path / "recipe.yaml").read_text().splitlines(), 1) if f'"{match}"' in line
     )
+
+
+MLP = {"builtin": "lenet300"}
+BY_LATENCY = {"lowrank": {"select": "latency", "budget": 0.6}}
+INT8 = {"quantize": {"dtype": "int8", "granularity": "channel", "activations": "int8"}}
+
+
+def test_layers_that_another_rule_cuts_have_no_ranks_by_latency() -> None:
+    cutting = {"match": "fc1", "scheme": {"neuron": {"sparsity": 0.9}}}
+
+    with pytest.raises(PlanError) as refused:
+        flow.plan(recipe_from(recipe(model=MLP, layers=[cutting, {"match": "fc2", "scheme": BY_LATENCY}])))
+
+    (problem,) = refused.value.problems
+    assert problem.code == "E216" and problem.key_path == ("layers", 1)
+    assert "fc2.weight loses channels" in problem.message and any("select: flops" in line for line in problem.help)
+    apart = flow.plan(recipe_from(recipe(model=MLP, layers=[cutting, {"match": "fc3", "scheme": BY_LATENCY}])))
+    assert not apart.problems
+
+
+@pytest.mark.parametrize(("scheme", "codes"), [([BY_LATENCY, INT8], ["W217"]), (BY_LATENCY, [])])
+def test_ranks_timed_in_floats_are_told_where_layers_compute_in_integers(scheme: Any, codes: list[str]) -> None:
+    report = flow.plan(recipe_from(recipe(model=MLP, layers=[{"match": "fc2", "scheme": scheme}])))
+
+    assert [problem.code for problem in report.problems] == codes
+    assert all("float32" in problem.message and problem.key_path == ("layers", 0) for problem in report.problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from condensa_core.flow.accounting import stored_bits
 from condensa_core.flow.candidate import Structure, cut_model, finished
 from condensa_core.flow.packed import terms_of
+from condensa_core.flow.rank_layers import unsplit
 from condensa_core.flow.splitting import freedoms, split, split_as
 from condensa_core.graph import analyse
 from condensa_core.learning.hold import Hold
@@ -112,6 +114,22 @@ def test_two_layers_compute_what_the_masked_model_does(bench: Any, outer: tuple,
     again = split_as(bench, dense, structure.ranks)
     again.load_state_dict(two.state_dict())
     check_equivalence(two, again, bench.example)
+
+
+def test_layers_before_a_normalisation_are_split_again_whatever_their_weights() -> None:
+    torch.manual_seed(0)
+    linear = partial(nn.Linear, bias=False)
+    model = nn.Sequential(linear(12, 16), nn.LayerNorm(16), linear(16, 16), nn.LayerNorm(16), linear(16, 8))
+    names, example = ("0.weight", "2.weight", "4.weight"), (torch.randn(4, 12),)
+    graph, routes = deliverable(model.eval(), analyse(model, example), example)
+    normed: Any = SimpleNamespace(model=model, example=example, graph=graph, routes=routes)
+    dense, two, structure, _ = shipped(normed, LowRank(rank=3), names=names)
+
+    again = split_as(normed, dense, structure.ranks)
+
+    again.load_state_dict(two.state_dict())
+    check_equivalence(two, again, example)
+    assert unsplit(model, graph, routes, example, dict.fromkeys(names, "output")) == {}
 
 
 def entries(model: nn.Module, structure: Structure) -> Tensor:

@@ -49,3 +49,16 @@ def test_what_is_held_comes_back_bit_for_bit():
     hold()
 
     assert torch.equal(parameter.detach(), torch.tensor([0.1, 0.2 * 1.7, 0.3]))
+
+
+def test_every_code_holds_its_own_and_numbers_of_two_codes_are_two():
+    parameters = {name: nn.Parameter(torch.zeros(3)) for name in "ab"}
+    label = torch.tensor([1, 1, 0], dtype=torch.int32)
+    hold = Hold(parameters, [Freedom({"a": label}), Freedom({"b": label})])
+
+    with torch.no_grad():
+        parameters["a"].add_(torch.tensor([1.0, 3, 5]))
+        parameters["b"].add_(torch.tensor([10.0, 30, 50]))
+    hold()
+
+    assert [p.tolist() for p in parameters.values()] == [[2, 2, 0], [20, 20, 0]]

@@ -63,10 +63,11 @@ def test_the_default_ladder_closes_the_gap_it_says(firm):
         assert math.log(1 / w) == pytest.approx(pull, rel=0.05)
 
 
-def test_a_single_step_gets_the_middle():
-    (mu,) = default_ladder([StepSize(0.05, 0.9, 200)])
+@pytest.mark.parametrize(("firm", "pulls"), [(False, (PULL_START, PULL_END)), (True, (FIRM_PULL_START, FIRM_PULL_END))])
+def test_a_single_step_gets_the_middle(firm, pulls):
+    (mu,) = default_ladder([StepSize(0.05, 0.9, 200)], firm=firm)
 
-    assert mu * 0.05 * 200 / 0.1 == pytest.approx(math.sqrt(PULL_START * PULL_END))
+    assert mu * 0.05 * 200 / 0.1 == pytest.approx(math.sqrt(pulls[0] * pulls[1]))
 
 
 def test_an_explicit_ladder_grows_to_its_cap():

@@ -114,3 +114,60 @@ def test_attention_over_other_keys_has_no_metric_however_it_is_called():
             return self.layer(query=x, key=100 * x, value=x)[0]
 
     assert input_metrics(Cross().eval(), ["layer.in_proj_weight"], _batches(torch.randn(3, 5, 4)), gram=True) == {}
+
+
+def test_two_layers_of_one_weight_count_together_under_its_first_name():
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Tanh(), nn.Linear(4, 4, bias=False))
+    model[2].weight = model[0].weight
+    x = torch.randn(9, 4)
+
+    found = input_metrics(model, ["0.weight"], _batches(x), gram=True)
+
+    both = torch.cat([x, torch.tanh(model[0](x)).detach()])
+    assert found.keys() == {"0.weight"}
+    torch.testing.assert_close(found["0.weight"].gram, both.T @ both / 18)
+
+
+def test_only_what_is_asked_for_is_watched_and_only_as_many_samples():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    x = torch.randn(12, 4)
+
+    found = input_metrics(model, ["0.weight"], _batches(x), gram=True, samples=5)
+
+    assert found.keys() == {"0.weight"}
+    torch.testing.assert_close(found["0.weight"].gram, x[:8].T @ x[:8] / 8)  # whole batches of four
+
+
+def test_tokens_are_counted_over_all_batches():
+    tokens = torch.tensor([[0, 1], [1, 1], [2, 2], [2, 2], [3, 3], [3, 0]])
+
+    metric = input_metrics(nn.Sequential(nn.Embedding(5, 2)), ["0.weight"], _batches(tokens), gram=False)["0.weight"]
+
+    torch.testing.assert_close(metric.weights, torch.tensor([[2.0], [3], [4], [3], [0]]) / 12)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, **settings: bool) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(3, 4, batch_first=True, **settings)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)[0]
+
+
+def test_a_recurrent_layer_reads_inputs_and_what_it_gave_a_step_before():
+    model, x = Recurrent(), torch.randn(6, 5, 3)
+
+    found = input_metrics(model, ["layer.weight_ih_l0", "layer.weight_hh_l0"], _batches(x), gram=True)
+
+    rows, given = x.reshape(-1, 3), model(x)[:, :-1].detach().reshape(-1, 4)
+    torch.testing.assert_close(found["layer.weight_ih_l0"].gram, rows.T @ rows / len(rows))
+    torch.testing.assert_close(found["layer.weight_hh_l0"].gram, given.T @ given / len(given))
+
+
+def test_what_a_step_reads_is_not_known_of_two_directions():
+    names = ["layer.weight_ih_l0", "layer.weight_hh_l0"]
+
+    found = input_metrics(Recurrent(bidirectional=True), names, _batches(torch.randn(6, 5, 3)), gram=True)
+
+    assert found.keys() == {"layer.weight_ih_l0"}

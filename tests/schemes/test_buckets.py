@@ -32,6 +32,20 @@ def test_every_number_finds_the_nearest_in_the_book_the_smaller_of_two(dtype, si
         assert used.tolist() == [bool((places == place).any()) for place in range(book.numel())]
 
 
+@pytest.mark.parametrize("count", [3, 4000])
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_adjacent_numbers_are_told_apart(size, count):
+    several = 1 + torch.arange(size, dtype=torch.float64).repeat(count) * torch.finfo(torch.float64).eps
+    far = torch.tensor([1.0, 2.0], dtype=torch.float64)  # so that there are buckets
+    for start in range(size - 1):
+        book = several[start:size]
+
+        places, _ = Buckets.of(torch.cat([several, far]), None).nearest(book.numpy(), torch.uint8)
+
+        expected = (torch.arange(size) - start).clamp_min(0).repeat(count)
+        assert torch.equal(places[:-2].long(), expected)
+
+
 def test_a_number_of_the_book_that_nothing_is_nearest_to_is_not_used():
     values = drawn(4000, torch.float32)
     least = float(values.min())

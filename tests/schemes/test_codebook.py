@@ -171,6 +171,43 @@ def test_two_numbers_for_many_weights_are_the_best_of_all_cuts(kind, dtype, weig
     assert cost_of(x, w, theta.double().numpy().astype(np.longdouble)) <= least + rounding * (ws * xs**2).sum()
 
 
+@pytest.mark.parametrize("n", [300, 30_000], ids=["sorted", "in buckets"])
+@pytest.mark.parametrize("kind", ["an outlier above", "an outlier below", "lighter the farther"])
+@pytest.mark.parametrize("weight", [1e-10, 1e-14, 1e-18, 1e-22])
+def test_two_numbers_are_the_best_where_weights_span_decades(kind, n, weight):
+    random = np.random.default_rng(0)
+    if kind == "lighter the farther":
+        decades = random.uniform(0, 1, n)
+        x, w = random.choice([-1, 1], n) * weight ** (-decades / 2), weight**decades
+    else:  # cutting it off gains nothing to speak of
+        x, w = random.normal(size=n) * weight**0.25, np.ones(n)
+        x[0], w[0] = 1.0 if kind == "an outlier above" else -1.0, weight
+
+    theta = project(x, 2, w=w).decode()["x"].numpy()
+
+    order = np.argsort(x)
+    xs, ws = x[order].astype(np.longdouble), w[order].astype(np.longdouble)
+    xs = xs - (ws * xs).sum() / ws.sum()
+    terms = np.stack((ws, ws * xs))
+    (mass, moment), (above, rest) = terms.cumsum(1)[:, :-1], terms[:, ::-1].cumsum(1)[:, -2::-1]
+    energy = (ws * xs**2).sum()
+    least = energy - (moment**2 / mass + rest**2 / above).max()
+    assert cost_of(x, w, theta) <= least + 1e-12 * energy
+
+
+@pytest.mark.parametrize(("k", "zero"), [(3, False), (8, False), (2, True), (80, True)])
+def test_runs_too_light_for_the_search_have_a_mean_all_the_same(k, zero):
+    random = np.random.default_rng(0)
+    for weight in 10.0 ** -np.arange(14, 30):
+        x, w = random.normal(size=400) * weight**0.25, np.ones(400)
+        x[:3], w[:3] = (0.7, 1.0, 2.0), weight
+
+        theta = project(x, k, w=w, zero=zero).decode()["x"].numpy()
+
+        assert np.unique(theta).size <= k
+        assert cost_of(x, w, theta) < cost_of(x, w, 0 if zero else np.average(x, weights=w))
+
+
 def test_two_numbers_are_found_inside_buckets_that_hold_most_weights():
     random = np.random.default_rng(3)
     for _ in range(200):

@@ -282,6 +282,24 @@ def test_values_are_the_factors_and_rebuild_the_tensors():
     assert isinstance(code.terms()["a"][0], Product) and isinstance(code.terms()["gone"][0], Plain)
 
 
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**-560, 1.0, 2.0**530, 2.0**1000])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 7), (7, 5)])
+@pytest.mark.parametrize("settings", [{"rank": 1}, {"energy": 0.8}, {"energy": 1.0}], ids=str)
+def test_weights_whose_squares_are_no_numbers_are_as_good_as_others(scale, shape, settings):
+    w = drawn(3, *shape, dtype=torch.float64)
+
+    code = LowRank(**settings).project(Target({"w": scale * w}))
+
+    alike = LowRank(**settings).project(Target({"w": w}))
+    assert code.ranks == alike.ranks
+    torch.testing.assert_close(code.decode()["w"] / scale, alike.decode()["w"])
+
+
+def test_errors_that_are_no_numbers_cannot_be_compared():
+    with pytest.raises(SchemeError, match="w is too large to square"):
+        LowRank(select="storage", budget=0.5).project(Target({"w": 1e160 * drawn(3, 5, 7, dtype=torch.float64)}))
+
+
 def test_infinite_weights_are_refused():
     with pytest.raises(SchemeError, match="w holds NaN or infinite"):
         LowRank(rank=1).project(Target({"w": torch.tensor([[1.0, float("nan")]])}))

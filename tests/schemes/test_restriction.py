@@ -71,6 +71,16 @@ def test_bits_are_those_of_the_cut_tensor(form: str) -> None:
     assert counted_bits(some) == counted_bits(alone)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_left_takes_no_bits(form: str) -> None:
+    w = drawn(9, 11)
+    code = FORMS[form].project(Target({"w": w}))
+
+    none = restricted(code, {"w": torch.zeros_like(w, dtype=torch.bool)})
+
+    assert none.bits() == counted_bits(none) == 0
+
+
 @pytest.mark.parametrize("sparsity", [0.3, 0.9])
 def test_survivors_and_their_positions_are_counted_anew(sparsity: float) -> None:
     w = drawn(9, 11)
