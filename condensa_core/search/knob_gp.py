@@ -31,8 +31,7 @@ with quiet():
 
 _FIT_ITERATIONS = 60  # bounds the time of one suggestion; the parameters that matter have settled
 _LEAST_VARIANCE = 1e-10
-# of the residual: in z, which is 0.88 from the reference to the level, single knobs added up are off by about 0.3
-_AMPLITUDE = 0.3
+_AMPLITUDE = 0.3  # of the residual in z, a priori: a third of the way from the reference to the level
 _UNMEASURED = DamagePrior(repair=0.0, misjudged=2.0, bent_alone=0.4)
 
 

@@ -30,8 +30,8 @@ class LevelSetSearch:
     1. The first trials bisect the posterior of the crossing: the record nearest to P(feasible) = 1/2.
     2. Later ones maximise the expected improvement of the known objective, (T(s) - T_safe)^+ P(s), with T_safe the best
        objective that holds with confidence, and P(s) that of holding by the noise of a reading.
-    It is over when, after 4 trials, the best of these is below `least_gain` of T_safe, or when no untried record is
-    left between what holds and what fails.
+    It is over when, after 4 trials, no expected improvement reaches `least_gain` of T_safe, or when no untried record
+    is left between what holds and what fails.
 
     Several trials at once split the probability of where the crossing lies into equal parts; once improvement is
     maximised, each is chosen for what it adds to those that are pending, as if the metric fell with strength: then the
@@ -65,7 +65,7 @@ class LevelSetSearch:
             return "no untried setting is left between what holds and what fails"
         if len(told.succeeded) < _BISECTIONS:
             return None
-        best = float(self._added_gains(seen, np.empty(0))[free].max())
+        best = float(self._gains(seen)[free].max())
         if best <= 0 or (len(told.succeeded) >= _STOPPING_FROM and best < self.least_gain):
             return f"another trial is expected to gain less than {self.least_gain:.1%}"
         return None
@@ -98,10 +98,17 @@ class LevelSetSearch:
         while len(chosen) < count and len(free := self._free(told, chosen)):
             waiting = self._waiting(told, chosen)
             gains = self._added_gains(seen, waiting)[free]
+            if not len(waiting) and gains.max() <= 0:  # nothing may clear the noise that could still hold
+                gains = self._gains(seen)[free]
             if gains.max() <= (self.least_gain if len(waiting) else 0):
                 break
             chosen.append(int(free[np.argmax(gains)]))
         return chosen
+
+    def _gains(self, seen: _Seen) -> Floats:
+        """The expected improvement of each record over T_safe, relative to it: (T - T_safe)^+ P(s) / T_safe."""
+        p = seen.belief.probability_feasible(self._units[:, None])
+        return np.maximum(self._factors / seen.safe - 1, 0) * p
 
     def _added_gains(self, seen: _Seen, waiting: Floats) -> Floats:
         """What each record adds to the expected improvement over T_safe, relative to it, beside the waiting trials.

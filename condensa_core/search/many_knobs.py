@@ -108,10 +108,14 @@ class ManyKnobs:
         return self._ranking[1]
 
     def _maximised(self, told: Told) -> _Ranked:
-        belief = self._belief(told).believing(self._lattice.rows(told.pending))
+        pending = self._lattice.rows(told.pending)
+        belief = self._belief(told).believing(pending)
         judged = judge(self.problem, told.observations, belief)
         # the best that holds, shipped or not: what is likelier to hold than it, and milder, needs no further trial
         safe = max((math.log1p(j.gain) for j in judged if j.holds and j.gain > 0), default=0.0)
+        if len(pending):  # what is believed to come out at its median holds if that does
+            holding = belief.margins(pending)[0] >= 0
+            safe = max([safe, *np.nan_to_num(log_gains(self.problem.profile, pending))[holding].tolist()])
         noise = self.problem.default_sd / self.problem.drop  # of z near the level
         rng = self._seed.numpy_generator("candidates", len(told.observations), len(told.pending))
 

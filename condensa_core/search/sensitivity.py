@@ -17,8 +17,8 @@ Readings = Mapping[str, Sequence[tuple[Value, float]]]
 
 _CLEAR_SD = 2.0  # a loss within two standard deviations of the metric's noise says only that there is little of it
 _SATURATED = 5.0  # damage above which most of the metric is lost, and readings tell little more than that
-_SLOPES = (1.0, 40.0)  # of log damage per unit of strength; measured knobs lie within, two noisy readings may not
-_TYPICAL_SLOPE = 8.0  # where one reading has to do: the median over the layers of small image classifiers is 6 to 10
+_SLOPES = (1.0, 40.0)  # of log damage per unit of strength: two noisy readings may say anything
+_TYPICAL_SLOPE = 8.0  # a convention where one reading has to do, or none: e^4 from the reference to half strength
 
 
 @dataclass(frozen=True)
