@@ -103,7 +103,7 @@ def test_it_is_no_worse_than_the_best_feasible_point_of_its_curve(played):
 
     found = played.recommend()
 
-    assert network.smaller(found.point) >= 0.97 * along  # what is shipped is likelier to hold, for some of the objective
+    assert network.smaller(found.point) >= 0.97 * along  # likelier to hold, for some of the objective
 
 
 def test_it_starts_along_the_allocation_curve(played):
