@@ -16,8 +16,11 @@ from condensa_core.schemes.matrix_view import Factors
 
 @dataclass(frozen=True, eq=False)
 class FactoredForm:
-    """`product` has the factors as the code of them left them; `inner` is that code, over the names of
-    `product.values()`: `NAME.left`, `NAME.right`, and the names of dense tensors. None: plain numbers."""
+    """A code as dense factors, and what holds those in turn.
+
+    `product` has the factors as `inner` left them. `inner` is the code of the names in `product.values()`: `NAME.left`,
+    `NAME.right`, and the names of dense tensors; None where they are plain numbers.
+    """
 
     product: LowRankCode
     inner: Code | None

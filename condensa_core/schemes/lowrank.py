@@ -42,6 +42,8 @@ class LowRank:
     In a run, `latency` is measured once, on the target of the objective: each layer alone with all its channels, in
     float32, at the target's batch and threads, dense and as two layers of a few ranks, in turns; what any call of the
     runtime takes is subtracted. Layers that cannot become two (recurrent, attention, tied) stay dense and do not count.
+    Where the layers will compute in integers the plan warns of it (W217); where another rule removes some of their
+    channels it refuses (E216).
 
     A tensor is seen as the matrix of `view_of`. With `rank` and `energy`, factors that would hold no fewer numbers than
     the matrix are multiplied out. A projection repeated gives the same up to rounding, but `energy` is a fraction of
