@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from condensa_core.report.outcome import BestResult, Outcome
 from condensa_core.report.quantities import (
     bytes_text,
@@ -13,6 +15,9 @@ from condensa_core.report.quantities import (
     quantity_text,
     ratio_text,
 )
+
+# What is written from the model itself, beside a model.onnx that computes in integers.
+_FLOATING = ("model.float.onnx", "model.pt2", "weights.safetensors")
 
 
 def verdict(outcome: Outcome) -> str:
@@ -119,6 +124,10 @@ def _integers(outcome: Outcome) -> list[str]:
         lines.append(f"  integers   outputs within {furthest} of the float file's largest{same}{samples}")
     if found.speed is not None and is_known(found.speed.value):
         lines.append(f"  integers   {ratio_text(found.speed)} the speed of the same model in floating point")
+    names = [PurePosixPath(artifact.path).name for artifact in outcome.artifacts]
+    unrounded = [name for name in names if name in _FLOATING]
+    if unrounded:
+        lines.append(f"  integers   the same model in floating point is in {', '.join(unrounded)}")
     return lines
 
 

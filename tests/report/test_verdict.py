@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condensa_core.report import (
+    Artifact,
     Difference,
     Figure,
     IntegersResult,
@@ -92,6 +93,17 @@ def test_integers_are_told_with_what_they_do_to_outputs(outcome):
     assert "0.65x [0.64, 0.66] the speed of the same model in floating point" in text
     assert ("largest difference to the largest output", "1.23 %", "0.98 %") in table.rows
     assert "integers" not in verdict(outcome) and not [t for t in tables(outcome) if "integers" in t.title]
+
+
+def test_beside_integers_the_files_in_floating_point_are_named(outcome):
+    names = ("model.onnx", "model.float.onnx", "weights.safetensors", "model.packed.onnx", "model.pt2")
+    files = tuple(Artifact(f"best/{name}", 1024, "ab" * 32) for name in names)
+
+    plain = verdict(replace(outcome, artifacts=files))
+    rounded = verdict(replace(outcome, artifacts=files, integers=IntegersResult(("conv",), ())))
+
+    line = "the same model in floating point is in model.float.onnx, weights.safetensors, model.pt2\n"
+    assert line in rounded and "floating point" not in plain
 
 
 def test_layers_show_what_was_removed(outcome):
