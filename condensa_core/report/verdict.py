@@ -33,6 +33,7 @@ def verdict(outcome: Outcome) -> str:
         f"  gate       {gate.text}: {quantity_text(gate.value, gate.unit)}, {_met(gate.met)}" for gate in outcome.gates
     ]
     lines += [f"  reason     {reason}" for reason in outcome.reasons]
+    lines += _passed_over(outcome)
     lines += [f"  note       {' '.join(note.split())}" for note in outcome.notes]
     lines += _places(outcome)
     return "\n".join(lines)
@@ -129,6 +130,26 @@ def _integers(outcome: Outcome) -> list[str]:
     if unrounded:
         lines.append(f"  integers   the same model in floating point is in {', '.join(unrounded)}")
     return lines
+
+
+def _passed_over(outcome: Outcome) -> list[str]:
+    """The best trial that measured better than what ships, at a metric that holds the bound too narrowly to trust."""
+    objective = outcome.objective
+    ships = next((t for t in outcome.trials if outcome.best and t.number == outcome.best.trial), None)
+    if outcome.status == "infeasible" or objective is None or ships is None or not is_known(ships.objective):
+        return []  # of a best effort, the reason says it
+    sign = 1 if objective.direction == "maximize" else -1
+    better = [
+        (sign * trial.objective, trial)
+        for trial in outcome.trials
+        if trial.feasible and is_known(trial.objective) and sign * (trial.objective - ships.objective) > 0
+    ]
+    if not better:
+        return []
+    trial = max(better, key=lambda pair: pair[0])[1]
+    sure = f": P(met) {trial.probability:.2f}" if is_known(trial.probability) else ""
+    value = quantity_text(trial.objective, objective.unit)
+    return [f"  not taken  trial {trial.number} ({value}) holds the bound by less than its noise{sure}"]
 
 
 def _places(outcome: Outcome) -> list[str]:
