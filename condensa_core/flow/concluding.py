@@ -413,7 +413,7 @@ def _notes(bench: Workbench, objective: Objective, gain: Gain) -> list[str]:
     notes = []
     if objective.measured and gain.ratio.low <= 1 <= gain.ratio.high:
         notes.append("the measured gain lies inside its own noise: the interval contains 1")
-    return notes + scheme_notes(bench.plan)
+    return notes + scheme_notes(bench.plan, bench.recipe.compress.metric)
 
 
 def _split_figures(judged: Mapping[str, Evaluation]) -> dict[str, dict[str, Figure]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tiny_recipe import tiny
 
 from condensa_core import flow
@@ -15,7 +16,7 @@ LOW: dict[str, Any] = {"lowrank": {"rank": 2}}
 INT8 = {"dtype": "int8", "granularity": "channel"}
 
 
-def notes_of(scheme: Any) -> list[str]:
+def notes_of(scheme: Any, metric: str | None = None) -> list[str]:
     """The notes of one rule for every layer."""
     recipe = tiny(
         layers=[{"match": "all", "scheme": scheme}],
@@ -23,7 +24,7 @@ def notes_of(scheme: Any) -> list[str]:
         objective={"minimize": "size.onnx"},
         search={"method": "none"},
     )
-    return scheme_notes(flow.plan(recipe_from(recipe)).plan)
+    return scheme_notes(flow.plan(recipe_from(recipe)).plan, metric)
 
 
 def told(name: str) -> str:
@@ -50,3 +51,21 @@ def test_integers_that_compute_are_not_called_without_speed():
 
     assert "speed: none by itself" in stored
     assert computing == f"quantize: file: {SCHEMES['quantize'].facts.shrinks_file}"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "metric", "unheeded"),
+    [
+        ({"binary": {}}, "gram", ["binary: of metric gram it heeds the diagonal alone"]),
+        ({"sum": [LOW, {"ternary": {}}]}, "gram", ["ternary: of metric gram it heeds the diagonal alone"]),
+        ({"filter": {"sparsity": 0.5}}, "gram", []),
+        ({"binary": {}}, "diagonal", []),
+        ({"binary": {}}, "identity", []),
+        ({"binary": {}}, None, []),
+        (LOW, "gram", []),
+    ],
+)
+def test_a_metric_of_which_a_scheme_heeds_less_is_told(scheme, metric, unheeded):
+    notes = notes_of(scheme, metric)
+
+    assert [note for note in notes if "metric" in note] == unheeded
