@@ -16,7 +16,7 @@ EXAMPLE_SHAPE: Final = (256, 256)
 _EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "lowrank": {"rank": 16},
     "prune": {"sparsity": 0.95},
-    "block": {"sparsity": 0.9, "shape": (4, 4)},
+    "block": {"sparsity": 0.9, "shape": [4, 4]},
     "quantize": {"dtype": "int8", "granularity": "channel"},
     "codebook": {"size": 4},
     "binary": {},

@@ -20,6 +20,7 @@ from condensa_core.export import OnnxModel, check_parity, save_pt2
 from condensa_core.flow.candidate import cut_model, finished, parameters_by_layer
 from condensa_core.flow.carrying import float_path
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
+from condensa_core.flow.scheme_notes import scheme_notes
 from condensa_core.flow.splitting import split_as
 from condensa_core.flow.trial import FILE, KEEP, PACKED, WEIGHTS, Judged, read_structure, trial_folder
 from condensa_core.flow.workbench import Workbench
@@ -412,17 +413,7 @@ def _notes(bench: Workbench, objective: Objective, gain: Gain) -> list[str]:
     notes = []
     if objective.measured and gain.ratio.low <= 1 <= gain.ratio.high:
         notes.append("the measured gain lies inside its own noise: the interval contains 1")
-    for task in bench.plan.tasks_at({name: _any_value(bench, name) for name in bench.plan.space.names}):
-        for scheme in getattr(task.scheme, "schemes", (task.scheme,)):
-            facts = scheme.facts
-            if facts.structure != "channel":
-                notes.append(f"{scheme.name}: speed: {facts.speeds_up}; file: {facts.shrinks_file}")
-    return list(dict.fromkeys(notes))
-
-
-def _any_value(bench: Workbench, name: str) -> Any:
-    spec = bench.plan.space.specs[name]
-    return (spec.range or spec.choices or (0.0,))[0]
+    return notes + scheme_notes(bench.plan, bench.recipe.compress.metric)
 
 
 def _split_figures(judged: Mapping[str, Evaluation]) -> dict[str, dict[str, Figure]]:

@@ -188,7 +188,7 @@ def _scheme_text(scheme: SchemeSpec) -> str:
         elif name == "sparsity":
             texts.append(f"{value:g}")
         else:
-            texts.append(f"{name} {value}")
+            texts.append(f"{name} {list(value) if isinstance(value, tuple) else value}")
     if scheme.observer is not None:
         texts.append(f"activations int8 {scheme.observer}")
     return " ".join(texts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from condensa_core.report.outcome import BestResult, Outcome
 from condensa_core.report.quantities import (
     bytes_text,
@@ -13,6 +15,9 @@ from condensa_core.report.quantities import (
     quantity_text,
     ratio_text,
 )
+
+# What is written from the model itself, beside a model.onnx that computes in integers.
+_FLOATING = ("model.float.onnx", "model.pt2", "weights.safetensors")
 
 
 def verdict(outcome: Outcome) -> str:
@@ -28,6 +33,7 @@ def verdict(outcome: Outcome) -> str:
         f"  gate       {gate.text}: {quantity_text(gate.value, gate.unit)}, {_met(gate.met)}" for gate in outcome.gates
     ]
     lines += [f"  reason     {reason}" for reason in outcome.reasons]
+    lines += _passed_over(outcome)
     lines += [f"  note       {' '.join(note.split())}" for note in outcome.notes]
     lines += _places(outcome)
     return "\n".join(lines)
@@ -119,7 +125,31 @@ def _integers(outcome: Outcome) -> list[str]:
         lines.append(f"  integers   outputs within {furthest} of the float file's largest{same}{samples}")
     if found.speed is not None and is_known(found.speed.value):
         lines.append(f"  integers   {ratio_text(found.speed)} the speed of the same model in floating point")
+    names = [PurePosixPath(artifact.path).name for artifact in outcome.artifacts]
+    unrounded = [name for name in names if name in _FLOATING]
+    if unrounded:
+        lines.append(f"  integers   the same model in floating point is in {', '.join(unrounded)}")
     return lines
+
+
+def _passed_over(outcome: Outcome) -> list[str]:
+    """The best trial that measured better than what ships, at a metric that holds the bound too narrowly to trust."""
+    objective = outcome.objective
+    ships = next((t for t in outcome.trials if outcome.best and t.number == outcome.best.trial), None)
+    if outcome.status == "infeasible" or objective is None or ships is None or not is_known(ships.objective):
+        return []  # of a best effort, the reason says it
+    sign = 1 if objective.direction == "maximize" else -1
+    better = [
+        (sign * trial.objective, trial)
+        for trial in outcome.trials
+        if trial.feasible and is_known(trial.objective) and sign * (trial.objective - ships.objective) > 0
+    ]
+    if not better:
+        return []
+    trial = max(better, key=lambda pair: pair[0])[1]
+    sure = f": P(met) {trial.probability:.2f}" if is_known(trial.probability) else ""
+    value = quantity_text(trial.objective, objective.unit)
+    return [f"  not taken  trial {trial.number} ({value}) holds the bound by less than its noise{sure}"]
 
 
 def _places(outcome: Outcome) -> list[str]:

@@ -18,11 +18,15 @@ New means only lower the cost. Hence clusters exist that are cut at grid points 
 and where no way through r_j is that cheap, by dynamic programming from both ends, no cut of an optimum is moved to.
 A_b falls with the square of the block's width: a handful of blocks around each cut survives every refinement. A gap
 g_j = 2 (t_j - c_j) = 2 (c_{j+1} - t_j) is bounded because t_j lies in the block, and a cluster reaches neither beyond
-where the next cuts can be nor so far that alone it costs more than U.
+where the next cuts can be nor so far that splitting it saves more than it may. That is at most U; without a pinned
+cluster, where the least cost C(k) is convex in the number of clusters, at most C(k) - C(k+1) <= (C(i) - C(k)) / (k - i)
+for every i < k, of which grids of earlier refinements bound both terms.
 
 The search runs on the host over a few thousand sums; numbers themselves are read where they are (`buckets`).
 Source: Carreira-Perpinan and Idelbayev, arXiv:1707.04319 (the C step of an adaptive code book); dynamic programming:
-Wu and Rokne, "An O(KN log N) algorithm for optimum K-level quantization on histograms of N points", ACM SAC 1991.
+Wu and Rokne, "An O(KN log N) algorithm for optimum K-level quantization on histograms of N points", ACM SAC 1991;
+convexity: Aggarwal, Schieber and Tokuyama, "Finding a minimum-weight k-link path in graphs with the concave Monge
+property and applications", Discrete and Computational Geometry 12 (1994).
 """
 
 from __future__ import annotations
@@ -129,11 +133,18 @@ def _values(atoms: Atoms, zero: bool) -> int:
 def _search(numbers: Buckets, line: Line, route: Route, clusters: int) -> Clusters:
     blocks = CutBlocks.everywhere(_first_grid(line, route, clusters), route.stations)
     passage = Passage(line, route, blocks.stops(route.stations))
-    best = Clusters(line, *passage.path(passage.ahead(None))).polished(40)
+    ahead = passage.ahead(None)
+    fewer, lower = (
+        np.array([float(costs[-1]) for costs in ahead[1:-1]]),
+        0.0,
+    )  # of 1, 2, ... clusters, if none is pinned
+    best = Clusters(line, *passage.path(ahead)).polished(40)
     while True:
         enough = best.cost - line.rounding
-        credits = passage.by_station(credits_of(line, route, blocks, best.cost))
+        saved = best.cost if best.pinned >= 0 else most_saved(fewer, lower, best.cost) + line.rounding
+        credits = passage.by_station(credits_of(line, route, blocks, saved))
         ahead = passage.ahead(credits)
+        lower = max(lower, float(ahead[-1][0]))
         if not ahead[-1] < enough:
             return best
         best = min(best, Clusters(line, *passage.path(ahead)).polished(8), key=lambda found: found.cost)
@@ -146,6 +157,12 @@ def _search(numbers: Buckets, line: Line, route: Route, clusters: int) -> Cluste
             line, blocks = _opened(numbers, line, blocks)
         blocks = blocks.split(_parts(route, [1, *blocks.counts(route.stations), 1]))
         passage = Passage(line, route, blocks.stops(route.stations))
+
+
+def most_saved(fewer: np.ndarray, lower: float, upper: float) -> float:
+    """What splitting a cluster of the optimum can save at most, if it costs at least `lower` and at most `upper`, and
+    1, 2, ..., k - 1 clusters cost at most `fewer`."""
+    return float(np.min((fewer - lower) / np.arange(fewer.size, 0, -1), initial=upper))
 
 
 def _first_grid(line: Line, route: Route, clusters: int) -> np.ndarray:

@@ -13,16 +13,17 @@ from condensa_core.schemes.routes import Route
 _MANY: Final = 64  # stations for which the reach of clusters is worth its time (measured: a third off at 256)
 
 
-def credits_of(line: Line, route: Route, blocks: CutBlocks, limit: float) -> np.ndarray:
+def credits_of(line: Line, route: Route, blocks: CutBlocks, saved: float) -> np.ndarray:
     """The most that g A can be at each of the `blocks.ends`.
 
-    True of any optimum that has its cuts in these blocks and costs at most `limit`. Zero beside points.
+    True of any optimum that has its cuts in these blocks and no cluster that saves more than `saved` when it is split.
+    Zero beside points.
     """
     start, end = blocks.start, blocks.end
     first, last = line.atoms.low[start] - line.origin, line.atoms.high[end - 1] - line.origin
     begin, finish = (limits[blocks.station] for limits in _limits(route, blocks, len(line)))
     if route.stations > _MANY:
-        earliest, latest = _reach(line, blocks.grid, limit)
+        earliest, latest = reach(line, blocks.grid, saved)
         begin, finish = np.maximum(begin, earliest[blocks.place]), np.minimum(finish, latest[blocks.place + 1])
     left, right = _least_centre(line, begin, start, end), _greatest_centre(line, start, end, finish)
     # A cluster that is pinned has its centre at zero.
@@ -65,18 +66,30 @@ def _greatest_centre(line: Line, start: np.ndarray, end: np.ndarray, finish: np.
     return np.where(whole, np.fmin(mean, line.atoms.high[last] - line.origin), line.atoms.high[last] - line.origin)
 
 
-def _reach(line: Line, grid: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
+def reach(line: Line, grid: np.ndarray, saved: float) -> tuple[np.ndarray, np.ndarray]:
     """Before which position no cluster begins that holds what lies up to each grid position from there, and after which
-    none ends that holds what follows, if it costs at most `limit`."""
+    none ends that holds what follows, if splitting it saves at most `saved`.
+
+    What splitting saves grows with the cluster (the costs have the Monge property), so one place to split is enough to
+    tell that a cluster is too long: that nearest to its mean.
+    """
+    sums, lows = line.sums[:, grid], line.atoms.low[np.minimum(grid, len(line) - 1)] - line.origin
+
+    def fits(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        mass, moment = sums[:2, last] - sums[:2, first]
+        middle = np.searchsorted(lows, moment / np.where(mass > 0, mass, 1)).clip(first, last)
+        whole, left, right = ((first, last), (first, middle), (middle, last))
+        cost = [run_cost(sums[:, start], sums[:, end], pinned=False) for start, end in (whole, left, right)]
+        return cost[0] - cost[1] - cost[2] <= saved
+
     # Bisection over the grid between what is near enough and what is too far, or not there.
     here = np.arange(grid.size)
     near, beyond, far, outside = here, np.full_like(here, -1), here, np.full_like(here, grid.size)
-    sums = line.sums[:, grid]
     for _ in range(grid.size.bit_length()):
         middle = (near + beyond + 1) >> 1
-        fits = run_cost(sums[:, middle], sums, pinned=False) <= limit
-        near, beyond = np.where(fits, middle, near), np.where(fits, beyond, middle)
+        enough = fits(middle, here)
+        near, beyond = np.where(enough, middle, near), np.where(enough, beyond, middle)
         middle = (far + outside) >> 1
-        fits = run_cost(sums, sums[:, middle], pinned=False) <= limit
-        far, outside = np.where(fits, middle, far), np.where(fits, outside, middle)
+        enough = fits(here, middle)
+        far, outside = np.where(enough, middle, far), np.where(enough, outside, middle)
     return grid[np.maximum(beyond, 0)], grid[np.minimum(outside, grid.size - 1)]

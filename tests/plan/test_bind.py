@@ -375,6 +375,12 @@ def test_rows_tell_what_each_rule_does():
     ]
 
 
+def test_a_row_writes_a_block_as_a_recipe_does():
+    bound = plan("  - {match: block.*, scheme: {block: {sparsity: 0.5, shape: [4, 2]}}}\n")
+
+    assert bound.rows()[0]["scheme"] == "block 0.5 shape [4, 2] l2"
+
+
 ADVICE_OVERLAP = " = narrow one of the two rules, add 'except', or say 'override: true' here to replace the earlier one"
 REFUSED = {
     "no match": (

@@ -9,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condensa_core.report import (
+    Artifact,
     Difference,
     Figure,
     IntegersResult,
+    ObjectiveResult,
     Outcome,
     RatioInterval,
+    TrialResult,
     junit_xml,
     tables,
     verdict,
@@ -92,6 +95,42 @@ def test_integers_are_told_with_what_they_do_to_outputs(outcome):
     assert "0.65x [0.64, 0.66] the speed of the same model in floating point" in text
     assert ("largest difference to the largest output", "1.23 %", "0.98 %") in table.rows
     assert "integers" not in verdict(outcome) and not [t for t in tables(outcome) if "integers" in t.title]
+
+
+def test_beside_integers_the_files_in_floating_point_are_named(outcome):
+    names = ("model.onnx", "model.float.onnx", "weights.safetensors", "model.packed.onnx", "model.pt2")
+    files = tuple(Artifact(f"best/{name}", 1024, "ab" * 32) for name in names)
+
+    plain = verdict(replace(outcome, artifacts=files))
+    rounded = verdict(replace(outcome, artifacts=files, integers=IntegersResult(("conv",), ())))
+
+    line = "the same model in floating point is in model.float.onnx, weights.safetensors, model.pt2\n"
+    assert line in rounded and "floating point" not in plain
+
+
+@pytest.mark.parametrize(
+    ("direction", "objectives", "told"),
+    [
+        ("minimize", (5000, 4188, 4500, 3000), "trial 1 (4.09 KiB)"),
+        ("maximize", (4000, 4188, 4100, 9000), "trial 1 (4.09 KiB)"),
+        ("minimize", (4100, 4188, 4500, 3000), None),
+        ("maximize", (4188, 4188, 4100, 9000), None),
+    ],
+)
+def test_the_best_trial_that_held_too_narrowly_is_told(outcome, direction, objectives, told):
+    judged = ((True, 0.97), (True, 0.48), (True, 0.6), (False, 0.02))  # trial 3 breaks the bound
+    trials = tuple(
+        TrialResult(number, {}, "ok", 0.98, 0.008, float(objective), 2.0, holds, sure)
+        for number, (objective, (holds, sure)) in enumerate(zip(objectives, judged, strict=True))
+    )
+    asked = ObjectiveResult(f"{direction} size.packed", "size.packed", direction, "", "bytes")
+    found = replace(outcome, trials=trials, objective=asked, best=replace(outcome.best, trial=0))
+
+    lines = [line for line in verdict(found).splitlines() if "not taken" in line]
+
+    expected = [f"  not taken  {told} holds the bound by less than its noise: P(met) 0.48"] if told else []
+    assert lines == expected
+    assert "not taken" not in verdict(replace(found, status="infeasible"))  # its reason says it
 
 
 def test_layers_show_what_was_removed(outcome):

@@ -151,6 +151,19 @@ def test_sixteen_numbers_for_235200_weights():
     assert cost_of(x, 1, theta) == pytest.approx(best, rel=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["normal", "cauchy", "cubed", "clumps", "lattice", "octaves"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_numbers_lose_no_optimum(kind, weighted):
+    random = np.random.default_rng(SHAPES.index(kind))
+    x = np.unique(points(kind, 800, random))
+    w = np.exp(2 * random.normal(size=x.size)) if weighted else np.ones(x.size)
+
+    theta = project(x, 70, w=w).decode()["x"].numpy()
+
+    energy = cost_of(x, w, np.average(x, weights=w))
+    assert cost_of(x, w, theta) <= best_cost(x, w, 70, False) * (1 + 1e-7) + 1e-12 * energy
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("weighted", [False, True])
