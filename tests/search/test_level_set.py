@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,10 +18,13 @@ from condensa_core.search import (
     LevelProblem,
     LevelSetSearch,
     ObjectiveProfile,
+    Observation,
     RandomSearch,
+    Reading,
     Search,
     Space,
     Told,
+    belief_of,
     strategy_named,
 )
 
@@ -283,3 +287,23 @@ def test_suggestions_are_quick_and_silent(problem, search, cliff, capfd):
     assert not [str(w.message) for w in leaked]
     assert capfd.readouterr() == ("", "")
     assert spent / suggestions <= 0.5
+
+
+def test_what_swings_back_beyond_a_failed_trial_is_no_evidence(problem):
+    asked = problem(noise_sd=0.001)
+    readings = ((0.889, 0.843), (0.73, 0.927), (0.811, 0.929), (0.859, 0.931), (0.875, 0.881))
+    observations = [Observation.of({"s": s}, Reading(y)) for s, y in readings]
+    units = np.array([[asked.knob.unit(s)] for s in (0.7, 0.858, 0.875, 0.89, 0.95, 0.97)])
+
+    said = belief_of(asked, observations, Seed()).probability_feasible(units)
+
+    assert (np.diff(said) <= 0).all()
+    assert (said[:2] > 0.99).all() and (said[2:] < 0.01).all()
+
+
+def test_a_trial_that_holds_speaks_for_all_that_is_milder(problem):
+    asked = problem(noise_sd=0.001)
+    observations = [Observation.of({"s": s}, Reading(y)) for s, y in ((0.5, 0.905), (0.7, 0.93))]
+    units = np.array([[asked.knob.unit(s)] for s in (0.3, 0.5, 0.69)])
+
+    assert (belief_of(asked, observations, Seed()).probability_feasible(units) > 0.99).all()

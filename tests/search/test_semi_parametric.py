@@ -26,7 +26,7 @@ def curve(t, crossing, steepness, offset, shape=SHAPE):
 
 
 def matern52(a, b, amplitude):
-    d = np.abs(a[:, None] - b[None, :]) / 1.2
+    d = np.abs(a[:, None] - b[None, :]) / 2.0
     return amplitude**2 * (1 + math.sqrt(5) * d + 5 / 3 * d**2) * np.exp(-math.sqrt(5) * d)
 
 
