@@ -79,7 +79,6 @@ class Evaluator:
         self._folder = folder
         self._listener = listener
         self._metric = bench.metrics[bench.recipe.constraint.metric]
-        self._training_sd = bench.recipe.search.noise_sd(reference.val.scores[self._metric.name].value)
 
     def __call__(self, trial: Trial) -> Reading:
         """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure. RunFailed where any of it fails."""
@@ -130,7 +129,8 @@ class Evaluator:
             "integers": carried.integers.record() if carried.integers else None,
             "seconds": time.monotonic() - begun,
         }
-        return Reading(score.value, math.hypot(sampling_sd, self._training_sd), gain.value, details)
+        training_sd = bench.recipe.search.noise_sd(self._reference.val.scores[self._metric.name].value)
+        return Reading(score.value, math.hypot(sampling_sd, training_sd), gain.value, details)
 
     def ended(self, number: int) -> None:
         """Drop the states of a trial's L steps, many times the size of what it ships: it is in the journal for good."""
