@@ -348,6 +348,15 @@ BROKEN = {
         [("trials: 8", "trials: $early")],
         "26:37 E303 knob 'early' cannot be used here = knobs set what a scheme does; for a constant use 'vars'",
     ),
+    "fraction as a count of weights": (
+        [
+            ("knobs:\n  early: {range: [0.0, 0.7]}\n", "search: {method: none}\n"),
+            ("search: {method: level-set, trials: 8, timeout: 12h}\n", ""),
+            ("filter: {sparsity: $early, criterion: l2, align: 8}", "prune: {kappa: 0.25}"),
+        ],
+        "20:29 E222 kappa 0.25 is no whole number, and with norm l0 it counts the weights that stay"
+        " = to keep 0.25 of them write sparsity: 0.75",
+    ),
     "built-in model": (
         [("small-cnn", "smal-cnn")],
         "10:18 E107 unknown builtin model 'smal-cnn' = did you mean 'small-cnn'?",
