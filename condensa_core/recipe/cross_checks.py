@@ -399,11 +399,14 @@ def _unit_refusal(spec: BoundSpec, dimension: Dimension) -> tuple[str, str, str]
     natural, example = {
         "fraction": ("bare", "0.74"),
         "number": ("bare", "1.2"),
-        "rate": ("bare", "1000, in samples per second"),
+        "rate": ("rate", "1000/s"),
         "time": ("seconds", "5ms"),
         "bytes": ("bytes", "6MiB"),
         "count": ("bare", "1000000"),
     }[dimension]
+    if amount.unit == "bare" and dimension == "rate":
+        readings = f"'{number}x' is {number} times the reference, '{number}/s' is {number} samples per second"
+        return "E402", f"{bound} '{number}' has no unit", readings
     if amount.unit == "bare" and natural != "bare":
         return "E402", f"{bound} '{number}' has no unit", f"write {example}, or a multiple of the reference: 0.5x"
     if amount.unit not in (natural, "factor"):

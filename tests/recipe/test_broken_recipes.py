@@ -372,7 +372,11 @@ BROKEN = {
     "rate in percent": (
         [("at_least: 1.5x", "at_least: 150%")],
         "29:36 E402 at_least '150%' has a unit that does not fit 'throughput'"
-        " = write the value itself, such as 1000, in samples per second, or a multiple of the reference: 0.98x",
+        " = write the value itself, such as 1000/s, or a multiple of the reference: 0.98x",
+    ),
+    "rate without a unit": (
+        [("at_least: 1.5x", "at_least: 2")],
+        "29:36 E402 at_least '2' has no unit = '2x' is 2 times the reference, '2/s' is 2 samples per second",
     ),
     "accuracy in percent": (
         [("max_drop: 2%", "at_least: 74")],
