@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from condensa_core.errors import Problem
 from condensa_core.recipe.document import Document, KeyPath
 from condensa_core.recipe.expressions import Expression, Ref
@@ -60,7 +62,7 @@ class CrossChecks:
             yield from self._declared_kinds()
             if constraint := self.sections.get("constraint"):
                 yield from self._constraint(constraint, metrics)
-            for position, gate in enumerate(self.sections.get("gates", ())):
+            for position, gate in self._gates():
                 yield from self._gate(gate, ("gates", position), metrics)
         if objective := self.sections.get("objective"):
             yield from self._objective(objective)
@@ -131,6 +133,15 @@ class CrossChecks:
         else:
             message = f"metric '{constraint.metric}' is not known"
             yield self._problem("E401", ("constraint", "metric"), message, suggestion(constraint.metric, metrics))
+
+    def _gates(self) -> Iterator[tuple[int, GateSpec]]:
+        """The gates that are sound by themselves, with their positions, whatever is wrong with the others."""
+        written = self.references.data.get("gates")
+        for position, gate in enumerate(written if isinstance(written, tuple) else ()):
+            try:
+                yield position, GateSpec.model_validate(gate)
+            except ValidationError:
+                continue  # reported where the section was read
 
     def _gate(self, gate: GateSpec, path: KeyPath, metrics: Mapping[str, Figure]) -> Iterator[Problem]:
         name = gate.metric

@@ -378,6 +378,20 @@ BROKEN = {
         [("at_least: 1.5x", "at_least: 2")],
         "29:36 E402 at_least '2' has no unit = '2x' is 2 times the reference, '2/s' is 2 samples per second",
     ),
+    "several gates": (
+        [
+            (
+                "  - {metric: throughput, at_least: 1.5x}\n",
+                "  - {metric: size.pakced, at_most: 12KiB}\n"
+                "  - {metric: size.packed, at_most: 12}\n"
+                "  - {metric: size.packed, at_most: 12 parsecs}\n",
+            )
+        ],
+        "29:14 E401 metric 'size.pakced' is not known = did you mean 'size.packed'?",
+        "30:36 E402 at_most '12' has no unit = write 6MiB, or a multiple of the reference: 0.5x",
+        "31:36 E405 unit 'parsecs' is not known"
+        " = known units: %, pp, x, B, kB, MB, GB, KiB, MiB, GiB, us, ms, s, min, h, d, /s",
+    ),
     "accuracy in percent": (
         [("max_drop: 2%", "at_least: 74")],
         "23:38 E404 at_least 74 is outside 0 to 1 = write 0.74 for 74%",
