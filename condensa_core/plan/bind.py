@@ -17,7 +17,7 @@ from condensa_core.plan.integers import check_integers
 from condensa_core.plan.knobs import knob_space
 from condensa_core.plan.rules import Match, Rules, problems_in_order
 from condensa_core.recipe import Expression, PythonSpec, Recipe, Ref, SchemeSpec
-from condensa_core.schemes import check_pattern
+from condensa_core.schemes import check_block, check_pattern
 
 
 def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, Any] | None = None) -> Plan:
@@ -28,6 +28,7 @@ def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, 
     rules = Rules(recipe, model, graph)
     families = claimed_families(rules, graph)
     _check_patterns(rules, model, own or {})
+    _check_blocks(rules, model)
     check_integers(rules)
     problems = tuple(problems_in_order(rules.problems))
     if any(problem.severity == "error" for problem in problems):
@@ -61,6 +62,24 @@ def _check_patterns(rules: Rules, model: nn.Module, own: Mapping[str, Any]) -> N
                         where = ("layers", match.number, "scheme", position, *path, "pattern")
                         rules.report("E226", error.message, *where, advice=advice)
                         break
+
+
+def _check_blocks(rules: Rules, model: nn.Module) -> None:
+    """E222 where a weight cannot be divided into the blocks of its rule."""
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    for match in rules.matches:
+        tensors = [name for names in match.tensors.values() for name in names]
+        for position, scheme in enumerate(match.rule.scheme):
+            for path, leaf in scheme.leaves():
+                if leaf.block is None:
+                    continue
+                try:
+                    for name in tensors:
+                        check_block(leaf.block.shape, shapes[name], name)
+                except SchemeError as error:
+                    advice = (error.hint,) if error.hint else ()
+                    where = ("layers", match.number, "scheme", position, *path, "shape")
+                    rules.report("E222", error.message, *where, advice=advice)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from condensa_core.errors import Problem
 from condensa_core.recipe.document import Document, KeyPath
 from condensa_core.recipe.expressions import Expression, Ref
@@ -63,7 +65,7 @@ class CrossChecks:
                 yield from self._constraint(constraint, metrics)
                 if search := self.sections.get("search"):
                     yield from self._noise(search, metrics.get(constraint.metric))
-            for position, gate in enumerate(self.sections.get("gates", ())):
+            for position, gate in self._gates():
                 yield from self._gate(gate, ("gates", position), metrics)
         if objective := self.sections.get("objective"):
             yield from self._objective(objective)
@@ -146,6 +148,15 @@ class CrossChecks:
             yield self._problem("E402", ("search", "noise"), message, f"write {own[1]}, or 0.2% of the reference's")
         elif noise.value < 0 or (noise.unit != "bare" and noise.value > 1):
             yield self._problem("E106", ("search", "noise"), f"noise '{noise}' is no standard deviation of a metric")
+
+    def _gates(self) -> Iterator[tuple[int, GateSpec]]:
+        """The gates that are sound by themselves, with their positions, whatever is wrong with the others."""
+        written = self.references.data.get("gates")
+        for position, gate in enumerate(written if isinstance(written, tuple) else ()):
+            try:
+                yield position, GateSpec.model_validate(gate)
+            except ValidationError:
+                continue  # reported where the section was read
 
     def _gate(self, gate: GateSpec, path: KeyPath, metrics: Mapping[str, Figure]) -> Iterator[Problem]:
         name = gate.metric
@@ -414,11 +425,14 @@ def _unit_refusal(spec: BoundSpec, dimension: Dimension) -> tuple[str, str, str]
     natural, example = {
         "fraction": ("bare", "0.74"),
         "number": ("bare", "1.2"),
-        "rate": ("bare", "1000, in samples per second"),
+        "rate": ("rate", "1000/s"),
         "time": ("seconds", "5ms"),
         "bytes": ("bytes", "6MiB"),
         "count": ("bare", "1000000"),
     }[dimension]
+    if amount.unit == "bare" and dimension == "rate":
+        readings = f"'{number}x' is {number} times the reference, '{number}/s' is {number} samples per second"
+        return "E402", f"{bound} '{number}' has no unit", readings
     if amount.unit == "bare" and natural != "bare":
         return "E402", f"{bound} '{number}' has no unit", f"write {example}, or a multiple of the reference: 0.5x"
     if amount.unit not in (natural, "factor"):

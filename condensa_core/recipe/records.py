@@ -432,8 +432,8 @@ class BoundSpec(Record):
     def limit(self, reference_value: float) -> float:
         """The value the metric is held against, given the reference's.
 
-        2% of a drop is 0.02 |reference| below it, 2pp is 0.02 below it, 1.5x is 1.5 times it; bare, bytes and seconds
-        stand for themselves.
+        2% of a drop is 0.02 |reference| below it, 2pp is 0.02 below it, 1.5x is 1.5 times it; bare, bytes, seconds
+        and rates stand for themselves.
         """
         value, unit = self.amount.value, self.amount.unit
         if self.bound in ("max_drop", "max_rise"):

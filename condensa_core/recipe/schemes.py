@@ -143,6 +143,10 @@ class PruneSettings(Settings):
             raise refusal("E109", "give 'sparsity' or 'kappa', not both", key=given[1], on_key=True)
         if not given and allowed != ("sparsity", "kappa"):
             raise refusal("E102", f"the {self.norm} {self.form} needs '{allowed[0]}'")
+        if self.norm == "l0" and isinstance(self.kappa, float) and not self.kappa.is_integer():
+            message = f"kappa {self.kappa:g} is no whole number, and with norm l0 it counts the weights that stay"
+            fraction = [f"to keep {self.kappa:g} of them write sparsity: {1 - self.kappa:g}"] if self.kappa < 1 else []
+            raise refusal("E222", message, *fraction, key="kappa")
         return self
 
 

@@ -1,4 +1,4 @@
-"""Values with units: `2%`, `2pp`, `1.5x`, `6MiB`, `5ms`, `12h`."""
+"""Values with units: `2%`, `2pp`, `1.5x`, `6MiB`, `5ms`, `12h`, `1000/s`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from condensa_core.recipe.refusals import refusal, shown
 
-Unit = Literal["relative", "points", "factor", "bytes", "seconds", "bare"]
+Unit = Literal["relative", "points", "factor", "bytes", "seconds", "rate", "bare"]
 
 # How a unit is written, what it measures, how many base units it is. Decimal, so that 7% is 0.07 and reads back as 7%.
 _UNITS: Final[dict[str, tuple[Unit, Decimal]]] = {
@@ -34,6 +34,7 @@ _UNITS: Final[dict[str, tuple[Unit, Decimal]]] = {
     "min": ("seconds", Decimal(60)),
     "h": ("seconds", Decimal(3600)),
     "d": ("seconds", Decimal(86400)),
+    "/s": ("rate", Decimal(1)),
 }
 _WRITTEN_AS: Final[dict[Unit, str]] = {
     "bare": "",
@@ -42,8 +43,9 @@ _WRITTEN_AS: Final[dict[Unit, str]] = {
     "factor": "x",
     "bytes": "B",
     "seconds": "s",
+    "rate": "/s",
 }
-_AMOUNT: Final = re.compile(r"([-+]?(?:\d{1,17}(?:\.\d{0,17})?|\.\d{1,17})(?:[eE][-+]?\d{1,3})?) ?([A-Za-z%]*)")
+_AMOUNT: Final = re.compile(r"([-+]?(?:\d{1,17}(?:\.\d{0,17})?|\.\d{1,17})(?:[eE][-+]?\d{1,3})?) ?([A-Za-z%]*|/s)")
 # In base units (a petabyte, thirty million years). Whole numbers below it are exact.
 _TOO_LARGE: Final = 10**15
 
@@ -52,7 +54,8 @@ _TOO_LARGE: Final = 10**15
 class Quantity:
     """A number with its unit: 2% is 0.02 relative to the reference, 2pp is 0.02 points, 1.5x is 1.5 times it.
 
-    Bytes and seconds are in base units; `bare` was written without a unit. `str()` reads back to an equal quantity.
+    Bytes, seconds and rates (1000/s) are in base units; `bare` was written without a unit. `str()` reads back to an
+    equal quantity.
     """
 
     value: float

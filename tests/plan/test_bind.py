@@ -253,6 +253,23 @@ def test_a_pattern_that_does_not_fit_a_tensor_is_reported_where_it_is_named():
     assert callable(task.scheme.pattern)
 
 
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        "block: {sparsity: 0.5, shape: [4, 4, 4]}",
+        "sum: [codebook: {size: 2}, block: {sparsity: 0.5, shape: [4, 4, 4]}]",
+    ],
+)
+def test_a_block_that_does_not_fit_a_weight_is_reported_where_its_shape_is_given(scheme):
+    rule = f"  - {{match: [fc, stem], scheme: {{{scheme}}}}}\n"
+
+    assert refused(rule) == [
+        f"8:{rule.index('[4, 4, 4]') + 1} E222 block: shape [4, 4, 4] does not fit stem.weight,"
+        " which has 4 dimensions: [4, 3, 3, 3]"
+        " = give one number for each dimension, or two for the matrix of outputs and inputs"
+    ]
+
+
 @pytest.mark.parametrize("knobs", [{}, {"sparsity": 0.96}, {"sparsity": "high"}, {"sparsity": 0.5, "other": 1}])
 def test_knob_values_outside_the_space_are_refused(knobs):
     bound = plan("  - {match: all, scheme: {filter: {}}}\n")

@@ -348,6 +348,15 @@ BROKEN = {
         [("trials: 8", "trials: $early")],
         "26:37 E303 knob 'early' cannot be used here = knobs set what a scheme does; for a constant use 'vars'",
     ),
+    "fraction as a count of weights": (
+        [
+            ("knobs:\n  early: {range: [0.0, 0.7]}\n", "search: {method: none}\n"),
+            ("search: {method: level-set, trials: 8, timeout: 12h}\n", ""),
+            ("filter: {sparsity: $early, criterion: l2, align: 8}", "prune: {kappa: 0.25}"),
+        ],
+        "20:29 E222 kappa 0.25 is no whole number, and with norm l0 it counts the weights that stay"
+        " = to keep 0.25 of them write sparsity: 0.75",
+    ),
     "built-in model": (
         [("small-cnn", "smal-cnn")],
         "10:18 E107 unknown builtin model 'smal-cnn' = did you mean 'small-cnn'?",
@@ -363,7 +372,25 @@ BROKEN = {
     "rate in percent": (
         [("at_least: 1.5x", "at_least: 150%")],
         "29:36 E402 at_least '150%' has a unit that does not fit 'throughput'"
-        " = write the value itself, such as 1000, in samples per second, or a multiple of the reference: 0.98x",
+        " = write the value itself, such as 1000/s, or a multiple of the reference: 0.98x",
+    ),
+    "rate without a unit": (
+        [("at_least: 1.5x", "at_least: 2")],
+        "29:36 E402 at_least '2' has no unit = '2x' is 2 times the reference, '2/s' is 2 samples per second",
+    ),
+    "several gates": (
+        [
+            (
+                "  - {metric: throughput, at_least: 1.5x}\n",
+                "  - {metric: size.pakced, at_most: 12KiB}\n"
+                "  - {metric: size.packed, at_most: 12}\n"
+                "  - {metric: size.packed, at_most: 12 parsecs}\n",
+            )
+        ],
+        "29:14 E401 metric 'size.pakced' is not known = did you mean 'size.packed'?",
+        "30:36 E402 at_most '12' has no unit = write 6MiB, or a multiple of the reference: 0.5x",
+        "31:36 E405 unit 'parsecs' is not known"
+        " = known units: %, pp, x, B, kB, MB, GB, KiB, MiB, GiB, us, ms, s, min, h, d, /s",
     ),
     "accuracy in percent": (
         [("max_drop: 2%", "at_least: 74")],

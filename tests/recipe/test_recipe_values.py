@@ -81,6 +81,7 @@ def test_numbers_that_yaml_writes_are_read_back(value):
         ("6MiB", 6 * 1024 * 1024, "bytes"),
         ("6MB", 6_000_000, "bytes"),
         ("1e3B", 1000.0, "bytes"),
+        ("1.5e3/s", 1500.0, "rate"),
         (0.74, 0.74, "bare"),
     ],
 )
@@ -99,7 +100,7 @@ def test_what_is_no_amount_is_refused(text):
 amounts = st.decimals(min_value=0, max_value=10**6, places=4, allow_nan=False)
 
 
-@given(amounts, st.sampled_from(["%", "pp", "x", "B", "kB", "MiB", "ms", "s", "min", "h", ""]))
+@given(amounts, st.sampled_from(["%", "pp", "x", "B", "kB", "MiB", "ms", "s", "min", "h", "/s", ""]))
 def test_an_amount_written_out_reads_back_equal(amount, unit):
     quantity = Quantity.read(f"{amount}{unit}") if unit else Quantity.read(float(amount))
 
@@ -115,6 +116,7 @@ def test_an_amount_written_out_reads_back_equal(amount, unit):
         ({"max_drop": "2pp"}, 0.90, 0.88, 0.8799, 0.8801),
         ({"at_least": 0.74}, 0.90, 0.74, 0.7399, 0.7401),
         ({"at_least": "1.5x"}, 200.0, 300.0, 299.0, 301.0),
+        ({"at_least": "1000/s"}, 200.0, 1000.0, 999.0, 1001.0),
         ({"max_rise": "10%"}, 0.5, 0.55, 0.5501, 0.5499),
         ({"at_most": "5ms"}, 9.9, 0.005, 0.0051, 0.0049),
         ({"max_drop": "10%"}, -2.0, -2.2, -2.21, -2.19),  # a drop is down, whatever the sign
