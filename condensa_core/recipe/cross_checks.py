@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,7 +28,7 @@ from condensa_core.recipe.records import (
     RuleSpec,
 )
 from condensa_core.recipe.references import References
-from condensa_core.recipe.refusals import suggestion
+from condensa_core.recipe.refusals import near, suggestion
 from condensa_core.recipe.schemes import STRUCTURED, check_setting
 from condensa_core.recipe.search import SearchSpec
 from condensa_core.recipe.vocabulary import (
@@ -50,11 +51,15 @@ _SAMPLES = 65
 
 @dataclass(frozen=True)
 class CrossChecks:
-    """The checks over one recipe; `sections` holds those that are sound, by field name."""
+    """The checks over one recipe; `sections` holds those that are sound, by field name.
+
+    `directory` is where the Python files that it names are looked for; None leaves them to whoever loads them.
+    """
 
     document: Document
     sections: Mapping[str, Any]
     references: References
+    directory: Path | None = None
 
     def problems(self) -> Iterator[Problem]:
         """Every problem, in no particular order."""
@@ -72,6 +77,7 @@ class CrossChecks:
         if data := self.sections.get("data"):
             yield from self._splits(data)
         yield from self._about_text()
+        yield from self._python_files()
         if (model := self.sections.get("model")) and (reference := self.sections.get("reference")):
             yield from self._reference(model, reference)
         yield from self._unused_knobs()
@@ -124,6 +130,19 @@ class CrossChecks:
                 message, advice = f"{what} is of text, task '{self._task}' is not", f"write task: {LANGUAGE_TASK}"
             yield self._problem("E109", (section, "builtin"), message, advice)
             return
+
+    def _python_files(self) -> Iterator[Problem]:
+        """E505 for each Python file that is named and is not there; none of them is opened."""
+        if self.directory is None:
+            return
+        for section in ("model", "data", "patterns", "layers"):
+            for path, reference in _named_python(self.references.data.get(section), (section,)):
+                file = reference.rpartition(":")[0]
+                if file.endswith(".py") and not (self.directory / file).is_file():
+                    others = [other.name for other in self.directory.glob("*.py")]
+                    close = near(file, others)
+                    advice = f"did you mean '{close}'?" if close else "a path starts from the folder of the recipe"
+                    yield self._problem("E505", path, f"'{file}' does not exist", advice)
 
     def _constraint(self, constraint: ConstraintSpec, metrics: Mapping[str, Figure]) -> Iterator[Problem]:
         figure = metrics.get(constraint.metric)
@@ -359,6 +378,19 @@ class CrossChecks:
 def _declared(data: Mapping[str, Any], section: str) -> tuple[str, ...]:
     found = data.get(section)
     return tuple(found) if isinstance(found, Mapping) else ()
+
+
+def _named_python(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """The references to Python below a value of the (unchecked) recipe, with their key paths."""
+    if isinstance(value, tuple):
+        for position, child in enumerate(value):
+            yield from _named_python(child, (*path, position))
+    elif isinstance(value, Mapping):
+        for key, child in value.items():
+            if key == "python" and isinstance(child, str):
+                yield (*path, key), child
+            elif key != "args":  # the user's own
+                yield from _named_python(child, (*path, key))
 
 
 def _leaves_sparsity_out(data: Any) -> bool:

@@ -28,7 +28,8 @@ from condensa_core.recipe.vocabulary import (
 
 def read_recipe(path: str | Path) -> Recipe:
     """The recipe in a file. RecipeError holds every problem found; UsageError if the file cannot be opened."""
-    return _recipe(_document_at(path), Path(path).stem, Path(path).resolve().parent)
+    directory = Path(path).resolve().parent
+    return _recipe(_document_at(path), Path(path).stem, directory, files_in=directory)
 
 
 def read_recipe_text(text: str, file: str = "recipe.yaml", directory: Path | None = None) -> Recipe:
@@ -46,11 +47,13 @@ def recipe_from(mapping: Mapping[str, Any]) -> Recipe:
 
 def check_recipe(path: str | Path) -> tuple[Problem, ...]:
     """Every error and warning of a recipe file, in file order; UsageError only if the file cannot be opened."""
-    return _checked(_document_at(path), Path(path).stem)[1]
+    return _checked(_document_at(path), Path(path).stem, Path(path).resolve().parent)[1]
 
 
-def _recipe(document: Document, default_name: str, directory: Path | None) -> Recipe:
-    recipe, problems = _checked(document, default_name)
+def _recipe(
+    document: Document, default_name: str, directory: Path | None, *, files_in: Path | None = None
+) -> Recipe:
+    recipe, problems = _checked(document, default_name, files_in)
     if recipe is None:
         raise RecipeError(problems)
     return recipe.placed(document, problems, directory)
@@ -72,8 +75,13 @@ def _document_at(path: str | Path) -> Document:
     return parse(text, str(path))
 
 
-def _checked(document: Document, default_name: str) -> tuple[Recipe | None, tuple[Problem, ...]]:
-    """The recipe, or None if it has errors; and all problems in file order."""
+def _checked(
+    document: Document, default_name: str, files_in: Path | None
+) -> tuple[Recipe | None, tuple[Problem, ...]]:
+    """The recipe, or None if it has errors; and all problems in file order.
+
+    Python files must exist in `files_in`; None does not look for them: a recipe kept as text may outlive its files.
+    """
     if any(problem.code not in _CONTENT_GOES_ON for problem in document.problems):
         return None, _in_file_order(document.problems)
     unreadable = _not_a_recipe(document)
@@ -88,7 +96,7 @@ def _checked(document: Document, default_name: str) -> tuple[Recipe | None, tupl
         recipe = Recipe.model_validate(data, context=context)
     except ValidationError as error:
         problems += _without_echoes((problem_from(e, document) for e in error.errors(include_url=False)), document)
-    problems += CrossChecks(document, context["sections"], references).problems()
+    problems += CrossChecks(document, context["sections"], references, files_in).problems()
     problems = _without_cascades(problems, document, document.broken | frozenset(references.broken))
     if recipe is None or any(problem.severity == "error" for problem in problems):
         return None, _in_file_order(problems)

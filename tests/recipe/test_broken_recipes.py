@@ -422,6 +422,10 @@ BROKEN = {
         "10:17 E505 'models.py' names no Python object"
         " = write 'models.py:NAME', where NAME is a function or class in it",
     ),
+    "python file that is missing": (
+        [("builtin: small-cnn", 'python: "nonet.py:Net", args: {python: "mine.py:x"}')],
+        "10:17 E505 'nonet.py' does not exist = a path starts from the folder of the recipe",
+    ),
     "name": (
         [("name: digits", "name: ../digits")],
         "2:7 E108 name '../digits' cannot name a folder = use letters, digits, '.', '_' and '-'",
