@@ -19,27 +19,15 @@ from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
 from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
-from condensa_core.flow.profiling import profile
 from condensa_core.flow.rank_costs import rank_costs
+from condensa_core.flow.searching import known_objective, search_for
 from condensa_core.flow.trial import Evaluator, Judged
 from condensa_core.flow.workbench import Bound, Workbench, bound, trained
 from condensa_core.progress import Advanced, Event, Listener, Note, silent
-from condensa_core.recipe import KeyPlace, KnobSpec, Recipe, read_recipe_text, resolved_yaml
+from condensa_core.recipe import KeyPlace, Recipe, read_recipe_text, resolved_yaml
 from condensa_core.report import Outcome, read_outcome
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
-from condensa_core.search import (
-    AskTell,
-    Confidence,
-    FixedPoint,
-    Journal,
-    Knob,
-    LevelProblem,
-    ObjectiveProfile,
-    Search,
-    Space,
-    find_level,
-    strategy_named,
-)
+from condensa_core.search import Journal, find_level
 from condensa_core.workload import evaluate
 
 JOURNAL = "trials.jsonl"
@@ -114,7 +102,7 @@ def _work(ready: Bound, directory: RunDirectory, listener: Listener, cache_dir: 
             reference = judged_reference(bench, directory)
             _warn_if_out_of_reach(bench, reference, told)
             known = known_objective(bench, objective, reference, journal, told)
-            search = _search(bench, reference, known)
+            search = search_for(bench, reference, known)
             base = known.reference if known else None
             bounded = reference.val.scores[recipe.constraint.metric].value
             told = narrated(told, recipe.constraint, objective, bounded)
@@ -148,55 +136,6 @@ def _warn_if_out_of_reach(bench: Workbench, reference: Judged, listener: Listene
     value = reference.val.scores[wanted.metric].value
     if not wanted.met(value, value):
         listener(Note(f"the reference itself reaches {value:.4g}, which breaks {wanted}", level="warning"))
-
-
-def known_objective(
-    bench: Workbench, objective: Objective, reference: Judged, journal: Journal, listener: Listener
-) -> ObjectiveProfile | None:
-    """The objective over the recipe's knob: from the journal, or measured and written there. None without a knob."""
-    if not bench.plan.space.names:
-        return None
-    knob = search_knob(bench.plan.space.names[0], bench)
-    saved = journal.last("profile")
-    if saved is not None:
-        return ObjectiveProfile.from_record(knob, saved)
-    known = profile(bench, knob, objective, reference, listener)
-    journal.append("profile", known.to_record())
-    return known
-
-
-def _search(bench: Workbench, reference: Judged, known: ObjectiveProfile | None) -> AskTell:
-    """The recipe's search over its knob; a recipe without one has a single point to try."""
-    recipe = bench.recipe
-    metric = reference.val.scores[recipe.constraint.metric]
-    if known is None:
-        return FixedPoint(lambda value: recipe.constraint.met(value, metric.value))
-    spec = recipe.search
-    problem = level_problem(bench, reference, known)
-    settings = {**spec.settings(), "kernel": bench.kernel}
-    strategy = strategy_named(spec.method, problem, seed=bench.seed.child("search"), trials=spec.trials, **settings)
-    return Search(problem, strategy, budget=recipe.search.trials)
-
-
-def level_problem(bench: Workbench, reference: Judged, known: ObjectiveProfile) -> LevelProblem:
-    """What the recipe's search has to solve."""
-    recipe = bench.recipe
-    metric = reference.val.scores[recipe.constraint.metric]
-    return LevelProblem(
-        Space((known.knob,)),
-        known,
-        recipe.constraint.limit(metric.value),
-        metric.value,
-        better=metric.better,
-        confidence=Confidence(recipe.search.return_.probability, recipe.search.return_.clear_sd),
-    )
-
-
-def search_knob(name: str, bench: Workbench) -> Knob:
-    """The recipe's knob as the search walks it."""
-    spec: KnobSpec = bench.plan.space.specs[name]
-    strongest = bench.plan.space.strongest[name]
-    return Knob(name, range=spec.range, step=spec.step, log=spec.log, choices=spec.choices, strongest=strongest)
 
 
 def fingerprint(bench: Workbench) -> str:
