@@ -188,6 +188,7 @@ def _reading(payload: Mapping[str, Any]) -> Reading:
 def _judged(problem: LevelProblem, name: str, seed: int, search: Search, together: Recommendation) -> Played:
     """A finished search, what it would have shipped after each trial judged by all trials of its seed `together`."""
     shipped = [recommend(problem, search.observations[:n]) for n in range(1, len(search.observations) + 1)]
+    last = search.recommend()
     return Played(
         strategy=name,
         seed=seed,
@@ -200,6 +201,7 @@ def _judged(problem: LevelProblem, name: str, seed: int, search: Search, togethe
             for answer in shipped
         ),
         stopped=search.stopped() or "",
+        shipped=dict(last.point) if last.feasible and last.point is not None else None,
     )
 
 

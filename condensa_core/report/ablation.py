@@ -27,6 +27,7 @@ class Played:
     factors: tuple[float, ...]
     held: tuple[bool, ...]
     stopped: str
+    shipped: dict[str, Any] | None = None  # the point of the last answer, None for the reference
 
     def factor(self, trainings: int) -> float:
         """What is shipped after so many trainings; a search that is over keeps its last answer."""
