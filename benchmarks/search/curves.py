@@ -6,7 +6,7 @@ are the caller's: whoever tunes a search on some of them judges it on others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -48,6 +48,11 @@ class Curve:
         lost = self.law.loss(s, self.start) - self.law.loss(np.zeros(1), self.start)[0]
         return np.maximum(self.reference + bump - self.slope * s - lost, self.chance)
 
+    def earlier(self, shift: float) -> Curve:
+        """The curve whose knee comes `shift` earlier in -ln(1 - s), as that of a shorter training would."""
+        knee = max(1 - (1 - self.knee) * float(np.exp(shift)), 0.01)
+        return replace(self, knee=knee, start=_start(self.law, knee))
+
     def crossing(self, level: float, strongest: float = STRONGEST) -> float:
         """The sparsity where the accuracy falls below `level` < reference, by bisection; `strongest` if it never does.
 
@@ -80,14 +85,19 @@ def curve(seed: int, *, law: int | None = None) -> Curve:
     slope = float(draw.uniform(0, 0.003)) * (draw.random() < 0.5)
     drawn = LAWS[int(draw.integers(len(LAWS))) if law is None else law](draw, reference - chance, 1 - reference)
 
-    low, high = drawn.starts
+    return Curve(drawn, _start(drawn, knee), reference, chance, knee, bump, slope)
+
+
+def _start(law: Law, knee: float) -> float:
+    """Where the fall must begin for a point to be lost at the knee."""
+    low, high = law.starts
     for _ in range(9):  # each turn cuts the interval to a hundredth
         starts = np.linspace(low, high, 101)
-        lost = drawn.loss(np.array([[knee]]), starts) - drawn.loss(np.zeros((1, 1)), starts)
+        lost = law.loss(np.array([[knee]]), starts) - law.loss(np.zeros((1, 1)), starts)
         # with a growing start the loss at the knee grows (all was lost at once before), then falls: the last that loses
         last = int(np.flatnonzero(lost[0] >= POINT)[-1])
         low, high = float(starts[last]), float(starts[min(last + 1, 100)])
-    return Curve(drawn, low, reference, chance, knee, bump, slope)
+    return low
 
 
 @dataclass(frozen=True)

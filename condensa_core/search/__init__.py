@@ -25,7 +25,7 @@ from condensa_core.search.search import AskTell, Search
 from condensa_core.search.space import Knob, Point, Space, Value, point_key
 from condensa_core.search.strategy import Strategy, Told
 from condensa_core.search.surface import ObjectiveSurface
-from condensa_core.search.warm_start import ExpectedCrossing
+from condensa_core.search.warm_start import ExpectedCrossing, ExpectedStrength
 
 __all__ = [
     "COORDINATES",
@@ -42,6 +42,7 @@ __all__ = [
     "Entry",
     "Evaluate",
     "ExpectedCrossing",
+    "ExpectedStrength",
     "FixedPoint",
     "GridSearch",
     "Journal",

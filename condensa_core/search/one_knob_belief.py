@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from condensa_core.search.coordinates import Floats, collapse, collapse_variance
 from condensa_core.search.observation import Observation
 from condensa_core.search.problem import LevelProblem
-from condensa_core.search.semi_parametric import CollapsePosterior, Readings, Shape, collapse_posterior
+from condensa_core.search.semi_parametric import CollapsePosterior, Models, Readings, Shape, collapse_posterior
+from condensa_core.search.short_evidence import ShortEvidence
 
 _LEAST_PLATEAU: Final = 0.25  # of the drop: a curve that starts at its level crosses nowhere
 _COARSE, _FINE = 96, 96
@@ -84,27 +85,45 @@ def one_knob_belief(problem: LevelProblem, observations: Sequence[Observation]) 
     """The belief given the successful ones of `observations`, anchored at the reference where that holds the level."""
     drop, reach = problem.drop, problem.knob.reach
     reference = problem.margin(problem.reference_metric)
-    known = [(o, problem.margin(o.metric)) for o in observations if o.metric is not None]
-    t = [problem.units(o.point)[0] * reach for o, _ in known]
-    z = [collapse(margin, drop) for _, margin in known]
-    variance = [collapse_variance(margin, problem.sd(o), drop) for o, margin in known]
+    known = [o for o in observations if o.metric is not None]
+    short = [o for o in problem.short_readings if o.metric is not None]
+    readings = _readings(problem, known)
     if reference > 0:
-        t.append(0.0)
-        z.append(collapse(reference, drop))
-        variance.append(collapse_variance(reference, 0.0, drop))  # the level is defined from it
-    lowest = min((margin for _, margin in known), default=0.0)
+        own = collapse_variance(reference, 0.0, drop)  # no noise: the level is defined from it
+        readings = Readings(
+            np.append(readings.t, 0.0),
+            np.append(readings.z, collapse(reference, drop)),
+            np.append(readings.variance, own),
+        )
+    lowest = min((problem.margin(o.metric) for o in (*known, *short) if o.metric is not None), default=0.0)
     fall = max(abs(problem.reference_metric), reference - lowest, 10 * drop) / drop
     plateau = max(reference / drop, _LEAST_PLATEAU) if reference > 0 else 1.0
-    readings = Readings(np.array(t), np.array(z), np.array(variance))
-    posterior = collapse_posterior(readings, Shape(plateau, fall, reach), _prior(problem))
-    noise = float(np.median([problem.sd(o) for o, _ in known])) if known else problem.default_sd
+    shape = Shape(plateau, fall, reach)
+    posterior = collapse_posterior(readings, shape, _log_prior(problem, short, shape))
+    noise = float(np.median([problem.sd(o) for o in known])) if known else problem.default_sd
     return OneKnobBelief(posterior, reach, collapse(noise, drop))
 
 
-def _prior(problem: LevelProblem) -> Callable[[Floats], Floats] | None:
-    """The log prior of the crossing at strengths t, where an earlier search knows one."""
-    expected = problem.expected
-    if expected is None:
+def _log_prior(problem: LevelProblem, short: Sequence[Observation], shape: Shape) -> Callable[[Models], Floats] | None:
+    """What else is known of the curve: from earlier searches where the level lies, from short runs how it falls."""
+    expectations = [expected.strength(problem.knob) for expected in problem.expectations]
+    evidence = ShortEvidence(_readings(problem, short), shape) if short else None
+    if not expectations and evidence is None:
         return None
-    at = problem.knob.unit(expected.value) * problem.knob.reach
-    return lambda t: expected.log_density(t, at)
+
+    def log_prior(models: Models) -> Floats:
+        known = np.zeros_like(models.crossing) if evidence is None else evidence.log_weights(models)
+        for expected in expectations:
+            known = known + expected.log_density(models.crossing)
+        return known
+
+    return log_prior
+
+
+def _readings(problem: LevelProblem, observations: Sequence[Observation]) -> Readings:
+    drop = problem.drop
+    margins = [(o, problem.margin(o.metric)) for o in observations if o.metric is not None]
+    t = [problem.units(o.point)[0] * problem.knob.reach for o, _ in margins]
+    z = [collapse(margin, drop) for _, margin in margins]
+    variance = [collapse_variance(margin, problem.sd(o), drop) for o, margin in margins]
+    return Readings(np.array(t), np.array(z), np.array(variance))

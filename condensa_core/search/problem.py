@@ -12,7 +12,9 @@ from condensa_core.search.objectives import Objectives
 from condensa_core.search.observation import Observation
 from condensa_core.search.profile import ObjectiveProfile, Record
 from condensa_core.search.space import Knob, Point, Space, Value
-from condensa_core.search.warm_start import ExpectedCrossing
+from condensa_core.search.warm_start import ExpectedCrossing, ExpectedStrength
+
+Expected = ExpectedCrossing | ExpectedStrength
 
 _DEFAULT_NOISE = 0.002  # of the reference metric; 0.2 points of accuracy is what training again with a new seed moves
 
@@ -48,7 +50,9 @@ class LevelProblem:
     the bound holds. `noise_sd` is the standard deviation of a metric whose reading gives none; 0.2 % of the reference
     by default. `sensitivity` holds metrics of untrained candidates that vary one of several knobs: name -> (value,
     metric) pairs. `further` objectives are traded off against the profile's on the Pareto front. `expected` is
-    where an earlier search over the one knob found the level.
+    where an earlier search over the one knob found the level, or where several did. `short_readings` are trials of the
+    one knob that were trained for a fraction of the time: they read worse the earlier the collapse begins, by a shift
+    in t that is learned with the rest, are evidence for whole trials, and are never recommended.
     """
 
     space: Space
@@ -60,7 +64,8 @@ class LevelProblem:
     confidence: Confidence = Confidence()
     sensitivity: Mapping[str, Sequence[tuple[Value, float]]] | None = field(default=None, hash=False)
     further: tuple[Objectives, ...] = ()
-    expected: ExpectedCrossing | None = None
+    expected: Expected | tuple[Expected, ...] | None = None
+    short_readings: tuple[Observation, ...] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.profile, ObjectiveProfile) and self.space.knobs != (self.profile.knob,):
@@ -68,16 +73,26 @@ class LevelProblem:
             raise UsageError(f"the profile is of knob {self.profile.knob.name!r}, the space of {names}")
         if len(self.space.knobs) == 1 and not isinstance(self.profile, ObjectiveProfile):
             raise UsageError("one knob needs an ObjectiveProfile over its values")
-        if self.expected is not None:
-            if len(self.space.knobs) != 1:
-                raise UsageError("an expected crossing belongs to a search over one knob")
-            self.knob.unit(self.expected.value)
+        if (self.expectations or self.short_readings) and len(self.space.knobs) != 1:
+            what = "an expected crossing belongs" if self.expectations else "short readings belong"
+            raise UsageError(f"{what} to a search over one knob")
+        for expected in self.expectations:
+            expected.strength(self.knob)
+        for reading in self.short_readings:
+            self.units(reading.point)
         if self.better not in ("higher", "lower"):
             raise UsageError(f"better must be higher or lower, got {self.better!r}")
         if not (math.isfinite(self.level) and math.isfinite(self.reference_metric)):
             raise UsageError(f"level {self.level} and reference metric {self.reference_metric} must be finite")
         if self.noise_sd is not None and not (math.isfinite(self.noise_sd) and self.noise_sd >= 0):
             raise UsageError(f"the noise of the metric must be at least 0, got {self.noise_sd}")
+
+    @property
+    def expectations(self) -> tuple[Expected, ...]:
+        """What earlier searches expect of the crossing, one by one."""
+        if self.expected is None:
+            return ()
+        return self.expected if isinstance(self.expected, tuple) else (self.expected,)
 
     @property
     def knob(self) -> Knob:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from condensa_core.search.coordinates import Floats
 
 _CROSSINGS: Final = 110
-_STEEPNESSES: Final = np.geomspace(1.5, 60.0, 8)  # per unit of t: from losing a point in half of the range to a cliff
-_OFFSETS: Final = np.array([0.0, 0.35, 1.0])  # of the drop: how far the plateau lies above the reference
-_AMPLITUDES: Final = np.array([0.08, 0.25, 0.7])  # of the residual, in z
+STEEPNESSES: Final = np.geomspace(1.5, 60.0, 8)  # per unit of t: from losing a point in half of the range to a cliff
+OFFSETS: Final = np.array([0.0, 0.35, 1.0])  # of the drop: how far the plateau lies above the reference
+AMPLITUDES: Final = np.array([0.08, 0.25, 0.7])  # of the residual, in z
 _LENGTH: Final = 2.0  # of the residual, in t; shorter ones (0.7, 1.2) gave P(feasible) a larger Brier score
-_BEYOND: Final = 1.25  # crossings up to here, in units of the strongest setting: the metric may never cross
+BEYOND: Final = 1.25  # crossings up to here, in units of the strongest setting: the metric may never cross
 _ZOOMS: Final = 3
 _SPARED: Final = 1e-4  # weight outside the crossings that a zoom keeps
 _HALVINGS: Final = 24  # of at most a few tens of z: a median good to 1e-6
@@ -147,13 +147,13 @@ def _covariance(readings: Readings, amplitude: float) -> Floats:
 
 
 def collapse_posterior(
-    readings: Readings, shape: Shape, log_prior: Callable[[Floats], Floats] | None = None
+    readings: Readings, shape: Shape, log_prior: Callable[[Models], Floats] | None = None
 ) -> CollapsePosterior:
-    """The posterior given the readings; `log_prior` is that of the crossing, uniform when None.
+    """The posterior given the readings; `log_prior` is that of each model up to a constant, uniform when None.
 
     Crossings lie on a grid that is laid again, finer, over the part that holds the weight.
     """
-    low, high = 0.0, _BEYOND * shape.reach
+    low, high = 0.0, BEYOND * shape.reach
     for _ in range(_ZOOMS):
         crossings = low + (high - low) * (np.arange(_CROSSINGS) + 0.5) / _CROSSINGS
         models = _weighted(readings, _grid(shape, crossings, log_prior))
@@ -169,22 +169,30 @@ def collapse_posterior(
     return CollapsePosterior(readings, models.kept(order[:count]))
 
 
-def _grid(shape: Shape, crossings: Floats, log_prior: Callable[[Floats], Floats] | None) -> Models:
-    axes = np.meshgrid(crossings, _STEEPNESSES, _OFFSETS, _AMPLITUDES, indexing="ij")
+def _grid(shape: Shape, crossings: Floats, log_prior: Callable[[Models], Floats] | None) -> Models:
+    axes = np.meshgrid(crossings, STEEPNESSES, OFFSETS, AMPLITUDES, indexing="ij")
     t, beta, offset, amplitude = (axis.ravel() for axis in axes)
-    prior = np.zeros_like(t) if log_prior is None else log_prior(t)
-    return Models(shape, t, beta, offset, amplitude, np.exp(prior - prior.max()))
+    models = Models(shape, t, beta, offset, amplitude, np.ones_like(t))
+    if log_prior is None:
+        return models
+    prior = log_prior(models)
+    return replace(models, weight=np.exp(prior - prior.max()))
 
 
 def _weighted(readings: Readings, models: Models) -> Models:
     """The models with their prior weights times the marginal likelihood of the readings, summing to 1."""
+    log_weight = np.log(models.weight) + log_likelihood(readings, models)
+    weight = np.exp(log_weight - log_weight.max())
+    return replace(models, weight=weight / weight.sum())
+
+
+def log_likelihood(readings: Readings, models: Models) -> Floats:
+    """Of the readings under each of k models, the residual integrated out, up to a constant: k."""
     left = readings.z[None, :] - models.means(readings.t)  # k x n
-    log_likelihood = np.empty(len(left))
-    for a in _AMPLITUDES.tolist():
+    found = np.empty(len(left))
+    for a in AMPLITUDES.tolist():
         of = models.amplitude == a
         root = np.linalg.cholesky(_covariance(readings, a))
         whitened = np.linalg.solve(root, left[of].T)  # n x k
-        log_likelihood[of] = -0.5 * (whitened**2).sum(axis=0) - np.log(np.diag(root)).sum()
-    log_weight = np.log(models.weight) + log_likelihood
-    weight = np.exp(log_weight - log_weight.max())
-    return replace(models, weight=weight / weight.sum())
+        found[of] = -0.5 * (whitened**2).sum(axis=0) - np.log(np.diag(root)).sum()
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from condensa_core.errors import UsageError
 from condensa_core.search.coordinates import Floats
-from condensa_core.search.space import Value
+from condensa_core.search.space import Knob, Value
 
 _DEGREES: Final = 3.0
 
@@ -27,9 +27,36 @@ class ExpectedCrossing:
     sd: float = 0.3
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.sd) and self.sd > 0):
-            raise UsageError(f"the scale of an expected crossing must be positive, got {self.sd}")
+        _check_scale(self.sd)
 
-    def log_density(self, t: Floats, expected: float) -> Floats:
-        """Up to a constant, at strengths `t` when `expected` is that of the value."""
-        return np.asarray(-0.5 * (_DEGREES + 1) * np.log1p(((t - expected) / self.sd) ** 2 / _DEGREES))
+    def strength(self, knob: Knob) -> ExpectedStrength:
+        """The same prior in the coordinate of the belief; UsageError for a value that the knob cannot have."""
+        return ExpectedStrength(knob.unit(self.value) * knob.reach, self.sd)
+
+
+@dataclass(frozen=True)
+class ExpectedStrength:
+    """`ExpectedCrossing` at a strength t = unit coordinate * `Knob.reach`, which no value of the knob need have.
+
+    t may lie beyond the strongest setting, where the metric is expected to hold everywhere.
+    """
+
+    t: float
+    sd: float
+
+    def __post_init__(self) -> None:
+        _check_scale(self.sd)
+        if not math.isfinite(self.t):
+            raise UsageError(f"an expected crossing must be finite, got t = {self.t}")
+
+    def strength(self, knob: Knob) -> ExpectedStrength:
+        return self
+
+    def log_density(self, t: Floats) -> Floats:
+        """Up to a constant, at n strengths: n."""
+        return np.asarray(-0.5 * (_DEGREES + 1) * np.log1p(((t - self.t) / self.sd) ** 2 / _DEGREES))
+
+
+def _check_scale(sd: float) -> None:
+    if not (math.isfinite(sd) and sd > 0):
+        raise UsageError(f"the scale of an expected crossing must be positive, got {sd}")

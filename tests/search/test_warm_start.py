@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
-from condensa_core.search import ExpectedCrossing, belief_of
+from condensa_core.search import ExpectedCrossing, ExpectedStrength, belief_of
 
 KNEES = (0.6, 0.8, 0.9)
 
@@ -55,3 +55,36 @@ def test_without_trials_the_belief_is_the_prior(problem):
 def test_impossible_expectations_are_refused(problem):
     with pytest.raises(UsageError, match="scale of an expected crossing"):
         ExpectedCrossing(0.8, 0.0)
+    with pytest.raises(UsageError, match="scale of an expected crossing"):
+        ExpectedStrength(1.0, math.inf)
+    with pytest.raises(UsageError, match="must be finite"):
+        ExpectedStrength(math.nan, 0.3)
+
+
+def test_a_strength_expects_what_its_value_does(problem):
+    units = np.linspace(0, 1, 30)[:, None]
+
+    by_value = belief_of(problem(expected=ExpectedCrossing(0.8, 0.2)), (), Seed())
+    by_strength = belief_of(problem(expected=ExpectedStrength(-math.log(0.2), 0.2)), (), Seed())
+
+    np.testing.assert_allclose(by_strength.probability_feasible(units), by_value.probability_feasible(units), rtol=1e-9)
+
+
+def test_several_expectations_are_evidence_together(problem):
+    """Two that agree are surer than either; of two that differ the surer one counts more."""
+
+    def said(*expected):
+        belief = belief_of(problem(expected=expected), (), Seed())
+        return belief.crossing(0.5) * belief.reach, (belief.crossing(0.2) - belief.crossing(0.8)) * belief.reach
+
+    alone, together = said(ExpectedStrength(1.6, 0.2)), said(ExpectedStrength(1.6, 0.2), ExpectedStrength(1.6, 0.2))
+    between = said(ExpectedStrength(1.4, 0.1), ExpectedStrength(1.8, 0.3))
+
+    assert together[1] < 0.8 * alone[1]
+    assert 1.38 < between[0] < 1.55
+
+
+def test_an_expectation_beyond_the_range_starts_at_its_end(problem, search, cliff):
+    told = problem(count=400, expected=ExpectedStrength(5.0, 0.2))  # the range ends at 3.5
+
+    assert search(told, cliff(0.8), budget=1).tried[0] > 0.96
