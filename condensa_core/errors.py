@@ -22,9 +22,10 @@ The number is the exit code of the command that meets the error (1 is kept for "
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Literal
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Literal
 
 # Colours and cursor movements (ECMA-48 control sequences): the exporters of torch write them into their messages.
 _TERMINAL_CODES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -129,9 +130,13 @@ class MachineError(CondensaError):
 
 
 class RunFailed(CondensaError):
-    """Work started and failed; everything finished before is kept and the run can be resumed."""
+    """Work started and failed; everything finished before is kept and the run can be resumed.
+
+    `details` are JSON values about the work that was lost.
+    """
 
     exit_code = 4
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 class Diverged(RunFailed):

@@ -22,6 +22,7 @@ from condensa_core.flow.carrying import float_path
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
 from condensa_core.flow.scheme_notes import scheme_notes
 from condensa_core.flow.splitting import split_as
+from condensa_core.flow.training_cost import costs_by_trial, reference_training_macs
 from condensa_core.flow.trial import FILE, KEEP, PACKED, WEIGHTS, Judged, read_structure, trial_folder
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs
@@ -43,6 +44,7 @@ from condensa_core.report import (
     ReferenceResult,
     SearchResult,
     Sizes,
+    TrainingCost,
     TrialResult,
     junit_xml,
 )
@@ -72,7 +74,7 @@ def conclude(
 ) -> Outcome:
     """Write `best/`, judge it on `test`, measure it again, check the gates, write result.json and junit.xml."""
     listener(PhaseStarted("conclude", detail="artifacts, test split, final measurement"))
-    recipe, numbers = bench.recipe, _numbers(journal)
+    recipe, numbers, costs = bench.recipe, _numbers(journal), costs_by_trial(journal.entries)
     reasons = [found.reason] if not found.feasible else []
     outcome = Outcome(
         status="infeasible",
@@ -89,8 +91,9 @@ def conclude(
             objective.where,
             objective.unit,
         ),
-        trials=_trial_rows(bench, search.observations, numbers, reference, found),
+        trials=_trial_rows(bench, search.observations, numbers, costs, reference, found),
         trainings_used=_trainings(journal),
+        training_cost=sum(costs.values(), start=TrainingCost()),
         search=SearchResult(recipe.search.method, _bracket(found), found.probability, _search_reason(found)),
         machine=_machine(),
         versions={name: version for name, version in versions().items() if version is not None},
@@ -281,6 +284,7 @@ def _reference_result(
         bytes=reference.file.size_bytes,
         macs=bench.graph.macs,
         parameters=sum(p.numel() for p in reference.model.parameters()),
+        training_macs=reference_training_macs(bench),
     )
 
 
@@ -329,6 +333,7 @@ def _trial_rows(
     bench: Workbench,
     observations: Sequence[Observation],
     numbers: Mapping[str, int],
+    costs: Mapping[int, TrainingCost],
     reference: Judged,
     found: Recommendation,
 ) -> tuple[TrialResult, ...]:
@@ -348,6 +353,7 @@ def _trial_rows(
                 feasible=None if o.metric is None else bound.met(o.metric, base),
                 probability=found.probabilities.get(point_key(o.point)),
                 reason=o.failure,
+                training_cost=costs.get(numbers[point_key(o.point)]),
             )
         )
     return tuple(sorted(rows, key=lambda row: row.number))

@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from condensa_core.errors import RunFailed
 from condensa_core.export import OnnxFile, OnnxModel, check_parity, save_weights
 from condensa_core.flow.accounting import stored_bits
 from condensa_core.flow.candidate import Structure, cut_model, finished, laid_out, stored_halves
@@ -24,11 +25,12 @@ from condensa_core.flow.integers import require_sound
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
 from condensa_core.flow.packed import packed
 from condensa_core.flow.splitting import freedoms, split
+from condensa_core.flow.training_cost import Ledger, reference_training_macs
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs
-from condensa_core.learning import Checkpoint, Learned, compress, compress_directly, finetune
+from condensa_core.learning import Checkpoint, Learned, Meter, compress, compress_directly, finetune
 from condensa_core.progress import Listener
-from condensa_core.search import Reading, Trial, point_key
+from condensa_core.search import TRAINING_COST, Reading, Trial, point_key
 from condensa_core.whole_file import replacing
 from condensa_core.workload import Batches, Evaluation, Score, agreement, difference_stderr, evaluate, task_loss
 
@@ -81,11 +83,23 @@ class Evaluator:
         self._metric = bench.metrics[bench.recipe.constraint.metric]
 
     def __call__(self, trial: Trial) -> Reading:
-        """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure. RunFailed where any of it fails."""
+        """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure.
+
+        RunFailed where any of it fails, its details saying what was spent on training until then.
+        """
+        ledger = Ledger(reference_training_macs(self._bench))
+        try:
+            return self._read(trial, ledger)
+        except RunFailed as err:
+            err.details = {**err.details, TRAINING_COST: ledger.record()}
+            raise
+
+    def _read(self, trial: Trial, ledger: Ledger) -> Reading:
         begun = time.monotonic()
         bench, folder = self._bench, trial_folder(self._folder, trial.number)
         folder.mkdir(parents=True, exist_ok=True)
-        learned, tuned, structure = self._trained(trial, folder)
+        learned, tuned, structure = self._trained(trial, folder, ledger)
+        ledger.stop()
         shipped = finished(bench, tuned, structure)
         path, backend = folder / FILE, self._objective.target.backend
         carried = carry(bench, tuned, shipped, structure, path, self._reference.file, backend=backend)
@@ -127,6 +141,7 @@ class Evaluator:
             "kept": {family: int(mask.sum()) for family, mask in structure.keep.items()},
             "parity": asdict(parity),  # of the file in floating point
             "integers": carried.integers.record() if carried.integers else None,
+            TRAINING_COST: ledger.record(),
             "seconds": time.monotonic() - begun,
         }
         training_sd = bench.recipe.search.noise_sd(self._reference.val.scores[self._metric.name].value)
@@ -137,7 +152,7 @@ class Evaluator:
         for state in trial_folder(self._folder, number).glob("lc-*.safetensors"):
             state.unlink(missing_ok=True)
 
-    def _trained(self, trial: Trial, folder: Path) -> tuple[Learned, nn.Module, Structure]:
+    def _trained(self, trial: Trial, folder: Path, ledger: Ledger) -> tuple[Learned, nn.Module, Structure]:
         """The cut, split and fine-tuned model of a trial, in float32, BatchNorm still in place."""
         bench, recipe = self._bench, self._bench.recipe
         train = training_batches(recipe, bench.splits)
@@ -146,25 +161,37 @@ class Evaluator:
         loss = task_loss(recipe.task)
         parts = bench.parts_at(dict(trial.point))
         model = learning_copy(bench.model, bench.device)
+        meter = ledger.phase("learn", bench.graph.macs)
+        judge = self._judging(meter)
         if recipe.compress.method == "direct":
-            learned = compress_directly(model, parts, train, self._judge)
+            learned = compress_directly(model, parts, train, judge, meter=meter)
         else:
             checkpoint = Checkpoint(folder / f"lc-{trial.attempt}.safetensors")
             learned = compress(
-                model, parts, train, loss, self._judge, settings,
-                seed=seed, listener=self._listener, checkpoint=checkpoint,
+                model, parts, train, loss, judge, settings,
+                seed=seed, listener=self._listener, checkpoint=checkpoint, meter=meter,
             )  # fmt: skip
         decided = Structure.of(learned.codes)
         small, structure = split(bench, cut_model(bench, learned.model.cpu(), decided), decided)
+        meter = ledger.phase("finetune", count_macs(small, bench.example))
         small = small.to(bench.device)
         if recipe.compress.method == "direct" and recipe.compress.finetune is None:
             return learned, small, structure  # direct means untrained, unless the recipe asks for fine-tuning
         free = freedoms(bench, small, structure)
-        tuned, _ = finetune(small, free, train, loss, self._judge, settings, seed=seed, listener=self._listener)
+        tuned, _ = finetune(
+            small, free, train, loss, self._judging(meter), settings,
+            seed=seed, listener=self._listener, meter=meter,
+        )  # fmt: skip
         return learned, tuned, structure
 
-    def _judge(self, model: nn.Module) -> Score:
-        return evaluate(model, self._bench.splits.val, [self._metric]).scores[self._metric.name]
+    def _judging(self, meter: Meter) -> Callable[[nn.Module], Score]:
+        """The score on `val`, the samples counted by the meter."""
+
+        def judge(model: nn.Module) -> Score:
+            meter.inferred += self._bench.splits.val.count
+            return evaluate(model, self._bench.splits.val, [self._metric]).scores[self._metric.name]
+
+        return judge
 
     def _measured(self, shipped: nn.Module, file: OnnxFile, sizes: Mapping[str, int]) -> tuple[Gain, dict[str, Any]]:
         objective, bench = self._objective, self._bench

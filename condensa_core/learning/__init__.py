@@ -6,6 +6,7 @@ from condensa_core.learning.checkpoint import Checkpoint
 from condensa_core.learning.direct import compress_directly
 from condensa_core.learning.finetune import finetune
 from condensa_core.learning.lc import Learned, compress, mu_ladder, put_in_place
+from condensa_core.learning.meter import Meter
 from condensa_core.learning.penalty import Penalty
 from condensa_core.learning.settings import Settings
 from condensa_core.learning.statistics import input_metrics
@@ -14,6 +15,7 @@ __all__ = [
     "Checkpoint",
     "Iterate",
     "Learned",
+    "Meter",
     "Penalty",
     "Settings",
     "alternate",

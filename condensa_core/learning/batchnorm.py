@@ -10,22 +10,26 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
 from condensa_core.evaluation_mode import evaluating
+from condensa_core.learning.meter import Meter
 from condensa_core.workload import Batches, device_of
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @torch.no_grad()
-def recalibrate_batchnorm(model: nn.Module, batches: Batches, *, epoch: int = 0, count: int = 20) -> None:
+def recalibrate_batchnorm(
+    model: nn.Module, batches: Batches, *, epoch: int = 0, count: int = 20, meter: Meter | None = None
+) -> None:
     """Replace running means and variances by plain averages over `count` training batches, in place.
 
     Only layers that track statistics are touched; momentum and training flags are as before afterwards.
-    A model without BatchNorm is left alone at no cost.
+    A model without BatchNorm is left alone at no cost; `meter` is told of the samples that went through any other.
     """
+    meter = meter or Meter()
     norms = [m for m in model.modules() if isinstance(m, _NORMS) and m.track_running_stats]
     if not norms:
         if isinstance(model, GraphModule):
-            _recalibrate_program(model, batches, epoch, count)
+            _recalibrate_program(model, batches, epoch, count, meter)
         return
     momenta = [m.momentum for m in norms]
     device = device_of(model)
@@ -36,11 +40,12 @@ def recalibrate_batchnorm(model: nn.Module, batches: Batches, *, epoch: int = 0,
             norm.train()
         for inputs, _ in islice(batches.epoch(epoch), count):
             model(inputs.to(device))
+            meter.inferred += len(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
 
-def _recalibrate_program(program: GraphModule, batches: Batches, epoch: int, count: int) -> None:
+def _recalibrate_program(program: GraphModule, batches: Batches, epoch: int, count: int, meter: Meter) -> None:
     norms = [
         node
         for node in program.graph.nodes
@@ -53,6 +58,7 @@ def _recalibrate_program(program: GraphModule, batches: Batches, epoch: int, cou
     with evaluating(program):
         for inputs, _ in islice(batches.epoch(epoch), count):
             observer.run(inputs.to(device))
+            meter.inferred += len(inputs)
     state = {**dict(program.named_buffers()), **dict(program.named_parameters())}
     for name, (total, times) in observer.sums.items():
         state[name].copy_(total / times)

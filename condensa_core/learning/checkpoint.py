@@ -15,7 +15,7 @@ from torch import Tensor
 
 from condensa_core.whole_file import replacing
 
-_FORMAT = "condensa.lc/2"
+_FORMAT = "condensa.lc/3"
 _PARTS = ("live", "multipliers", "best", "best_shifted", "earlier")
 
 
@@ -24,7 +24,8 @@ class Progress:
     """All that the loop needs to go on: L step `step` is done, its C step is not.
 
     `live` and `best` are state dicts (w with buffers; the best Delta(Theta), empty before step 1), `multipliers` are
-    lambda before the update of `step`, `loss` is the mean of that L step, `history` the entries of the steps before.
+    lambda before the update of `step`, `loss` is the mean of that L step, `history` the entries of the steps before,
+    `spent` the record of the meter.
     Data order and random numbers follow from the step and the seed; momentum restarts in every L step.
     """
 
@@ -37,6 +38,7 @@ class Progress:
     best: dict[str, Tensor]
     best_shifted: dict[str, Tensor]  # what the best step projected: its codes are made from it
     earlier: dict[str, Tensor]  # what step - 1 projected
+    spent: dict[str, Any]
 
     def on(self, device: torch.device) -> Progress:
         """The same with every tensor on `device`."""
@@ -62,6 +64,7 @@ class Checkpoint:
             "loss": progress.loss,
             "history": progress.history,
             "best_step": progress.best_step,
+            "spent": progress.spent,
         }
         with replacing(self._path) as temporary:
             save_file(tensors, temporary, metadata={"format": _FORMAT, "facts": json.dumps(facts)})

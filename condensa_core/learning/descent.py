@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import Diverged, UsageError
+from condensa_core.learning.meter import Meter
 from condensa_core.workload import Batches, device_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -55,6 +56,7 @@ def descend(
     *,
     before_step: Callable[[int], None] | None = None,
     after_step: Callable[[], None] | None = None,
+    meter: Meter | None = None,
     where: str,
 ) -> float:
     """Mean training loss over `iterations` steps of the optimizer, taken in place on the model in training mode.
@@ -63,10 +65,12 @@ def descend(
     and the iteration, when the loss or a weight is not finite.
     """
     model.train()
+    meter = meter or Meter()
     device = device_of(model)
     total = torch.zeros((), device=device)
     for i in range(iterations):
         inputs, targets = next(batches)
+        meter.trained += len(inputs)
         optimizer.zero_grad(set_to_none=False)
         value = loss(model(inputs.to(device)), targets.to(device))
         value.backward()

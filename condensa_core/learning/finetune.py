@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from condensa_core.learning.batchnorm import recalibrate_batchnorm
 from condensa_core.learning.descent import Loss, descend, optimizer_named, stream
 from condensa_core.learning.hold import Hold
+from condensa_core.learning.meter import Meter
 from condensa_core.learning.settings import Settings
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
@@ -32,13 +33,15 @@ def finetune(
     *,
     seed: Seed,
     listener: Listener = silent,
+    meter: Meter | None = None,
 ) -> tuple[nn.Module, Score]:
     """A trained copy of `model` and its validation score: the best of the start and every epoch's end.
 
     `freedoms` say what moves in compressed parameters, after every step: zeros stay zero, entries of a code book move
     together. The learning rate falls from `settings.finetune_lr` to zero along a half cosine over
-    `settings.finetune_iterations`. Raises Diverged.
+    `settings.finetune_iterations`. `meter` counts all passes but those of `judge`. Raises Diverged.
     """
+    meter = meter or Meter()
     tuned = copy.deepcopy(model)
     best, best_state = judge(tuned), _state(tuned)
     total = settings.finetune_iterations
@@ -67,10 +70,10 @@ def finetune(
             count = min(train.steps, total - done)
             value = descend(
                 tuned, batches, loss, optimizer, count,
-                before_step=anneal, after_step=hold, where=f"fine-tuning epoch {epoch + 1}",
+                before_step=anneal, after_step=hold, meter=meter, where=f"fine-tuning epoch {epoch + 1}",
             )  # fmt: skip
             done += count
-            recalibrate_batchnorm(tuned, train, epoch=epoch)
+            recalibrate_batchnorm(tuned, train, epoch=epoch, meter=meter)
             score = judge(tuned)
             listener(Advanced("finetune", epoch + 1, {"loss": value, "val": score.value}))
             if sign * score.value >= sign * best.value:

@@ -15,6 +15,7 @@ from condensa_core.learning.alternate import Iterate, alternate, c_step, mu_of
 from condensa_core.learning.batchnorm import recalibrate_batchnorm
 from condensa_core.learning.checkpoint import Checkpoint, Progress
 from condensa_core.learning.descent import Loss, descend, optimizer_named, stream
+from condensa_core.learning.meter import Meter
 from condensa_core.learning.penalty import Penalty
 from condensa_core.learning.schedule import StepSize, default_ladder, explicit_ladder
 from condensa_core.learning.settings import Settings
@@ -67,13 +68,16 @@ def compress(
     seed: Seed,
     listener: Listener = silent,
     checkpoint: Checkpoint | None = None,
+    meter: Meter | None = None,
 ) -> Learned:
     """min over w, Theta of L(w) subject to w = Delta(Theta), from the trained `model`, which is not touched.
 
     `judge` gives the validation score; the best iterate by it is returned, never step 0. With a `checkpoint`, state is
-    saved after every L step and an interrupted run continues there, to the same result. Raises Diverged.
+    saved after every L step and an interrupted run continues there, to the same result. `meter` counts all passes but
+    those of `judge`, those of an interrupted run once. Raises Diverged.
     Source: Carreira-Perpinan, arXiv:1707.01209; schedule: see `schedule`.
     """
+    meter = meter or Meter()
     live = copy.deepcopy(model)  # w
     shadow = copy.deepcopy(model)  # Delta(Theta), judged and returned
     names = [name for part in parts for name in part.names]
@@ -88,6 +92,7 @@ def compress(
         for name, value in saved.multipliers.items():
             multipliers[name].copy_(value)
         saved = saved.on(next(live.parameters()).device)
+        meter.restore(saved.spent)
     history = list(saved.history) if saved else []
     best = _Best.restored(saved) if saved else _Best()
     earlier = saved.earlier if saved else {}
@@ -97,7 +102,7 @@ def compress(
 
     def learn(step: int, mu: float, target: dict[str, Tensor]) -> None:
         nonlocal mean_loss
-        mean_loss = _l_step(live, weights, target, mu, step, train, loss, settings, seed)
+        mean_loss = _l_step(live, weights, target, mu, step, train, loss, settings, seed, meter)
         if checkpoint:
             checkpoint.save(
                 Progress(
@@ -110,6 +115,7 @@ def compress(
                     best=best.state,
                     best_shifted=best.shifted,
                     earlier=earlier,
+                    spent=meter.record(),
                 )
             )
 
@@ -117,7 +123,7 @@ def compress(
     for now in alternate(weights, parts, ladder, learn, multipliers, start=start, earlier=earlier):
         shadow.load_state_dict(live.state_dict())
         put_in_place(shadow, now.theta, now.codes, parts)
-        recalibrate_batchnorm(shadow, train)
+        recalibrate_batchnorm(shadow, train, meter=meter)
         score = judge(shadow)
         history.append(_entry(now, score, mean_loss))
         learned = {} if mean_loss is None else {"loss": mean_loss}
@@ -189,6 +195,7 @@ def _l_step(
     loss: Loss,
     settings: Settings,
     seed: Seed,
+    meter: Meter,
 ) -> float:
     """Move the live weights towards the minimum of L(w) + mu/2 ||w - target||^2; momentum starts at zero.
 
@@ -215,6 +222,7 @@ def _l_step(
             settings.iterations_of(step),
             before_step=None if adaptive else lambda _: penalty.add_gradient(),
             after_step=(lambda: penalty.draw(rate)) if adaptive else None,
+            meter=meter,
             where=f"L step {step}",
         )
 

@@ -24,6 +24,7 @@ from condensa_core.report.outcome import (
 from condensa_core.report.ratio import RatioInterval
 from condensa_core.report.runs import RunSummary, is_run, runs_table, runs_under
 from condensa_core.report.tables import Table, tables
+from condensa_core.report.training_cost import TrainingCost
 from condensa_core.report.unfinished import finished_trials
 from condensa_core.report.verdict import verdict
 
@@ -49,6 +50,7 @@ __all__ = [
     "SearchResult",
     "Sizes",
     "Table",
+    "TrainingCost",
     "TrialResult",
     "finished_trials",
     "is_run",

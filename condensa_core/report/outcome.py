@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from condensa_core.errors import UsageError
 from condensa_core.report.integers import IntegersResult
 from condensa_core.report.ratio import RatioInterval
+from condensa_core.report.training_cost import TrainingCost
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -61,6 +62,7 @@ class ReferenceResult:
     bytes: int | None = None
     macs: int | None = None
     parameters: int | None = None
+    training_macs: int | None = None  # as in TrainingCost, by its training plan; None where its weights were given
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ class TrialResult:
     feasible: bool | None = None
     probability: float | None = None
     reason: str = ""
+    training_cost: TrainingCost | None = None  # failed attempts included
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,7 @@ class Outcome:
     gates: tuple[GateResult, ...] = ()
     trials: tuple[TrialResult, ...] = ()
     trainings_used: int = 0
+    training_cost: TrainingCost | None = None  # of all trials together
     search: SearchResult | None = None
     artifacts: tuple[Artifact, ...] = ()
     sizes: Sizes = Sizes()

@@ -15,6 +15,7 @@ from condensa_core.report.quantities import (
     metric_text,
     quantity_text,
 )
+from condensa_core.report.training_cost import TrainingCost
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,22 @@ def _trials(outcome: Outcome) -> Table:
             quantity_text(trial.objective, unit),
             quantity_text(trial.ratio, "x"),
             f"{trial.probability:.2f}" if is_known(trial.probability) else UNKNOWN,
+            _cost(trial.training_cost),
         )
         for trial in outcome.trials
     )
     objective = (outcome.objective.name if outcome.objective else "") or "objective"
-    columns = ("trial", "knobs", "status", metric or "metric", objective, "ratio", "P(met)")
+    columns = ("trial", "knobs", "status", metric or "metric", objective, "ratio", "P(met)", "training")
     return Table("trials (* ships)", columns, rows)
+
+
+def _cost(cost: TrainingCost | None) -> str:
+    """In multiples of training the reference where it was trained here, else in MACs."""
+    if cost is None:
+        return UNKNOWN
+    if is_known(cost.references):
+        return quantity_text(cost.references, "x")
+    return f"{count_text(cost.training_macs)} MACs"
 
 
 def _gates(outcome: Outcome) -> Table:

@@ -8,6 +8,7 @@ from condensa_core.report.outcome import BestResult, Outcome
 from condensa_core.report.quantities import (
     bytes_text,
     count_text,
+    duration_text,
     figure_text,
     is_known,
     knobs_text,
@@ -157,11 +158,24 @@ def _places(outcome: Outcome) -> list[str]:
     if outcome.best is not None:
         found = f"trial {outcome.best.trial} ({knobs_text(outcome.best.knobs)})"
         lines.append(f"  found      {found}, {outcome.trainings_used} L-C runs")
+    lines += _cost(outcome)
     if outcome.artifacts:
         lines.append("  artifacts  " + ", ".join(f"{a.path} ({bytes_text(a.bytes)})" for a in outcome.artifacts))
     if outcome.run_dir:
         lines.append(f"  in         {outcome.run_dir}")
     return lines
+
+
+def _cost(outcome: Outcome) -> list[str]:
+    cost = outcome.training_cost
+    if cost is None:
+        return []
+    count = f"{outcome.trainings_used} training{'' if outcome.trainings_used == 1 else 's'}"
+    if is_known(cost.references):
+        spent = f"{cost.references:.2g}x the cost of training the reference"
+    else:
+        spent = f"{count_text(cost.training_macs)} MACs forward and back"
+    return [f"  cost       {count}, {spent}, {duration_text(cost.processor_s)} of processor time"]
 
 
 def _met(met: bool | None) -> str:

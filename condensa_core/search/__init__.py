@@ -14,7 +14,7 @@ from condensa_core.search.log_nei import LogNEI
 from condensa_core.search.loop import Evaluate, find_level
 from condensa_core.search.many_knobs import ManyKnobs
 from condensa_core.search.objectives import Objectives
-from condensa_core.search.observation import Observation, Reading, Trial
+from condensa_core.search.observation import TRAINING_COST, Observation, Reading, Trial
 from condensa_core.search.pareto import ParetoSearch
 from condensa_core.search.probabilistic_bisection import ProbabilisticBisection
 from condensa_core.search.problem import Confidence, LevelProblem
@@ -34,6 +34,7 @@ __all__ = [
     "PRIORS",
     "SCBO",
     "SETTINGS",
+    "TRAINING_COST",
     "AskTell",
     "Belief",
     "Bisection",

@@ -123,7 +123,8 @@ def _finish(
         wall_s = time.monotonic() - begun
         if observation.status == "ok" or trial.attempt + 1 >= _ATTEMPTS:
             break
-        journal.append("attempt-failed", {**filed, "failure": observation.failure, "wall_s": wall_s})
+        lost = {"failure": observation.failure, "details": dict(observation.details), "wall_s": wall_s}
+        journal.append("attempt-failed", {**filed, **lost})
         history.spent_s += wall_s
         trial = Trial(trial.number, trial.point, trial.attempt + 1)
         history.opened(trial)
@@ -142,7 +143,7 @@ def _attempt(trial: Trial, evaluate: Evaluate) -> Observation:
     try:
         return Observation.of(trial.point, evaluate(trial))
     except RunFailed as err:
-        return Observation.failed(trial.point, str(err))
+        return Observation.failed(trial.point, str(err), err.details)
 
 
 def _figures(observation: Observation) -> Mapping[str, float | int | str | bool | None]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from condensa_core.search.space import Point
+
+# The detail that is kept of a trial even where it failed: JSON values on what its training cost.
+TRAINING_COST: Final = "training_cost"
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,14 @@ class Observation:
         """The trial that read this; failed when any of its numbers is not finite."""
         if not reading.is_finite:
             numbers = f"{reading.metric} for the metric, sd {reading.sd}, objective {reading.objective}"
-            return cls.failed(point, f"the evaluation read {numbers}")
+            spent = {key: reading.details[key] for key in reading.details if key == TRAINING_COST}
+            return cls.failed(point, f"the evaluation read {numbers}", spent)
         return cls(point, "ok", reading.metric, reading.sd, reading.objective, reading.details)
 
     @classmethod
-    def failed(cls, point: Point, failure: str) -> Observation:
+    def failed(cls, point: Point, failure: str, details: Mapping[str, Any] | None = None) -> Observation:
         """A trial that gave no metric."""
-        return cls(point, "failed", failure=failure)
+        return cls(point, "failed", failure=failure, details=details or {})
 
     def to_record(self) -> dict[str, Any]:
         """JSON values from which `from_record` makes an equal observation."""

@@ -14,6 +14,7 @@ from condensa_core.report import (
     Outcome,
     RatioInterval,
     ReferenceResult,
+    TrainingCost,
     TrialResult,
 )
 
@@ -59,7 +60,12 @@ def outcome() -> Outcome:
             GateResult("size at_most 2MiB", 1_048_576, 2_097_152, True, "bytes"),
             GateResult("throughput at_least 3x", 2.31, 3.0, False, "x"),
         ),
-        trials=(TrialResult(0, {"sparsity": 0.5}, "ok", 0.98, 0.008, 1800.0, 1.63, True, 0.97),),
+        trials=(
+            TrialResult(
+                0, {"sparsity": 0.5}, "ok", 0.98, 0.008, 1800.0, 1.63, True, 0.97, "", TrainingCost(2, 1, 3.0, 0.5)
+            ),
+        ),
         trainings_used=5,
+        training_cost=TrainingCost(9_600, 100, 61.0, 2.4),
         artifacts=(Artifact("best/model.onnx", 1_048_576, "ab" * 32),),
     )

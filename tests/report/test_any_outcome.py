@@ -22,6 +22,7 @@ from condensa_core.report import (
     ReferenceResult,
     SearchResult,
     Sizes,
+    TrainingCost,
     TrialResult,
     junit_xml,
     tables,
@@ -42,6 +43,9 @@ ratios = st.none() | st.builds(RatioInterval, numbers, numbers, numbers)
 differences = st.builds(Difference, numbers, numbers, numbers, counts)
 names = st.lists(texts, max_size=3).map(tuple)
 
+costs = st.none() | st.builds(
+    TrainingCost, st.integers(0, 2**60), st.integers(0, 2**60), st.floats(0, 1e9), st.none() | st.floats(0, 1e6)
+)
 any_outcome = st.builds(
     Outcome,
     status=st.sampled_from(["ok", "infeasible", "gate-failed", "failed"]),
@@ -83,11 +87,23 @@ any_outcome = st.builds(
     ).map(tuple),
     trials=st.lists(
         st.builds(
-            TrialResult, st.integers(0, 99), knobs, texts, numbers, numbers, numbers, numbers, met, numbers, texts
+            TrialResult,
+            st.integers(0, 99),
+            knobs,
+            texts,
+            numbers,
+            numbers,
+            numbers,
+            numbers,
+            met,
+            numbers,
+            texts,
+            costs,
         ),
         max_size=3,
     ).map(tuple),
     trainings_used=st.integers(0, 99),
+    training_cost=costs,
     search=st.none() | st.builds(SearchResult, texts, st.none() | st.tuples(numbers, numbers), numbers, texts),
     artifacts=st.lists(st.builds(Artifact, texts, st.integers(0, 2**50), texts), max_size=2).map(tuple),
     sizes=st.builds(Sizes, counts, counts, counts, numbers),

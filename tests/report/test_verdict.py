@@ -16,6 +16,7 @@ from condensa_core.report import (
     ObjectiveResult,
     Outcome,
     RatioInterval,
+    TrainingCost,
     TrialResult,
     junit_xml,
     tables,
@@ -47,6 +48,7 @@ from condensa_core.report.quantities import (
         "size at_most 2MiB: 1.00 MiB, met",
         "throughput at_least 3x: 2.31x, NOT met",
         "trial 4 (sparsity 0.7125), 5 L-C runs",
+        "5 trainings, 2.4x the cost of training the reference, 1 min 01 s of processor time",
         "best/model.onnx (1.00 MiB)",
         "runs/digits-filters/20260102T030405Z-abc123",
     ],
@@ -137,6 +139,21 @@ def test_layers_show_what_was_removed(outcome):
     (table,) = [table for table in tables(outcome) if table.title == "layers"]
 
     assert table.rows == (("conv1", "32", "8", "75 %", "320", "80"),)
+
+
+def test_the_cost_is_in_macs_where_the_reference_was_not_trained(outcome):
+    cost = TrainingCost(9_600_000, 100, 61.0, None)
+    untrained = replace(outcome, training_cost=cost, trials=(replace(outcome.trials[0], training_cost=cost),))
+
+    (trials,) = [table for table in tables(untrained) if table.title.startswith("trials")]
+
+    assert "5 trainings, 9.60 M MACs forward and back" in verdict(untrained)
+    assert trials.rows[0][-1] == "9.60 M MACs"
+
+
+def test_costs_add_up_to_unknown_multiples_where_one_is_unknown():
+    assert TrainingCost(1, 2, 3.0, 0.5) + TrainingCost(10, 20, 30.0, 1.0) == TrainingCost(11, 22, 33.0, 1.5)
+    assert (TrainingCost(1, 2, 3.0, 0.5) + TrainingCost(10, 20, 30.0, None)).references is None
 
 
 def test_junit_has_one_case_per_bound(outcome):
