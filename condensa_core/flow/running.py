@@ -20,6 +20,7 @@ from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.rank_costs import rank_costs
+from condensa_core.flow.search_plots import SearchPlots
 from condensa_core.flow.searching import known_objective, search_for
 from condensa_core.flow.trial import Evaluator, Judged
 from condensa_core.flow.workbench import Bound, Workbench, bound, trained
@@ -107,8 +108,16 @@ def _work(ready: Bound, directory: RunDirectory, listener: Listener, cache_dir: 
             bounded = reference.val.scores[recipe.constraint.metric].value
             told = narrated(told, recipe.constraint, objective, bounded)
             evaluator = Evaluator(bench, objective, reference, base, directory.path, told)
+            plots = SearchPlots(
+                search, journal, directory, name=recipe.name, metric=recipe.constraint.metric, listener=told
+            )
+
+            def ended(number: int) -> None:
+                evaluator.ended(number)
+                plots.ended(number)
+
             found = find_level(
-                evaluator, search, journal, timeout_s=recipe.search.timeout_s, listener=told, ended=evaluator.ended
+                evaluator, search, journal, timeout_s=recipe.search.timeout_s, listener=told, ended=ended
             )
             return conclude(bench, directory, objective, reference, search, found, journal, told, begun)
 

@@ -21,8 +21,10 @@ from condensa_core.report.outcome import (
     TrialResult,
     read_outcome,
 )
+from condensa_core.report.posterior_chart import posterior_chart
 from condensa_core.report.ratio import RatioInterval
 from condensa_core.report.runs import RunSummary, is_run, runs_table, runs_under
+from condensa_core.report.scatter import Axis, Dot, scatter
 from condensa_core.report.tables import Table, tables
 from condensa_core.report.training_cost import TrainingCost
 from condensa_core.report.unfinished import finished_trials
@@ -33,10 +35,12 @@ __all__ = [
     "SCHEMA",
     "Ablation",
     "Artifact",
+    "Axis",
     "BestResult",
     "ConstraintResult",
     "Difference",
     "DirectResult",
+    "Dot",
     "Figure",
     "GateResult",
     "IntegersResult",
@@ -56,9 +60,11 @@ __all__ = [
     "is_run",
     "junit_xml",
     "line_chart",
+    "posterior_chart",
     "read_outcome",
     "runs_table",
     "runs_under",
+    "scatter",
     "tables",
     "verdict",
 ]

@@ -15,7 +15,9 @@ from condensa_core.search.loop import Evaluate, find_level
 from condensa_core.search.many_knobs import ManyKnobs
 from condensa_core.search.objectives import Objectives
 from condensa_core.search.observation import TRAINING_COST, Observation, Reading, Trial
+from condensa_core.search.one_knob_belief import OneKnobBelief, one_knob_belief
 from condensa_core.search.pareto import ParetoSearch
+from condensa_core.search.portrait import Band, Portrait, Trained, portrait
 from condensa_core.search.probabilistic_bisection import ProbabilisticBisection
 from condensa_core.search.problem import Confidence, LevelProblem
 from condensa_core.search.profile import ObjectiveProfile, Record, Setting
@@ -36,6 +38,7 @@ __all__ = [
     "SETTINGS",
     "TRAINING_COST",
     "AskTell",
+    "Band",
     "Belief",
     "Bisection",
     "Bracket",
@@ -57,8 +60,10 @@ __all__ = [
     "ObjectiveSurface",
     "Objectives",
     "Observation",
+    "OneKnobBelief",
     "ParetoSearch",
     "Point",
+    "Portrait",
     "ProbabilisticBisection",
     "RandomSearch",
     "Reading",
@@ -70,12 +75,15 @@ __all__ = [
     "Space",
     "Strategy",
     "Told",
+    "Trained",
     "Trial",
     "Value",
     "belief_of",
     "find_level",
     "kernel_maker",
+    "one_knob_belief",
     "point_key",
+    "portrait",
     "read_journal",
     "recommend",
     "strategy_named",

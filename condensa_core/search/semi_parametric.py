@@ -129,17 +129,30 @@ class CollapsePosterior:
 
     def median_and_sd(self, t: Floats) -> tuple[Floats, Floats]:
         """Median and standard deviation of z at m strengths."""
+        mean, sd = self.predict(t)
+        weight = self.models.weight
+        spread = weight @ (sd**2 + (mean - weight @ mean) ** 2)
+        return self._quantile(mean, sd, 0.5), np.sqrt(spread)
+
+    def quantiles(self, t: Floats, below: Sequence[float]) -> tuple[Floats, ...]:
+        """For each of `below`, in (0, 1), the z at m strengths that the noise-free z lies under with this probability.
+
+        The models give a mixture of normal distributions; its quantiles are found by bisection.
+        """
+        mean, sd = self.predict(t)
+        return tuple(self._quantile(mean, sd, share) for share in below)
+
+    def _quantile(self, mean: Floats, sd: Floats, share: float) -> Floats:
+        """Of the mixture with these means and standard deviations, k x m each: m."""
         from scipy.special import ndtr
 
-        mean, sd = self.predict(t)
         weight = self.models.weight
         low, high = mean.min(axis=0) - 5 * sd.max(axis=0), mean.max(axis=0) + 5 * sd.max(axis=0)
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            below = weight @ ndtr((middle - mean) / sd) < 0.5
-            low, high = np.where(below, middle, low), np.where(below, high, middle)
-        spread = weight @ (sd**2 + (mean - weight @ mean) ** 2)
-        return (low + high) / 2, np.sqrt(spread)
+            under = weight @ ndtr((middle - mean) / sd) < share
+            low, high = np.where(under, middle, low), np.where(under, high, middle)
+        return (low + high) / 2
 
 
 def _covariance(readings: Readings, amplitude: float) -> Floats:

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "materialise": {"graph", "schemes"},
     "export": {"schemes"},
     "bench": set(),
-    "report": {"recipe", "bench"},
+    "report": {"recipe", "search", "bench"},
 }
 MAY_IMPORT["flow"] = set(MAY_IMPORT) - FOUNDATIONS
 CLI_MAY_IMPORT = {"errors", "progress", "recipe", "report", "flow"}

@@ -1,0 +1,87 @@
+"""Pictures of a search as it goes: one after each trial, from the journal alone, so that a resumed run has them too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from condensa_core.errors import Interrupted, first_line
+from condensa_core.progress import Listener, Note
+from condensa_core.report import Axis, Dot, posterior_chart, scatter
+from condensa_core.report.quantities import FRACTIONS, knobs_text
+from condensa_core.run_directory import RunDirectory
+from condensa_core.search import AskTell, Journal, LevelProblem, Observation, Search, point_key, portrait
+
+LATEST: Final = "search.svg"
+POSTERIOR: Final = "posterior.svg"
+
+
+class SearchPlots:
+    """Draws `trials/NNN/posterior.svg` after trial NNN and `search.svg`, the latest of them.
+
+    A search that has no knob is not drawn. A picture that cannot be made or written is told once as a warning and
+    costs no trial.
+    """
+
+    def __init__(
+        self, search: AskTell, journal: Journal, directory: RunDirectory, *, name: str, metric: str, listener: Listener
+    ) -> None:
+        self._problem = search.problem if isinstance(search, Search) else None
+        self._journal, self._directory, self._listener = journal, directory, listener
+        self._name, self._metric = name, metric
+        self._told = False
+
+    def ended(self, number: int) -> None:
+        """Draw the search as it was when trial `number` had ended, unless its picture is there already."""
+        file = f"trials/{number:03d}/{POSTERIOR}"
+        if self._problem is None or (self._directory.path / file).is_file():
+            return
+        try:
+            drawn = self._drawn(self._problem, number)
+            self._directory.write_text(file, drawn)
+            self._directory.write_text(LATEST, drawn)
+        except Interrupted:
+            raise
+        except Exception as err:  # hours of training must not be lost for a picture, whatever is wrong with it
+            if not self._told:
+                self._listener(Note(f"the search could not be drawn: {first_line(err)}", level="warning"))
+            self._told = True
+
+    def _drawn(self, problem: LevelProblem, number: int) -> str:
+        title = f"{self._name}: the search after trial {number}"
+        finished = self._finished(number)
+        if len(problem.space.knobs) > 1:
+            return _trade_off(problem, finished, title, self._metric)
+        return posterior_chart(portrait(problem, list(finished.values())), title=title, metric=self._metric)
+
+    def _finished(self, last: int) -> Mapping[int, Observation]:
+        """The finished trials by number, in the order of ending, up to the end of trial `last`."""
+        found: dict[int, Observation] = {}
+        for entry in self._journal.entries:
+            if entry.kind == "trial-ended":
+                found[entry.payload["number"]] = Observation.from_record(entry.payload["observation"])
+                if entry.payload["number"] == last:
+                    break
+        return found
+
+
+def _trade_off(problem: LevelProblem, finished: Mapping[int, Observation], title: str, metric: str) -> str:
+    """The metric of all trials against what their objective gains; the latest ringed."""
+    dots = []
+    for number, o in finished.items():
+        objective = problem.objective(o)
+        if o.metric is None or objective is None:
+            continue
+        factor = 1 + problem.profile.gain(objective, problem.profile.reference)
+        kind = "meets the limit" if problem.margin(o.metric) >= 0 else "breaks the limit"
+        hint = f"trial {number}: {knobs_text(o.point)}"
+        latest = point_key(o.point) == point_key(list(finished.values())[-1].point)
+        dots.append(Dot(factor, o.metric, kind, up_sd=problem.sd(o), hint=hint, ringed=latest))
+    levels = ((problem.level, "limit"), (problem.reference_metric, "reference"))
+    percent = metric in FRACTIONS
+    return scatter(
+        dots,
+        Axis(f"{problem.profile.name}, times the reference's", lambda value: f"{value:.6g}x"),
+        Axis(metric, lambda value: f"{100 * value:.6g} %" if percent else f"{value:.6g}", levels),
+        title=title,
+    )
