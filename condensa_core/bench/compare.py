@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Final, Literal
 
 from condensa_core.bench.clock import SYSTEM_CLOCK, Clock, Timing, contention, runs_lasting, timed
+from condensa_core.bench.inputs import Feeds, InputRequest, prepare
 from condensa_core.bench.interleave import interleave
 from condensa_core.bench.machine import describe_machine
 from condensa_core.bench.measurement import Comparison, Measurement
+from condensa_core.bench.model_file import examine
 from condensa_core.bench.runner import Runner, open_runner
 from condensa_core.bench.statistics import median_interval, quantiles, ratio_interval
 from condensa_core.bench.target import BenchTarget
-from condensa_core.errors import UsageError
+from condensa_core.errors import CondensaError, UsageError, first_line
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
 
@@ -62,6 +64,7 @@ def compare(
     seconds: float = 10.0,
     rounds: int = 100,
     seed: Seed = DEFAULT_SEED,
+    feeds: Mapping[str, Feeds] | None = None,
     listener: Listener = silent,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Comparison:
@@ -69,7 +72,8 @@ def compare(
 
     All files are loaded together and take turns in random order. It stops when the intervals of all ratios to the
     first file (of the one median, if there is only one) are within 2 % of their values, else after `rounds` rounds or
-    about `seconds`; never below 3 rounds. `batch` and `threads` override the target's.
+    about `seconds`; never below 3 rounds. `batch` and `threads` override the target's. `feeds` are what each file is
+    fed; None draws random inputs of the target's batch by `seed`.
     UsageError for no file or one that cannot be run, MissingRuntime for what is not installed.
     """
     if not files:
@@ -80,8 +84,11 @@ def compare(
         target = replace(target, batch=batch)
     if threads is not None:
         target = replace(target, threads=threads)
+    if feeds is None:
+        found = {name: examine(path).inputs for name, path in files.items()}
+        feeds = prepare(found, InputRequest(batch=target.batch, seed=seed)).feeds
     with ExitStack() as stack:
-        loaded = {name: _load(Path(path), target, seed, clock, stack) for name, path in files.items()}
+        loaded = {name: _load(Path(path), target, feeds[name], clock, stack) for name, path in files.items()}
         listener(PhaseStarted(PHASE, total=rounds, detail=", ".join(files)))
         stop = StopRule(target, seed, seconds=seconds, rounds=rounds, listener=listener)
         turns = interleave(
@@ -122,9 +129,14 @@ class StopRule:
         return max(ratio_interval(times[first], times[name], seed=self._seed).half_width for name in others)
 
 
-def _load(path: Path, target: BenchTarget, seed: Seed, clock: Clock, stack: ExitStack) -> Loaded:
-    runner = stack.enter_context(open_runner(target, path, seed=seed))
-    first = timed(runner.run, 1, clock)
+def _load(path: Path, target: BenchTarget, feeds: Feeds, clock: Clock, stack: ExitStack) -> Loaded:
+    runner = stack.enter_context(open_runner(target, path, feeds))
+    try:
+        first = timed(runner.run, 1, clock)
+    except CondensaError:
+        raise
+    except Exception as err:  # a runtime's errors share no base class with a name
+        raise UsageError(f"{runner.runtime} loads {path} and cannot run it: {first_line(err)}") from err
     repeats = runs_lasting(runner.run, clock, sample_s=SAMPLE_S, warm_up_s=WARM_UP_S)
     return Loaded(path, runner, first.wall_s, repeats)
 

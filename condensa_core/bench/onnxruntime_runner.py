@@ -7,18 +7,11 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
-import numpy as np
-
+from condensa_core.bench.inputs import Feeds
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import MissingRuntime, UsageError, first_line
-from condensa_core.randomness import Seed
 
 _PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_FLOATS: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-_INTEGERS: Final = {
-    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8,
-    "tensor(bool)": np.bool_,
-}  # fmt: skip
 
 
 class OnnxRuntimeRunner:
@@ -27,7 +20,7 @@ class OnnxRuntimeRunner:
     With one thread the work happens in the calling thread, where thread-CPU time sees all of it.
     """
 
-    def __init__(self, path: Path, target: BenchTarget, seed: Seed) -> None:
+    def __init__(self, path: Path, target: BenchTarget, feeds: Feeds) -> None:
         runtime = _onnxruntime(target)
         self.runtime = f"onnxruntime {runtime.__version__}"
         self.provider = _PROVIDERS[target.device]
@@ -47,15 +40,17 @@ class OnnxRuntimeRunner:
         if used != self.provider:
             raise MissingRuntime(f"ONNX Runtime fell back to {used}: {self.provider} could not start on this machine")
         self._binding = self._session.io_binding()
-        generator = seed.numpy_generator("inputs")
-        for value in self._session.get_inputs():
-            array = random_input(value.name, value.type, value.shape, target.batch, generator)
-            self._binding.bind_ortvalue_input(value.name, runtime.OrtValue.ortvalue_from_numpy(array, target.device, 0))
-        for value in self._session.get_outputs():
-            self._binding.bind_output(value.name, target.device)
+        for name, array in feeds.items():
+            self._binding.bind_ortvalue_input(name, runtime.OrtValue.ortvalue_from_numpy(array, target.device, 0))
+        self._outputs = [value.name for value in self._session.get_outputs()]
+        for name in self._outputs:
+            self._binding.bind_output(name, target.device)
 
     def run(self) -> None:
         self._session.run_with_iobinding(self._binding)
+
+    def outputs(self) -> Feeds:
+        return dict(zip(self._outputs, self._binding.copy_outputs_to_cpu(), strict=True))
 
     def __enter__(self) -> OnnxRuntimeRunner:
         return self
@@ -64,27 +59,6 @@ class OnnxRuntimeRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         del self._binding, self._session  # the session's memory goes with its last reference
-
-
-def random_input(
-    name: str, kind: str, shape: list[int | str | None], batch: int, generator: np.random.Generator
-) -> np.ndarray:
-    """A random array for an input as ONNX Runtime describes it: the first dimension is the batch.
-
-    Floats are standard normal; integers are 0 or 1, valid as ids of any vocabulary. UsageError when the file fixes
-    another batch, leaves a further dimension open, or takes a type for which no random input is defined.
-    """
-    if shape and isinstance(shape[0], int) and shape[0] != batch:
-        raise UsageError(f"the file fixes the batch of input {name!r} at {shape[0]}, asked was {batch}")
-    free = [d for d in shape[1:] if not isinstance(d, int) and d != shape[0]]
-    if free:
-        raise UsageError(f"input {name!r} leaves dimension {free[0]!r} open beside the batch: its size is unknown")
-    sizes = [d if isinstance(d, int) else batch for d in shape]
-    if kind in _FLOATS:
-        return generator.standard_normal(sizes).astype(_FLOATS[kind])
-    if kind in _INTEGERS:
-        return generator.integers(0, 2, sizes).astype(_INTEGERS[kind])
-    raise UsageError(f"input {name!r} is a {kind}: no random input is defined for it")
 
 
 def _onnxruntime(target: BenchTarget) -> ModuleType:

@@ -1,0 +1,285 @@
+"""What the models of a comparison are fed: random arrays by a seed, or the user's own; the same for all of them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from condensa_core.bench.tensor_types import DTYPES, TensorSignature
+from condensa_core.errors import UsageError, first_line
+from condensa_core.randomness import Seed
+
+Feeds = Mapping[str, np.ndarray]  # one array for each input of a model, by its name
+_BATCH_SYMBOL: Final = re.compile(r"n|b|bs|.*batch.*", re.IGNORECASE)
+_SHAPE: Final = re.compile(r"\d{1,12}(?:x\d{1,12})*")
+
+
+@dataclass(frozen=True)
+class InputRequest:
+    """What the user says of the inputs: the batch, sizes of open dimensions, whole shapes, or a file of arrays.
+
+    `batch` None takes what the shapes, the arrays or the models say, and 1 where none of them does.
+    """
+
+    batch: int | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)  # of an open dimension, by its symbol
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # of an input, by its name
+    file: Path | None = None
+    seed: Seed = field(default_factory=Seed)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The feeds of every model, by the model's name, and the samples that one inference of any of them takes."""
+
+    feeds: Mapping[str, Feeds]
+    batch: int
+
+
+def parse_shapes(texts: Sequence[str]) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """Shapes of inputs and sizes by name, from `image=8x3x224x224` and `time=32,width=64`.
+
+    A single number stands under both, for only the model tells whether the name is an input's or a dimension's.
+    UsageError for what reads otherwise, for a size of 0 and for a name given twice.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    sizes: dict[str, int] = {}
+    for item in (item for text in texts for item in text.split(",")):
+        name, equals, value = (part.strip() for part in item.rpartition("="))
+        if not name or not equals or not _SHAPE.fullmatch(value):
+            hint = "write an input and its shape, such as image=8x3x224x224, or a dimension and its size, time=32"
+            raise UsageError(f"--shape {item!r} is no shape", hint=hint)
+        shape = tuple(int(size) for size in value.split("x"))
+        if 0 in shape:
+            raise UsageError(f"--shape {item!r} holds nothing", hint="every size must be at least 1")
+        if name in shapes:
+            raise UsageError(f"--shape gives {name!r} twice")
+        shapes[name] = shape
+        if len(shape) == 1:
+            sizes[name] = shape[0]
+    return shapes, sizes
+
+
+def prepare(models: Mapping[str, Sequence[TensorSignature]], request: InputRequest) -> Prepared:
+    """The feeds of each model; models whose inputs agree in type and shape, one by one, are fed the same numbers.
+
+    UsageError where the request does not fit a model: each says what the model takes and what would do.
+    """
+    _known_names(models, request)
+    arrays = _load(request.file) if request.file else None
+    if arrays is not None and request.shapes:
+        raise UsageError("--inputs and --shape exclude each other: the arrays have shapes of their own")
+    feeds: dict[str, Feeds] = {}
+    batches: dict[str, int] = {}
+    for model, signatures in models.items():
+        if arrays is None:
+            shapes, batches[model] = shapes_of(signatures, request, model)
+            feeds[model] = {
+                value.name: random_input(value, shape, request.seed.child("inputs", position))
+                for position, (value, shape) in enumerate(zip(signatures, shapes, strict=True))
+            }
+        else:
+            feeds[model] = _fitted(arrays, signatures, model, str(request.file))
+            batches[model] = _batch_of(feeds[model], signatures, request.batch, model)
+    if len(set(batches.values())) > 1:
+        each = ", ".join(f"{model} {batch}" for model, batch in batches.items())
+        raise UsageError(f"the models take other batches: {each}", hint="samples of one batch cannot be compared")
+    return Prepared(feeds, next(iter(batches.values())))
+
+
+def shapes_of(
+    signatures: Sequence[TensorSignature], request: InputRequest, model: str
+) -> tuple[list[tuple[int, ...]], int]:
+    """The shape of each input of a model, and its batch.
+
+    The batch is the open dimension called so, else the first of the first input. UsageError for a further dimension
+    that stays open, for a shape that the model does not take, and for another batch than the model's.
+    """
+    symbol = batch_symbol(signatures)
+    sizes = {s: request.sizes[s] for s in _symbols(signatures) if s in request.sizes}
+    for value in signatures:
+        asked = request.shapes.get(value.name)
+        if asked is None:
+            continue
+        if len(asked) != len(value.shape):
+            raise UsageError(f"{model}: --shape gives input {value.name!r} {len(asked)} dimensions, it takes {value}")
+        for size, known in zip(asked, value.shape, strict=True):
+            if isinstance(known, int) and size != known:
+                raise UsageError(f"{model}: the file fixes a dimension of {value} at {known}, asked was {size}")
+            if isinstance(known, str) and sizes.setdefault(known, size) != size:
+                raise UsageError(f"{model}: dimension {known!r} is given both {sizes[known]} and {size}")
+    first = next((value for value in signatures if value.shape), None)
+    batch = _agreed_batch(first, symbol, sizes, request, model)
+    if symbol is not None:
+        sizes[symbol] = batch
+    shapes = []
+    for value in signatures:
+        shape = request.shapes.get(value.name) or _sized(value, sizes, batch if symbol is None else None, model)
+        if 0 in shape:
+            raise UsageError(f"{model}: input {value} holds nothing: a dimension is fixed at 0")
+        shapes.append(shape)
+    return shapes, batch
+
+
+def _sized(value: TensorSignature, sizes: Mapping[str, int], unnamed_batch: int | None, model: str) -> tuple[int, ...]:
+    """The shape of an input by the sizes of its symbols; UsageError for a dimension that stays open.
+
+    `unnamed_batch` is for a first dimension without a name, as old exporters leave it.
+    """
+    shape = []
+    for position, known in enumerate(value.shape):
+        size = sizes.get(known) if isinstance(known, str) else known
+        if known is None and position == 0:
+            size = unnamed_batch
+        if size is None:
+            raise _open(value, known if isinstance(known, str) else None, model)
+        shape.append(size)
+    return tuple(shape)
+
+
+def batch_symbol(signatures: Sequence[TensorSignature]) -> str | None:
+    """The open dimension that counts samples: the one called so (batch, N, ...), else the first input's first."""
+    symbols = _symbols(signatures)
+    called = next((symbol for symbol in symbols if _BATCH_SYMBOL.fullmatch(symbol)), None)
+    if called is not None:
+        return called
+    first = next((value.shape[0] for value in signatures if value.shape), None)
+    return first if isinstance(first, str) else None
+
+
+def random_input(signature: TensorSignature, shape: tuple[int, ...], seed: Seed) -> np.ndarray:
+    """Random values of the input's type: the same numbers for the same shape and seed, rounded to the type.
+
+    Floats are standard normal; integers are 0 or 1, valid as ids of any vocabulary. UsageError for a type that no
+    array of numpy holds.
+    """
+    dtype = _dtype(signature)
+    generator = seed.numpy_generator("values")
+    if np.issubdtype(dtype, np.floating):
+        return generator.standard_normal(shape, dtype=np.float32).astype(dtype)
+    return generator.integers(0, 2, shape, dtype=np.int8).astype(dtype)
+
+
+def _agreed_batch(
+    first: TensorSignature | None, symbol: str | None, sizes: Mapping[str, int], request: InputRequest, model: str
+) -> int:
+    """The batch that the request and the model leave no doubt of."""
+    given = sizes.get(symbol) if symbol is not None else None
+    fixed = first.shape[0] if first is not None and symbol is None else None
+    if first is not None and symbol is None and first.shape[0] is None and first.name in request.shapes:
+        given = request.shapes[first.name][0]
+    if request.batch is not None:
+        if given not in (None, request.batch):
+            raise UsageError(f"{model}: --batch {request.batch} and --shape contradict: the batch there is {given}")
+        if isinstance(fixed, int) and fixed != request.batch and first is not None:
+            raise UsageError(
+                f"{model}: the file fixes the batch of input {first.name!r} at {fixed}, asked was {request.batch}",
+                hint=f"take --batch {fixed}, or export the model with a free batch",
+            )
+        return request.batch
+    if given is not None:
+        return given
+    return fixed if isinstance(fixed, int) else 1
+
+
+def _open(value: TensorSignature, size: str | None, model: str) -> UsageError:
+    spelled = "x".join(str(s) if isinstance(s, int) else "SIZE" for s in value.shape)
+    hint = f"give it with --shape {size}=SIZE" if size else f"give all of it with --shape {value.name}={spelled}"
+    return UsageError(f"{model}: input {value} leaves dimension {size or '?'} open beside the batch", hint=hint)
+
+
+def _known_names(models: Mapping[str, Sequence[TensorSignature]], request: InputRequest) -> None:
+    """UsageError for a name in the request that is no input's and no dimension's of any model."""
+    inputs = {value.name for signatures in models.values() for value in signatures}
+    symbols = {symbol for signatures in models.values() for symbol in _symbols(signatures)}
+    for name, shape in request.shapes.items():
+        if name in inputs or (len(shape) == 1 and name in symbols):
+            continue
+        near = difflib.get_close_matches(name, inputs | symbols, n=1)
+        known = f"inputs: {', '.join(sorted(inputs))}; open dimensions: {', '.join(sorted(symbols)) or 'none'}"
+        raise UsageError(
+            f"--shape names {name!r}, which no model has", hint=f"did you mean {near[0]!r}?" if near else known
+        )
+
+
+def _symbols(signatures: Iterable[TensorSignature]) -> list[str]:
+    return [size for value in signatures for size in value.shape if isinstance(size, str)]
+
+
+def _dtype(signature: TensorSignature) -> np.dtype:
+    if signature.element not in DTYPES:
+        raise UsageError(f"input {signature} is of a type that cannot be made up or read from a file")
+    return np.dtype(DTYPES[signature.element])
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file; never a pickled object."""
+    try:
+        with path.open("rb") as opened:  # np.load leaves a broken file open
+            archive = np.load(opened, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise UsageError(f"{path} holds a single array", hint="save it by name: np.savez(path, INPUT=array)")
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as err:
+        raise UsageError(f"no such file: {path}") from err
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
+        raise UsageError(f"{path} is no file of arrays: {first_line(err)}", hint="write one with np.savez") from err
+
+
+def _fitted(
+    arrays: Mapping[str, np.ndarray], signatures: Sequence[TensorSignature], model: str, file: str
+) -> dict[str, np.ndarray]:
+    """The arrays by the names of this model, checked. Arrays that np.savez numbered are taken in order."""
+    wanted = [value.name for value in signatures]
+    if set(wanted) != set(arrays):
+        unnamed = [f"arr_{i}" for i in range(len(wanted))]
+        if set(arrays) != set(unnamed):
+            missing = ", ".join(name for name in wanted if name not in arrays)
+            surplus = ", ".join(name for name in arrays if name not in wanted)
+            lacks = "; ".join(filter(None, [missing and f"no {missing}", surplus and f"{surplus} besides"]))
+            takes = ", ".join(map(str, signatures))
+            raise UsageError(f"{file} does not fit {model}: it has {lacks}", hint=f"the model takes {takes}")
+        arrays = {name: arrays[number] for name, number in zip(wanted, unnamed, strict=True)}
+    return {value.name: _checked(arrays[value.name], value, model, file) for value in signatures}
+
+
+def _checked(array: np.ndarray, value: TensorSignature, model: str, file: str) -> np.ndarray:
+    dtype = _dtype(value)
+    has = f"{file} has {value.name} as {array.dtype} {list(array.shape)}"
+    fits = len(array.shape) == len(value.shape) and all(
+        not isinstance(known, int) or size == known for size, known in zip(array.shape, value.shape, strict=True)
+    )
+    if not fits:
+        raise UsageError(f"{has}, {model} takes {value}")
+    if not array.size:
+        raise UsageError(f"{has}: there is nothing in it")
+    if array.dtype.kind not in "fiub" or not np.can_cast(array.dtype, dtype, casting="same_kind"):
+        raise UsageError(f"{has}, {model} takes {value}", hint=f"convert it: array.astype(np.{dtype.name})")
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    lost = dtype.kind in "iu" and not np.array_equal(cast, array)
+    if lost or (dtype.kind == "f" and np.isfinite(array).all() and not np.isfinite(cast).all()):
+        raise UsageError(f"{has}, whose values do not fit into {value.element}, which {model} takes")
+    return np.ascontiguousarray(cast)
+
+
+def _batch_of(feeds: Feeds, signatures: Sequence[TensorSignature], asked: int | None, model: str) -> int:
+    """The samples in the arrays, by the batch dimension of the model; 1 for a model of scalars."""
+    symbol = batch_symbol(signatures)
+    sizes: dict[str, int] = {}
+    for value in signatures:
+        for known, size in zip(value.shape, feeds[value.name].shape, strict=True):
+            if isinstance(known, str) and sizes.setdefault(known, size) != size:
+                raise UsageError(f"{model}: dimension {known!r} is {sizes[known]} in one array and {size} in another")
+    first = next((value for value in signatures if value.shape), None)
+    batch = sizes[symbol] if symbol is not None else feeds[first.name].shape[0] if first is not None else 1
+    if asked not in (None, batch):
+        raise UsageError(f"--batch {asked}, but the arrays of --inputs hold {batch}", hint="leave out --batch")
+    return batch
