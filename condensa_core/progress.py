@@ -68,6 +68,19 @@ class Note(Event):
     level: str = "info"
 
 
+@dataclass(frozen=True)
+class OfTrial(Event):
+    """An event of trial `number`, which is not the only one under way."""
+
+    number: int
+    event: Event
+
+
+@dataclass(frozen=True)
+class Waiting(Event):
+    """Others are at work and nothing happened: nothing to show, but a front end may stop the run here."""
+
+
 Listener = Callable[[Event], None]
 
 

@@ -4,6 +4,7 @@ from condensa_core.search.belief import Belief, belief_of
 from condensa_core.search.bisection import Bisection
 from condensa_core.search.bracket import Bracket
 from condensa_core.search.catalogue import METHODS, SETTINGS, strategy_named
+from condensa_core.search.executors import Evaluate, Executor, InTurn
 from condensa_core.search.fixed_point import FixedPoint
 from condensa_core.search.frames import COORDINATES
 from condensa_core.search.journal import Entry, Journal, read_journal
@@ -11,7 +12,7 @@ from condensa_core.search.kernels import KERNELS, PRIORS, MakeKernel, kernel_mak
 from condensa_core.search.level_set import LevelSetSearch
 from condensa_core.search.listed import GridSearch, RandomSearch, SobolSearch
 from condensa_core.search.log_nei import LogNEI
-from condensa_core.search.loop import Evaluate, find_level
+from condensa_core.search.loop import find_level
 from condensa_core.search.many_knobs import ManyKnobs
 from condensa_core.search.objectives import Objectives
 from condensa_core.search.observation import TRAINING_COST, Observation, Reading, Trial
@@ -20,6 +21,7 @@ from condensa_core.search.pareto import ParetoSearch
 from condensa_core.search.portrait import Band, Portrait, Trained, portrait
 from condensa_core.search.probabilistic_bisection import ProbabilisticBisection
 from condensa_core.search.problem import Confidence, LevelProblem
+from condensa_core.search.processes import Processes
 from condensa_core.search.profile import ObjectiveProfile, Record, Setting
 from condensa_core.search.return_rule import Recommendation, recommend
 from condensa_core.search.scbo import SCBO
@@ -45,10 +47,12 @@ __all__ = [
     "Confidence",
     "Entry",
     "Evaluate",
+    "Executor",
     "ExpectedCrossing",
     "ExpectedStrength",
     "FixedPoint",
     "GridSearch",
+    "InTurn",
     "Journal",
     "Knob",
     "LevelProblem",
@@ -65,6 +69,7 @@ __all__ = [
     "Point",
     "Portrait",
     "ProbabilisticBisection",
+    "Processes",
     "RandomSearch",
     "Reading",
     "Recommendation",
