@@ -17,3 +17,7 @@ NoPython = Annotated[
 Seed = Annotated[
     int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Use this seed instead of the recipe's.")
 ]
+Parallel = Annotated[
+    int | None,
+    typer.Option("--parallel", min=1, max=256, help="Trials trained at once, instead of the recipe's number."),
+]

@@ -16,6 +16,7 @@ from condensa_core.progress import (
     Event,
     Listener,
     Note,
+    OfTrial,
     PhaseEnded,
     PhaseStarted,
     TrialEnded,
@@ -61,8 +62,9 @@ class Warnings:
         self._console = console
 
     def __call__(self, event: Event) -> None:
+        trial, event = _apart(event)
         if isinstance(event, Note) and event.level == "warning":
-            self._console.print(_note(event))
+            self._console.print(_note(event, trial))
 
 
 class Lines:
@@ -76,31 +78,32 @@ class Lines:
         self._clock = clock
         self._start = clock()
         self._last_line = self._start
-        self._totals: dict[str, int | None] = {}
+        self._totals: dict[tuple[str, str], int | None] = {}  # by trial, where several are under way, and phase
 
     def __call__(self, event: Event) -> None:
         now = self._clock()
+        trial, event = _apart(event)
         if isinstance(event, PhaseStarted):
-            self._totals[event.phase] = event.total
+            self._totals[trial, event.phase] = event.total
         thinned = not self._every_event and now - self._last_line < LOG_INTERVAL_S
         if isinstance(event, Advanced) and thinned:
             return
-        line = _note(event) if isinstance(event, Note) else Text(self._sentence(event))
+        line = _note(event, trial) if isinstance(event, Note) else Text(self._sentence(event, trial))
         if line:
             self._last_line = now
             self._console.print(Text.assemble((f"{now - self._start:8.1f} s  ", "dim"), line))
 
-    def _sentence(self, event: Event) -> str:
+    def _sentence(self, event: Event, trial: str) -> str:
         if isinstance(event, PhaseStarted):
-            return _joined(f"{_title(event.phase)}: started", event.detail)
+            return _joined(f"{trial}{_title(event.phase)}: started", event.detail)
         if isinstance(event, Advanced):
-            total = self._totals.get(event.phase)
+            total = self._totals.get((trial, event.phase))
             done = f"{event.done}/{total}" if total else str(event.done)
             title, unit = PHASES.get(event.phase, (event.phase, ""))
             shown = figures(event.values, everything=self._every_event)
-            return f"{title} {unit} {done}".replace("  ", " ") + (f": {shown}" if shown else "")
+            return f"{trial}{title} {unit} {done}".replace("  ", " ") + (f": {shown}" if shown else "")
         if isinstance(event, PhaseEnded):
-            return _joined(f"{_title(event.phase)}: done", event.detail)
+            return _joined(f"{trial}{_title(event.phase)}: done", event.detail)
         if isinstance(event, TrialStarted):
             return _joined(f"trial {event.number} ({event.number + 1}/{event.budget}): started", figures(event.knobs))
         if isinstance(event, TrialEnded):
@@ -124,8 +127,9 @@ class Bars:
             console=console,
             transient=True,
         )
-        self._phases: dict[str, TaskID] = {}
+        self._phases: dict[tuple[str, str], TaskID] = {}  # by trial, where several are under way, and phase
         self._trials: TaskID | None = None
+        self._ended = 0
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -135,31 +139,35 @@ class Bars:
         self._progress.stop()
 
     def __call__(self, event: Event) -> None:
+        trial, event = _apart(event)
         if isinstance(event, PhaseStarted):
-            self._end(event.phase)
-            title = _title(event.phase)
-            self._phases[event.phase] = self._progress.add_task(title, total=event.total, figures=event.detail)
+            self._end(trial, event.phase)
+            title = f"{trial}{_title(event.phase)}"
+            self._phases[trial, event.phase] = self._progress.add_task(title, total=event.total, figures=event.detail)
         elif isinstance(event, Advanced):
-            task = self._phases.get(event.phase)
+            task = self._phases.get((trial, event.phase))
             if task is not None:
                 self._progress.update(task, completed=event.done, figures=figures(event.values))
         elif isinstance(event, PhaseEnded):
-            self._end(event.phase)
+            self._end(trial, event.phase)
             if event.detail:
-                self._console.print(Text(f"{_title(event.phase)}: {event.detail}"))
+                self._console.print(Text(f"{trial}{_title(event.phase)}: {event.detail}"))
         elif isinstance(event, TrialStarted):
             if self._trials is None:
                 self._trials = self._progress.add_task("trials", total=event.budget, figures="")
-            self._progress.update(self._trials, completed=event.number, figures=figures(event.knobs))
+            self._progress.update(self._trials, completed=self._ended, figures=figures(event.knobs))
         elif isinstance(event, TrialEnded):
+            self._ended += 1
             if self._trials is not None:
-                self._progress.update(self._trials, completed=event.number + 1)
+                self._progress.update(self._trials, completed=self._ended)
+            for left in [phase for of, phase in self._phases if of == _trial(event.number)]:  # its process died in it
+                self._end(_trial(event.number), left)
             self._console.print(Text(_ended(event)))
         elif isinstance(event, Note):
-            self._console.print(_note(event))
+            self._console.print(_note(event, trial))
 
-    def _end(self, phase: str) -> None:
-        task = self._phases.pop(phase, None)
+    def _end(self, trial: str, phase: str) -> None:
+        task = self._phases.pop((trial, phase), None)
         if task is not None:
             self._progress.remove_task(task)
 
@@ -192,8 +200,18 @@ def _ended(trial: TrialEnded) -> str:
     return f"trial {trial.number}: {trial.detail or _joined(trial.status, figures(trial.values))}"
 
 
-def _note(note: Note) -> Text:
-    return Text(f"warning: {note.message}", style="yellow") if note.level == "warning" else Text(note.message)
+def _note(note: Note, trial: str) -> Text:
+    message = f"{trial}{note.message}"
+    return Text(f"warning: {message}", style="yellow") if note.level == "warning" else Text(message)
+
+
+def _apart(event: Event) -> tuple[str, Event]:
+    """What to say before the event, and the event itself: whose it is where several trials are under way."""
+    return (_trial(event.number), event.event) if isinstance(event, OfTrial) else ("", event)
+
+
+def _trial(number: int) -> str:
+    return f"trial {number}: "
 
 
 def _joined(head: str, detail: str) -> str:

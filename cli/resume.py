@@ -10,7 +10,7 @@ import typer
 from condensa_core.errors import UsageError
 
 from .crash import runs_under
-from .options import Json, NoPython, Quiet, Verbose
+from .options import Json, NoPython, Parallel, Quiet, Verbose
 from .paths import is_file
 from .report import show_outcome
 from .working import working
@@ -18,6 +18,7 @@ from .working import working
 
 def resume(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory.", show_default=False)],
+    parallel: Parallel = None,
     no_python: NoPython = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -33,6 +34,6 @@ def resume(
     from condensa_core import flow
 
     with runs_under(run_dir), working(quiet=quiet, verbose=verbose) as listener:
-        outcome = flow.resume(run_dir, allow_python=not no_python, listener=listener)
+        outcome = flow.resume(run_dir, parallel=parallel, allow_python=not no_python, listener=listener)
     show_outcome(outcome, as_json=as_json, verbose=verbose, long=False)
     return outcome.exit_code

@@ -10,7 +10,7 @@ import typer
 
 from .console import say
 from .crash import runs_under
-from .options import Json, NoPython, Quiet, RecipePath, Seed, Verbose
+from .options import Json, NoPython, Parallel, Quiet, RecipePath, Seed, Verbose
 from .problems import drawn_problem
 from .report import show_outcome
 from .working import working
@@ -30,6 +30,7 @@ def run(
     trials: Annotated[
         int | None, typer.Option("--trials", min=1, max=10000, help="At most this many L-C runs.")
     ] = None,
+    parallel: Parallel = None,
     seed: Seed = None,
     no_python: NoPython = False,
     as_json: Json = False,
@@ -42,7 +43,7 @@ def run(
     """
     from condensa_core.recipe import read_recipe
 
-    declared = with_overrides(read_recipe(recipe), trials=trials, seed=seed)
+    declared = with_overrides(read_recipe(recipe), trials=trials, parallel=parallel, seed=seed)
     say(*(drawn_problem(problem) for problem in declared.problems))
 
     from condensa_core import flow  # loads torch: only for recipes that read well
@@ -55,10 +56,13 @@ def run(
     return outcome.exit_code
 
 
-def with_overrides(recipe: Recipe, *, trials: int | None, seed: int | None) -> Recipe:
+def with_overrides(
+    recipe: Recipe, *, trials: int | None = None, parallel: int | None = None, seed: int | None = None
+) -> Recipe:
     """The recipe with what the command line says instead; the resolved recipe of the run records it."""
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
-    if trials is not None:
-        recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update={"trials": trials})})
+    search = {key: value for key, value in (("trials", trials), ("parallel", parallel)) if value is not None}
+    if search:
+        recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update=search)})
     return recipe

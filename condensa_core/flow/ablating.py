@@ -12,8 +12,9 @@ from typing import Any
 
 from condensa_core import __version__
 from condensa_core.errors import ResumeError, RunFailed, UsageError
+from condensa_core.flow.comparable import fingerprint
 from condensa_core.flow.objective import Objective
-from condensa_core.flow.running import JOURNAL, checked, fingerprint, judged_reference, logged
+from condensa_core.flow.running import JOURNAL, checked, judged_reference, logged
 from condensa_core.flow.searching import known_objective, level_problem
 from condensa_core.flow.trial import Evaluator
 from condensa_core.flow.workbench import Workbench, trained

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from condensa_core.flow.objective import Objective
-from condensa_core.progress import Advanced, Event, Listener, TrialEnded
+from condensa_core.progress import Advanced, Event, Listener, OfTrial, TrialEnded
 from condensa_core.recipe import ConstraintSpec
 from condensa_core.report.quantities import knobs_text, metric_text, quantity_text
 
@@ -17,15 +17,17 @@ def narrated(listener: Listener, constraint: ConstraintSpec, objective: Objectiv
     `holds`, and its detail says so.
     """
 
-    def told(event: Event) -> None:
+    def in_words(event: Event) -> Event:
+        if isinstance(event, OfTrial):
+            return replace(event, event=in_words(event.event))
         if isinstance(event, Advanced) and "val" in event.values:
             named = {f"val_{constraint.metric}" if k == "val" else k: v for k, v in event.values.items()}
-            event = replace(event, values=named)
-        elif isinstance(event, TrialEnded):
-            event = _judged(event, constraint, objective, reference)
-        listener(event)
+            return replace(event, values=named)
+        if isinstance(event, TrialEnded):
+            return _judged(event, constraint, objective, reference)
+        return event
 
-    return told
+    return lambda event: listener(in_words(event))
 
 
 def _judged(trial: TrialEnded, constraint: ConstraintSpec, objective: Objective, reference: float) -> TrialEnded:

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from condensa_core import __version__
-from condensa_core.errors import CondensaError, MachineError, ResumeError, RunFailed
+from condensa_core.errors import CondensaError, MachineError, RunFailed
 from condensa_core.export import OnnxModel
 from condensa_core.export.session import onnxruntime
 from condensa_core.flow.candidate import Structure, exported, finished
+from condensa_core.flow.comparable import RESOLVED, fingerprint, recipe_in, with_parallel
 from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
 from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
+from condensa_core.flow.parallel import executor_of
 from condensa_core.flow.rank_costs import rank_costs
 from condensa_core.flow.search_plots import SearchPlots
 from condensa_core.flow.searching import known_objective, search_for
 from condensa_core.flow.trial import Evaluator, Judged
 from condensa_core.flow.workbench import Bound, Workbench, bound, trained
-from condensa_core.progress import Advanced, Event, Listener, Note, silent
-from condensa_core.recipe import KeyPlace, Recipe, read_recipe_text, resolved_yaml
+from condensa_core.progress import Advanced, Event, Listener, Note, OfTrial, Waiting, silent
+from condensa_core.recipe import KeyPlace, Recipe, resolved_yaml
 from condensa_core.report import Outcome, read_outcome
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import Journal, find_level
@@ -54,32 +55,34 @@ def run(
     with RunDirectory.create(root, recipe.name, resolved_yaml(recipe)) as directory:
         with directory.starting():
             directory.write_text(RECIPE, _text_of(recipe))
-            directory.write_text("resolved.yaml", resolved_yaml(recipe))
+            directory.write_text(RESOLVED, resolved_yaml(recipe))
             head = manifest(command, seed=recipe.seed, hashes={"recipe": recipe_hash(recipe)})
             head |= {"condensa": __version__, "recipe_directory": str(recipe.directory), "recipe_name": recipe.name}
             directory.write_json(MANIFEST, head)
-        return _work(ready, directory, listener, cache_dir)
+        return _work(ready, directory, listener, allow_python, cache_dir)
 
 
 def resume(
-    path: Path, *, allow_python: bool = True, listener: Listener = silent, cache_dir: Path | None = None
+    path: Path,
+    *,
+    parallel: int | None = None,
+    allow_python: bool = True,
+    listener: Listener = silent,
+    cache_dir: Path | None = None,
 ) -> Outcome:
     """Continue the run in the directory `path` at its last completed L-C step; finished trials are not repeated.
 
+    `parallel` is how many trials are under way at once from now on, the recipe's number by default.
     ResumeError when it is no run directory, is in use, or when recipe, data or reference are no longer the same.
     """
     with RunDirectory.resume(path) as directory:
-        try:
-            head = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            text = (path / "resolved.yaml").read_text(encoding="utf-8")
-            origin = Path(head["recipe_directory"])
-        except (OSError, ValueError, KeyError, TypeError) as err:
-            raise ResumeError(f"{path} was stopped before it began, or is damaged; start a new run") from err
+        recipe = recipe_in(path)
         if (path / RESULT).is_file():
             listener(Note("this run is finished; its result stands"))
             return read_outcome(path / RESULT)
-        recipe = read_recipe_text(text, str(path / "resolved.yaml"), origin)
-        return _work(checked(recipe, allow_python, listener), directory, listener, cache_dir)
+        if parallel is not None:
+            recipe = with_parallel(recipe, parallel)
+        return _work(checked(recipe, allow_python, listener), directory, listener, allow_python, cache_dir)
 
 
 def checked(recipe: Recipe, allow_python: bool, listener: Listener) -> Bound:
@@ -88,7 +91,9 @@ def checked(recipe: Recipe, allow_python: bool, listener: Listener) -> Bound:
     return bound(recipe, allow_python=allow_python, listener=listener)
 
 
-def _work(ready: Bound, directory: RunDirectory, listener: Listener, cache_dir: Path | None) -> Outcome:
+def _work(
+    ready: Bound, directory: RunDirectory, listener: Listener, allow_python: bool, cache_dir: Path | None
+) -> Outcome:
     begun = time.monotonic()
     with logged(directory, listener) as told:
         told(Note(f"run directory: {directory.path}"))
@@ -116,9 +121,20 @@ def _work(ready: Bound, directory: RunDirectory, listener: Listener, cache_dir: 
                 evaluator.ended(number)
                 plots.ended(number)
 
-            found = find_level(
-                evaluator, search, journal, timeout_s=recipe.search.timeout_s, listener=told, ended=ended
-            )
+            count = min(recipe.search.parallel, search.budget)
+            with executor_of(
+                evaluator, bench, reference, base, directory.path, count, told,
+                allow_python=allow_python, cache_dir=cache_dir,
+            ) as executor:  # fmt: skip
+                found = find_level(
+                    executor,
+                    search,
+                    journal,
+                    parallel=count,
+                    timeout_s=recipe.search.timeout_s,
+                    listener=told,
+                    ended=ended,
+                )
             return conclude(bench, directory, objective, reference, search, found, journal, told, begun)
 
 
@@ -147,18 +163,13 @@ def _warn_if_out_of_reach(bench: Workbench, reference: Judged, listener: Listene
         listener(Note(f"the reference itself reaches {value:.4g}, which breaks {wanted}", level="warning"))
 
 
-def fingerprint(bench: Workbench) -> str:
-    """All that makes two trials comparable: recipe, data, reference weights, version."""
-    parts = [resolved_yaml(bench.recipe), bench.splits.fingerprint, bench.reference.sha256, __version__]
-    return _sha256("\n".join(parts))
-
-
 @contextlib.contextmanager
 def logged(directory: RunDirectory, listener: Listener) -> Iterator[Listener]:
     """A listener that also writes run.log; errors are logged too, and OSErrors become ones a user can act on."""
 
     def told(event: Event) -> None:
-        if not isinstance(event, Advanced):
+        of_trial = event.event if isinstance(event, OfTrial) else event
+        if not isinstance(of_trial, (Advanced, Waiting)):
             with contextlib.suppress(RunFailed):  # a log that cannot be written is no reason to lose a trial
                 directory.log(repr(event))
         listener(event)
@@ -184,7 +195,3 @@ def _text_of(recipe: Recipe) -> str:
     if place is not None and not isinstance(place, KeyPlace) and Path(place.file).is_file():
         return Path(place.file).read_text(encoding="utf-8")
     return resolved_yaml(recipe)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -25,13 +25,14 @@ from condensa_core.flow.integers import require_sound
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
 from condensa_core.flow.packed import packed
 from condensa_core.flow.splitting import freedoms, split
+from condensa_core.flow.timing_lock import alone_timing
 from condensa_core.flow.training_cost import Ledger, reference_training_macs
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs
 from condensa_core.learning import Checkpoint, Learned, Meter, compress, compress_directly, finetune
 from condensa_core.progress import Listener
 from condensa_core.search import TRAINING_COST, Reading, Trial, point_key
-from condensa_core.whole_file import replacing
+from condensa_core.whole_file import PARTIAL, replacing
 from condensa_core.workload import Batches, Evaluation, Score, agreement, difference_stderr, evaluate, task_loss
 
 # Of measuring a candidate against the reference; the one that ships is measured longer.
@@ -63,6 +64,7 @@ class Evaluator:
 
     `base` is the reference's objective in the profile: measured objectives are given as this times their ratio to the
     reference in the same rounds, so that trials of an hour, and the profile before them, compare. None: as measured.
+    `beside` is how many other trials may be trained at the same time, in other processes; one process times at once.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class Evaluator:
         base: float | None,
         folder: Path,
         listener: Listener,
+        *,
+        beside: int = 0,
     ) -> None:
         self._bench = bench
         self._objective = objective
@@ -80,6 +84,7 @@ class Evaluator:
         self._base = base
         self._folder = folder
         self._listener = listener
+        self._beside = beside
         self._metric = bench.metrics[bench.recipe.constraint.metric]
 
     def __call__(self, trial: Trial) -> Reading:
@@ -131,6 +136,7 @@ class Evaluator:
             },
             "ratio": asdict(gain.ratio),
             "measurement": timing,
+            "timed_beside": self._beside if timing else None,
             "bytes": file.size_bytes,
             "packed_bytes": small_file.size_bytes if small_file else None,
             "sha256": file.sha256,
@@ -149,7 +155,8 @@ class Evaluator:
 
     def ended(self, number: int) -> None:
         """Drop the states of a trial's L steps, many times the size of what it ships: it is in the journal for good."""
-        for state in trial_folder(self._folder, number).glob("lc-*.safetensors"):
+        folder = trial_folder(self._folder, number)
+        for state in (*folder.glob("lc-*.safetensors"), *folder.glob(f"{PARTIAL}*")):  # a worker may have died
             state.unlink(missing_ok=True)
 
     def _trained(self, trial: Trial, folder: Path, ledger: Ledger) -> tuple[Learned, nn.Module, Structure]:
@@ -200,7 +207,8 @@ class Evaluator:
             base = objective.count(self._reference.model, bench.example, self._reference.sizes)
             return objective.exact(value, base), {}
         files = {REFERENCE: self._reference.file.path, "candidate": file.path}
-        comparison = objective.time(files, seconds=SECONDS)
+        with alone_timing(self._folder):
+            comparison = objective.time(files, seconds=SECONDS)
         gain = objective.read(comparison, "candidate")
         if self._base is not None:
             gain = Gain(objective.scaled(self._base, gain.ratio.value), gain.ratio)

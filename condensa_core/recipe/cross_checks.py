@@ -340,6 +340,9 @@ class CrossChecks:
             advice = f"use ${first} in every rule, or arithmetic over it: $(0.5 * {first})"
             yield self._problem("E110", met[second], message, advice)
         search = self.sections.get("search")
+        if search is not None and search.parallel > (trials := search.trials if met else 1):
+            message = f"{search.parallel} trials at once, but there {'is' if trials == 1 else 'are'} at most {trials}"
+            yield self._problem("W306", ("search", "parallel"), message)
         if search is not None and search.method == "none" and met:
             name, path = next(iter(met.items()))
             message = f"nothing chooses knob '{name}': the search method is none"

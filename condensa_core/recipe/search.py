@@ -40,7 +40,7 @@ class SearchSpec(Record):
     with another seed gives the constraint's metric.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"parallel", "patience"})
+    later: ClassVar[frozenset[str]] = frozenset({"patience"})
     method: Annotated[str, Word("search method", tuple(SEARCH_METHODS), LATER_SEARCH_METHODS)] = "level-set"
     least_gain: _Share | None = None
     gamma: _Share | None = None
@@ -52,6 +52,7 @@ class SearchSpec(Record):
     noise: Quantity | None = None
     return_: ReturnSpec = Field(default=ReturnSpec(), alias="return")
     trials: Annotated[int, Field(ge=1, le=10**4)] = 10
+    parallel: Annotated[int, Field(ge=1, le=256)] = 1
     timeout_s: Seconds | None = Field(default=None, alias="timeout")
 
     @model_validator(mode="after")

@@ -48,9 +48,9 @@ class Processes(Executor):
     numerical libraries, and no standard input; what it prints goes to stderr. Its events come to `listener` as OfTrial,
     in the process and thread that calls `wait`.
     A worker that dies fails the attempt at its trial, and another takes its place; one that dies before it could take
-    its first trial is RunFailed. What else a trial raises is raised again by `wait`. Leaving the block stops the workers
-    at their next event, or kills them after `grace_s`, at once after a KeyboardInterrupt. They also end when this
-    process does, however it ends.
+    its first trial is RunFailed. What else a trial raises is raised again by `wait`. Leaving the block stops the
+    workers at their next event, or kills them after `grace_s`, at once after a KeyboardInterrupt. They also end when
+    this process does, however it ends.
     """
 
     def __init__(

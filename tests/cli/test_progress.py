@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+import time
 
 import pytest
 from condensa_cli.crash import Crash, runs_under
@@ -12,7 +13,17 @@ from condensa_cli.working import working
 from rich.console import Console
 
 from condensa_core.errors import Interrupted, RunFailed, UsageError
-from condensa_core.progress import Advanced, Event, Note, PhaseEnded, PhaseStarted, TrialEnded, TrialStarted
+from condensa_core.progress import (
+    Advanced,
+    Event,
+    Note,
+    OfTrial,
+    PhaseEnded,
+    PhaseStarted,
+    TrialEnded,
+    TrialStarted,
+    Waiting,
+)
 
 RUN = [
     PhaseStarted("reference", 3, "10 epochs"),
@@ -67,6 +78,53 @@ def test_learning_is_told_to_who_has_not_read_the_paper():
 
     assert quiet == ["L-C: started, 18 tensors", step, "L-C: done, step 4 of 19 is the best"]
     assert verbose == [quiet[0], f"{step}, penalty mu 0.0712", quiet[2]]
+
+
+BESIDE = [
+    TrialStarted(3, 8, {"s": 0.5}),
+    TrialStarted(4, 8, {"s": 0.7}),
+    OfTrial(3, PhaseStarted("learn", 19)),
+    OfTrial(4, PhaseStarted("learn", 10)),
+    Waiting(),
+    OfTrial(4, Waiting()),
+    OfTrial(4, Advanced("learn", 2)),
+    OfTrial(3, Advanced("learn", 5)),
+    OfTrial(4, Note("this is odd", level="warning")),
+    OfTrial(4, PhaseEnded("learn", "step 4 is the best")),
+]
+
+
+def test_trials_side_by_side_are_told_apart():
+    assert [line[12:] for line in lines_of(BESIDE)] == [
+        "trial 3 (4/8): started, s 0.5",
+        "trial 4 (5/8): started, s 0.7",
+        "trial 3: L-C: started",
+        "trial 4: L-C: started",
+        "trial 4: L-C step 2/10",
+        "trial 3: L-C step 5/19",
+        "warning: trial 4: this is odd",
+        "trial 4: L-C: done, step 4 is the best",
+    ]
+
+
+def test_each_trial_has_its_own_bar_until_it_ends(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=150, highlight=False)
+    died = TrialEnded(3, "failed", {}, "failed: the worker process was killed by SIGKILL")
+
+    with Bars(console) as bars:
+        for event in BESIDE[:-1]:
+            bars(event)
+        time.sleep(0.3)  # bars are drawn ten times a second
+        drawn = len(stream.getvalue())
+        for event in (BESIDE[-1], died):
+            bars(event)
+
+    before, after = stream.getvalue()[:drawn], stream.getvalue()[drawn:]
+    assert "trial 3: L-C" in before and "5/19" in before and "trial 4: L-C" in before and "2/10" in before
+    last = after.rsplit("trials", 1)[1]
+    assert "1/8" in last and "L-C" not in last  # one has ended, and left no bar behind
 
 
 def test_a_trial_that_was_judged_is_told_by_its_verdict():

@@ -558,6 +558,14 @@ BROKEN = {
         [("level-set, trials", "level-set, return: {probability: 70}, trials")],
         "26:51 E106 'probability' must be at most 1, not 70",
     ),
+    "more at once than there are": (
+        [("level-set, trials", "level-set, parallel: 64, trials")],
+        "26:39 W306 64 trials at once, but there are at most 8",
+    ),
+    "nothing at once": (
+        [("level-set, trials", "level-set, parallel: 0, trials")],
+        "26:39 E106 'parallel' must be at least 1, not 0",
+    ),
     "noise without a unit": (
         [("level-set, trials", "level-set, noise: 0.2, trials")],
         "26:36 E402 noise '0.2' has a unit that the constraint's metric does not"

@@ -6,9 +6,19 @@ import math
 
 import pytest
 
-from condensa_core.errors import Diverged, Interrupted
+from condensa_core.errors import Diverged, Interrupted, RunFailed
 from condensa_core.progress import TrialEnded, TrialStarted
-from condensa_core.search import GridSearch, Journal, LevelSetSearch, Reading, Search, find_level, read_journal
+from condensa_core.search import (
+    Bisection,
+    Executor,
+    GridSearch,
+    Journal,
+    LevelSetSearch,
+    Reading,
+    Search,
+    find_level,
+    read_journal,
+)
 
 
 class Killed(BaseException):
@@ -188,3 +198,123 @@ def test_a_batch_that_was_cut_short_is_asked_for_again_before_anything_new(start
 
     assert before[:-1] + after == expected
     assert [t.number for t in after] == list(range(dies_at, 5))
+
+
+class Several(Executor):
+    """Has room for `capacity` trials and ends the one that `choose` picks among those under way."""
+
+    def __init__(self, capacity, evaluate, choose=max):
+        self.capacity, self._evaluate, self._choose = capacity, evaluate, choose
+        self.under_way, self.most, self.began = {}, 0, []
+
+    def start(self, trial):
+        assert len(self.under_way) < self.capacity and trial.number not in self.under_way
+        self.under_way[trial.number] = trial
+        self.most = max(self.most, len(self.under_way))
+        self.began.append((trial.number, trial.attempt))
+
+    def wait(self):
+        trial = self.under_way.pop(self._choose(self.under_way))
+        try:
+            return trial, self._evaluate(trial)
+        except RunFailed as err:
+            return trial, err
+
+
+@pytest.fixture
+def several(tmp_path, problem, cliff):
+    """Run a search with an executor of some room over the same journal: what was found, the executor, the events."""
+
+    def run(capacity, evaluate=None, strategy=None, budget=6, path=tmp_path / "trials.jsonl", choose=max, **settings):
+        curve, events = cliff(0.8), []
+        executor = Several(capacity, evaluate or (lambda trial: Reading(curve(trial.point["s"]))), choose)
+        search = Search(problem(), strategy or LevelSetSearch(problem()), budget=budget)
+        settings.setdefault("parallel", capacity)
+        with Journal(path, "f") as journal:
+            try:
+                found = find_level(executor, search, journal, listener=events.append, **settings)
+            except (Killed, Interrupted) as err:
+                found = err
+        return found, executor, events
+
+    return run
+
+
+@pytest.mark.parametrize("capacity", [2, 4])
+def test_several_trials_are_under_way_until_the_budget_is_spent(several, tmp_path, capacity):
+    found, executor, events = several(capacity)
+
+    assert executor.most == capacity
+    assert sorted(executor.began) == [(number, 0) for number in range(6)] and found.trials == 6
+    ended = [e.number for e in events if isinstance(e, TrialEnded)]
+    assert ended[0] == capacity - 1 and sorted(ended) == list(range(6))  # out of order, none lost
+    first_end = next(i for i, e in enumerate(events) if isinstance(e, TrialEnded))
+    assert [e.number for e in events[:first_end]] == list(range(capacity))
+    assert isinstance(events[first_end + 1], TrialStarted)  # as soon as one ends the next begins
+
+
+def test_a_first_batch_lies_at_the_quantiles(several, problem):
+    _, _, events = several(3, strategy=Bisection(problem()), budget=3)
+
+    curve = problem()
+    units = [float(curve.units(e.knobs)[0]) for e in events if isinstance(e, TrialStarted)]
+    assert sorted(units) == pytest.approx([0.25, 0.5, 0.75], abs=0.02)
+
+
+def test_a_strategy_that_gives_one_point_at_a_time_is_waited_for(several, problem):
+    class OneByOne(GridSearch):
+        def propose(self, told, count):
+            return () if told.pending else super().propose(told, 1)
+
+    found, executor, _ = several(3, strategy=OneByOne(problem(count=20), count=4), budget=4)
+
+    assert executor.most == 1 and found.trials == 4
+
+
+def test_a_failed_attempt_is_started_again_beside_the_others(several, cliff):
+    def flaky(trial):
+        if trial.number == 2 or (trial.number, trial.attempt) == (1, 0):
+            raise Diverged("NaN")
+        return Reading(cliff(0.8)(trial.point["s"]))
+
+    _, executor, events = several(2, flaky)
+
+    assert {n: [a for number, a in executor.began if number == n] for n in range(4)} == {
+        0: [0],
+        1: [0, 1],
+        2: [0, 1],
+        3: [0],
+    }
+    assert {e.number: e.status for e in events if isinstance(e, TrialEnded)}[2] == "failed"
+    assert [e.number for e in events if isinstance(e, TrialStarted)] == list(range(6))  # an attempt is no new trial
+
+
+@pytest.mark.parametrize("resumed_with", [1, 2, 4])
+def test_trials_under_way_are_started_again_whatever_their_number(several, cliff, resumed_with):
+    calls = []
+
+    def dying(trial):
+        calls.append(trial.number)
+        if len(calls) == 3:
+            raise Killed
+        return Reading(cliff(0.8)(trial.point["s"]))
+
+    _, before, _ = several(2, dying)
+    found, after, events = several(resumed_with)
+
+    left = [number for number, _ in before.began if number not in calls[:2]]
+    reused = [e.number for e in events if isinstance(e, TrialEnded) and e.status == "reused"]
+    assert reused == calls[:2]  # told again in the order in which they ended
+    assert len(left) == 2 and [number for number, _ in after.began][:2] == sorted(left)
+    assert after.most == min(resumed_with, 4) and found.trials == 6
+
+
+def test_the_time_limit_counts_no_second_twice(several, monkeypatch):
+    clock = iter(range(0, 10_000, 50))  # 50 s between any two events
+    monkeypatch.setattr("condensa_core.search.loop.time.monotonic", lambda: next(clock))
+
+    found, executor, _ = several(2, timeout_s=120, choose=min)
+
+    # starts at 0 and 50, the first end at 100, a third start at 150, the second end at 200: nothing starts after 120
+    assert [number for number, _ in executor.began] == [0, 1, 2]
+    assert found.trials == 3 and "time limit" in found.stopped

@@ -14,7 +14,7 @@ import pytest
 from worker_openings import Broken, Told
 
 from condensa_core.errors import Interrupted, RunFailed, UsageError
-from condensa_core.progress import Advanced, OfTrial, Waiting, silent
+from condensa_core.progress import Advanced, OfTrial, Waiting
 from condensa_core.search import Processes, Trial
 
 
@@ -75,7 +75,9 @@ def test_a_trial_that_diverged_leaves_its_worker_at_work(workers):
     assert reading.metric == 0.5
 
 
-@pytest.mark.parametrize(("do", "said"), [("kill", "killed by SIGKILL, perhaps for want of memory"), ("exit", "code 7")])
+@pytest.mark.parametrize(
+    ("do", "said"), [("kill", "killed by SIGKILL, perhaps for want of memory"), ("exit", "code 7")]
+)
 def test_a_worker_that_dies_fails_its_trial_and_is_replaced(workers, tmp_path, do, said):
     with workers(2) as executor:
         executor.start(trial(0, "wait"))

@@ -1,0 +1,41 @@
+"""What a run directory says about itself, and what makes the trials in it comparable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from condensa_core import __version__
+from condensa_core.errors import ResumeError
+from condensa_core.flow.workbench import Workbench
+from condensa_core.recipe import Recipe, read_recipe_text, resolved_yaml
+from condensa_core.run_directory import MANIFEST
+
+RESOLVED = "resolved.yaml"
+
+
+def recipe_in(path: Path) -> Recipe:
+    """The recipe that the run directory was made for; ResumeError where it cannot be read."""
+    try:
+        head = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        text = (path / RESOLVED).read_text(encoding="utf-8")
+        origin = Path(head["recipe_directory"])
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise ResumeError(f"{path} was stopped before it began, or is damaged; start a new run") from err
+    return read_recipe_text(text, str(path / RESOLVED), origin)
+
+
+def fingerprint(bench: Workbench) -> str:
+    """All that makes two trials comparable: recipe, data, reference weights, version.
+
+    How many trials run at once is no part of it, so a run may go on with another number.
+    """
+    recipe = with_parallel(bench.recipe, 1)
+    parts = [resolved_yaml(recipe), bench.splits.fingerprint, bench.reference.sha256, __version__]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def with_parallel(recipe: Recipe, parallel: int) -> Recipe:
+    """The recipe with so many trials at once."""
+    return recipe.model_copy(update={"search": recipe.search.model_copy(update={"parallel": parallel})})
