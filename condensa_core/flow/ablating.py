@@ -38,6 +38,7 @@ from condensa_core.search import (
     find_level,
     point_key,
     recommend,
+    shipped_factor,
     strategy_named,
 )
 
@@ -119,7 +120,7 @@ def _played(
         of_seed = [(name, search) for name, number, search in searches if number == seed]
         everything = {point_key(o.point): o for _, search in of_seed for o in search.observations}
         together = recommend(problem, list(everything.values()))
-        best.append(_factor(problem, together))
+        best.append(shipped_factor(problem, together))
         finished += [_judged(problem, name, seed, search, together) for name, search in of_seed]
     return Ablation(
         recipe=recipe.name,
@@ -194,7 +195,7 @@ def _judged(problem: LevelProblem, name: str, seed: int, search: Search, togethe
         strategy=name,
         seed=seed,
         points=tuple(dict(o.point) for o in search.observations),
-        factors=tuple(_factor(problem, answer) for answer in shipped),
+        factors=tuple(shipped_factor(problem, answer) for answer in shipped),
         held=tuple(
             not answer.feasible
             or answer.point is None
@@ -204,15 +205,6 @@ def _judged(problem: LevelProblem, name: str, seed: int, search: Search, togethe
         stopped=search.stopped() or "",
         shipped=dict(last.point) if last.feasible and last.point is not None else None,
     )
-
-
-def _factor(problem: LevelProblem, answer: Recommendation) -> float:
-    """The objective of what is shipped as a multiple of the reference's, which is shipped where nothing else can be."""
-    if not answer.feasible or answer.observation is None:
-        return 1.0
-    objective = problem.objective(answer.observation)
-    assert objective is not None  # nothing without one is feasible
-    return 1 + problem.profile.gain(objective, problem.profile.reference)
 
 
 def _strategy(bench: Workbench, problem: LevelProblem, name: str) -> Strategy:

@@ -19,6 +19,7 @@ from condensa_core.errors import RunFailed
 from condensa_core.export import OnnxModel, check_parity, save_pt2
 from condensa_core.flow.candidate import cut_model, finished, parameters_by_layer
 from condensa_core.flow.carrying import float_path
+from condensa_core.flow.comparing import beside_bisection
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
 from condensa_core.flow.scheme_notes import scheme_notes
 from condensa_core.flow.splitting import split_as
@@ -31,6 +32,7 @@ from condensa_core.recipe import GateSpec, Recipe, resolved_yaml
 from condensa_core.report import (
     Artifact,
     BestResult,
+    BoundOnTest,
     ConstraintResult,
     Difference,
     DirectResult,
@@ -50,7 +52,7 @@ from condensa_core.report import (
 )
 from condensa_core.run_directory import RunDirectory, file_sha256, versions
 from condensa_core.search import AskTell, Journal, Observation, Recommendation, point_key
-from condensa_core.workload import Evaluation, agreement, evaluate, task_named
+from condensa_core.workload import Evaluation, agreement, difference_stderr, evaluate, task_named
 
 Status = Literal["ok", "infeasible", "gate-failed", "failed"]
 
@@ -94,7 +96,7 @@ def conclude(
         trials=_trial_rows(bench, search.observations, numbers, costs, reference, found),
         trainings_used=_trainings(journal),
         training_cost=sum(costs.values(), start=TrainingCost()),
-        search=SearchResult(recipe.search.method, _bracket(found), found.probability, _search_reason(found)),
+        search=beside_bisection(_search_result(recipe, found), search, listener),
         machine=_machine(),
         versions={name: version for name, version in versions().items() if version is not None},
     )
@@ -116,7 +118,7 @@ def conclude(
         timer = _Timer(bench, objective, files, file.with_name(PACKED))
         gain, base, timings = timer.objective(shipped, reference)
         gates = tuple(_gate(bench, gate, judged, timer, shipped, reference) for gate in recipe.gates)
-        constraint = _constraint(bench, best, reference)
+        constraint = _constraint(bench, best, reference, judged)
         status: Status = "infeasible"
         if found.feasible and constraint.met:
             status = "ok" if all(gate.met for gate in gates) else "gate-failed"
@@ -262,12 +264,39 @@ def _gate(
     return GateResult(text, middle * base, gate.limit(base), met, objective.unit)
 
 
-def _constraint(bench: Workbench, best: Observation, reference: Judged) -> ConstraintResult:
+def _constraint(
+    bench: Workbench,
+    best: Observation,
+    reference: Judged,
+    judged: tuple[dict[str, Evaluation], dict[str, Evaluation]],
+) -> ConstraintResult:
+    """The bound on `val`, which decides, and on `test`, which only tells."""
     bound = bench.recipe.constraint
     base = reference.val.scores[bound.metric].value
     assert best.metric is not None
-    met = bound.met(best.metric, base)
-    return ConstraintResult(str(bound), bound.metric, bound.limit(base), best.metric, met)
+    test = None
+    if "test" in judged[0]:
+        was, now = (j["test"].scores[bound.metric].value for j in judged)
+        test = BoundOnTest(bound.limit(was), now, bound.met(now, was), _distance_stderr(bench, judged, "test"))
+    return ConstraintResult(
+        text=str(bound),
+        metric=bound.metric,
+        limit=bound.limit(base),
+        value=best.metric,
+        met=bound.met(best.metric, base),
+        stderr=_distance_stderr(bench, judged, "val"),
+        test=test,
+    )
+
+
+def _distance_stderr(
+    bench: Workbench, judged: tuple[dict[str, Evaluation], dict[str, Evaluation]], split: str
+) -> float:
+    """The standard error of the metric's distance to its limit, which moves with the reference or stands by itself."""
+    bound = bench.recipe.constraint
+    if bound.bound in ("max_drop", "max_rise"):
+        return difference_stderr(judged[1][split], judged[0][split], bound.metric)
+    return judged[1][split].scores[bound.metric].stderr
 
 
 def _reference_result(
@@ -307,6 +336,7 @@ def _best_result(
         agreement={split: Figure(s.value, s.stderr, s.count) for split, s in agreements.items()},
         objective=gain.value,
         ratio=RatioInterval(gain.ratio.value, gain.ratio.low, gain.ratio.high),
+        searched=RatioInterval(**best.details["ratio"]),
         measurement=timing,
         bytes=file.stat().st_size,
         macs=count_macs(shipped, bench.example),
@@ -396,6 +426,10 @@ def _integers(best: Observation, timer: _Timer) -> IntegersResult | None:
         unfused,
         timer.speed_of_integers(),
     )
+
+
+def _search_result(recipe: Recipe, found: Recommendation) -> SearchResult:
+    return SearchResult(recipe.search.method, _bracket(found), found.probability, _search_reason(found))
 
 
 def _bracket(found: Recommendation) -> tuple[float | None, float | None] | None:

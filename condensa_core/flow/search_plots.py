@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from condensa_core.errors import Interrupted, first_line
-from condensa_core.progress import Listener, Note
+from condensa_core.flow.sparing import sparing
+from condensa_core.progress import Listener
 from condensa_core.report import Axis, Dot, posterior_chart, scatter
 from condensa_core.report.quantities import FRACTIONS, knobs_text
 from condensa_core.run_directory import RunDirectory
@@ -19,8 +19,8 @@ POSTERIOR: Final = "posterior.svg"
 class SearchPlots:
     """Draws `trials/NNN/posterior.svg` after trial NNN and `search.svg`, the latest of them.
 
-    A search that has no knob is not drawn. A picture that cannot be made or written is told once as a warning and
-    costs no trial.
+    A search that has no knob is not drawn. A picture that cannot be made or written is told as a warning and costs no
+    trial.
     """
 
     def __init__(
@@ -29,23 +29,16 @@ class SearchPlots:
         self._problem = search.problem if isinstance(search, Search) else None
         self._journal, self._directory, self._listener = journal, directory, listener
         self._name, self._metric = name, metric
-        self._told = False
 
     def ended(self, number: int) -> None:
         """Draw the search as it was when trial `number` had ended, unless its picture is there already."""
         file = f"trials/{number:03d}/{POSTERIOR}"
         if self._problem is None or (self._directory.path / file).is_file():
             return
-        try:
+        with sparing("the search could not be drawn", self._listener):
             drawn = self._drawn(self._problem, number)
             self._directory.write_text(file, drawn)
             self._directory.write_text(LATEST, drawn)
-        except Interrupted:
-            raise
-        except Exception as err:  # hours of training must not be lost for a picture, whatever is wrong with it
-            if not self._told:
-                self._listener(Note(f"the search could not be drawn: {first_line(err)}", level="warning"))
-            self._told = True
 
     def _drawn(self, problem: LevelProblem, number: int) -> str:
         title = f"{self._name}: the search after trial {number}"

@@ -81,6 +81,8 @@ def roundest(low: float, high: float) -> float:
         return 0.0
     top = math.floor(math.log10(max(abs(low), abs(high)))) + 1
     middle = (low + high) / 2
+    if top < -200:  # steps would underflow
+        return middle
     for exponent in range(top, top - _DIGITS, -1):
         for digit in (10, 5, 2):
             step = digit * 10.0 ** (exponent - 1)

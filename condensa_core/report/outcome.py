@@ -75,6 +75,7 @@ class BestResult:
     agreement: Mapping[str, Figure] = field(default_factory=dict)
     objective: float | None = None
     ratio: RatioInterval | None = None
+    searched: RatioInterval | None = None  # `ratio` as the search measured it, before the artifact was measured again
     measurement: Mapping[str, Any] = field(default_factory=dict)
     bytes: int | None = None
     macs: int | None = None
@@ -90,6 +91,16 @@ class DirectResult:
 
 
 @dataclass(frozen=True)
+class BoundOnTest:
+    """The constraint's bound on the split that the search never read; it decides nothing. As `ConstraintResult`."""
+
+    limit: float
+    value: float
+    met: bool
+    stderr: float | None = None
+
+
+@dataclass(frozen=True)
 class ConstraintResult:
     """The bound the search had to keep: its text in the recipe, the limit it became, the value reached."""
 
@@ -98,6 +109,8 @@ class ConstraintResult:
     limit: float | None = None
     value: float | None = None
     met: bool | None = None
+    stderr: float | None = None  # of the distance between value and limit, from the samples it was judged on
+    test: BoundOnTest | None = None
 
 
 @dataclass(frozen=True)
@@ -140,13 +153,37 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
+class BisectionResult:
+    """What plain bisection would have done on the same answers, the model's where nothing was trained.
+
+    It would have shipped the objective that was shipped, within 1 %, from training `reached_after` on (None: never),
+    and `ships` times the reference's after as many trainings as the search made, `believed` of those answers being the
+    model's; it ends by itself after `trainings`.
+    """
+
+    reached_after: int | None
+    ships: float
+    trainings: int
+    believed: int
+
+
+@dataclass(frozen=True)
 class SearchResult:
-    """How the best point was found and how sure the search is of it."""
+    """How the best point was found and how sure the search is of it.
+
+    `ships` is the objective of the best trial as the search measured it, a multiple of the reference's, which it stayed
+    within 1 % of from training `reached_after` of `trainings` on; None where it was not compared with bisection.
+    """
 
     method: str
     bracket: tuple[float | None, float | None] | None = None
     probability: float | None = None
     reason: str = ""
+    trainings: int | None = None
+    reached_after: int | None = None
+    ships: float | None = None
+    bisection: BisectionResult | None = None  # in log-density, over the records
+    bisection_raw: BisectionResult | None = None  # in the knob itself, over all settings
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def ratio_text(ratio: RatioInterval | None) -> str:
     if ratio is None or not is_known(ratio.value):
         return UNKNOWN
     text = f"{ratio.value:.2f}x"
-    if is_known(ratio.low) and is_known(ratio.high):
+    if is_known(ratio.low) and is_known(ratio.high) and ratio.low < ratio.high:  # a count has no interval
         text += f" [{ratio.low:.2f}, {ratio.high:.2f}]"
     return text
 

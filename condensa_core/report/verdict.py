@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from condensa_core.report.assurance import bound_lines, met_text, search_lines, searched_lines
 from condensa_core.report.outcome import BestResult, Outcome
 from condensa_core.report.quantities import (
     bytes_text,
@@ -12,7 +13,6 @@ from condensa_core.report.quantities import (
     figure_text,
     is_known,
     knobs_text,
-    metric_text,
     quantity_text,
     ratio_text,
 )
@@ -29,12 +29,19 @@ def verdict(outcome: Outcome) -> str:
     lines = [_headline(outcome)]
     best = outcome.best
     if best is not None:
-        lines += [*_quality(outcome, best), *_speed(outcome, best), *_size(outcome, best), *_integers(outcome)]
+        lines += [
+            *_quality(outcome, best),
+            *_speed(outcome, best),
+            *searched_lines(outcome),
+            *_size(outcome, best),
+            *_integers(outcome),
+        ]
     lines += [
-        f"  gate       {gate.text}: {quantity_text(gate.value, gate.unit)}, {_met(gate.met)}" for gate in outcome.gates
+        f"  gate       {gate.text}: {quantity_text(gate.value, gate.unit)}, {met_text(gate.met)}"
+        for gate in outcome.gates
     ]
     lines += [f"  reason     {reason}" for reason in outcome.reasons]
-    lines += _passed_over(outcome)
+    lines += _passed_over(outcome) + search_lines(outcome)
     lines += [f"  note       {' '.join(note.split())}" for note in outcome.notes]
     lines += _places(outcome)
     return "\n".join(lines)
@@ -73,12 +80,7 @@ def _quality(outcome: Outcome, best: BestResult) -> list[str]:
         if split in best.agreement:
             agreement = figure_text("agreement", best.agreement[split])
             lines.append(f"  {split:<10} predicts what the reference predicts on {agreement}")
-    constraint = outcome.constraint
-    if constraint is not None and is_known(constraint.value):
-        reached = metric_text(constraint.metric, constraint.value)
-        limit = metric_text(constraint.metric, constraint.limit)
-        lines.append(f"  constraint {constraint.text}: {reached} against the limit {limit}, {_met(constraint.met)}")
-    return lines
+    return lines + bound_lines(outcome)
 
 
 def _speed(outcome: Outcome, best: BestResult) -> list[str]:
@@ -176,7 +178,3 @@ def _cost(outcome: Outcome) -> list[str]:
     else:
         spent = f"{count_text(cost.training_macs)} MACs forward and back"
     return [f"  cost       {count}, {spent}, {duration_text(cost.processor_s)} of processor time"]
-
-
-def _met(met: bool | None) -> str:
-    return {True: "met", False: "NOT met", None: "not judged"}[met]

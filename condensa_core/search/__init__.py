@@ -23,6 +23,7 @@ from condensa_core.search.probabilistic_bisection import ProbabilisticBisection
 from condensa_core.search.problem import Confidence, LevelProblem
 from condensa_core.search.processes import Processes
 from condensa_core.search.profile import ObjectiveProfile, Record, Setting
+from condensa_core.search.replay import Replay, bisection_replay, reached_after, shipped_factor, shipped_factors
 from condensa_core.search.return_rule import Recommendation, recommend
 from condensa_core.search.scbo import SCBO
 from condensa_core.search.search import AskTell, Search
@@ -74,6 +75,7 @@ __all__ = [
     "Reading",
     "Recommendation",
     "Record",
+    "Replay",
     "Search",
     "Setting",
     "SobolSearch",
@@ -84,12 +86,16 @@ __all__ = [
     "Trial",
     "Value",
     "belief_of",
+    "bisection_replay",
     "find_level",
     "kernel_maker",
     "one_knob_belief",
     "point_key",
     "portrait",
+    "reached_after",
     "read_journal",
     "recommend",
+    "shipped_factor",
+    "shipped_factors",
     "strategy_named",
 ]
