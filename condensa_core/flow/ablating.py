@@ -15,7 +15,7 @@ from condensa_core.errors import ResumeError, RunFailed, UsageError
 from condensa_core.flow.comparable import fingerprint
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.running import JOURNAL, checked, judged_reference, logged
-from condensa_core.flow.searching import known_objective, level_problem
+from condensa_core.flow.searching import known_before, level_problem
 from condensa_core.flow.trial import Evaluator
 from condensa_core.flow.workbench import Workbench, trained
 from condensa_core.progress import Listener, Note, silent
@@ -99,7 +99,7 @@ def _played(
 ) -> Ablation:
     recipe, objective = bench.recipe, Objective.of(bench.recipe)
     reference = judged_reference(bench, directory)
-    known = known_objective(bench, objective, reference, journal, told)
+    known = known_before(bench, objective, reference, journal, told)
     assert known is not None  # there is a knob
     problem = level_problem(bench, reference, known)
     once = TrainedOnce(journal)
@@ -108,7 +108,7 @@ def _played(
         seeded = dataclasses.replace(bench, seed=bench.seed.child("ablation", seed) if seed else bench.seed)
         folder = directory.path / f"seed-{seed}"
         folder.mkdir(exist_ok=True)
-        evaluate = once.wrapped(seed, Evaluator(seeded, objective, reference, known.reference, folder, told))
+        evaluate = once.wrapped(seed, Evaluator(seeded, objective, reference, known.objective.reference, folder, told))
         for name in strategies:
             told(Note(f"ablation: {name}, seed {seed}"))
             search = Search(problem, _strategy(seeded, problem, name), budget=recipe.search.trials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,17 +35,21 @@ def carry(
     like: OnnxFile | None,
     *,
     backend: str,
+    observers: Mapping[str, str],
     samples: int = RANGE_SAMPLES,
 ) -> Carried:
     """The files of the `shipped` model, at `path` and, where layers compute in integers, at `float_path(path)`.
 
-    `small` is the model before BatchNorm was folded, `samples` calibrate activations for the runtime `backend`.
+    `small` is the model before BatchNorm was folded, `observers` are those of the plan at the candidate's knobs;
+    `samples` calibrate activations for the runtime `backend`.
     """
-    if not bench.plan.observers():
+    if not observers:
         file = exported(bench, shipped, structure, path, like)
         return Carried(file, file)
     plain = exported(bench, shipped, structure, float_path(path), like)
-    made = in_integers(bench, small, shipped, structure, plain.path, path, backend=backend, samples=samples)
+    made = in_integers(
+        bench, small, shipped, structure, plain.path, path, backend=backend, observers=observers, samples=samples
+    )
     return Carried(plain, read_onnx(path), made)
 
 

@@ -135,7 +135,7 @@ def conclude(
             sizes=_sizes(reference, file, best),
             parity=best.details["parity"],
             integers=_integers(best, timer),
-            notes=tuple(_notes(bench, objective, gain, search.observations)),
+            notes=tuple(_notes(bench, objective, gain, best, search.observations)),
         )
     outcome = replace(outcome, reasons=tuple(reasons), timings_s={"this_process": time.monotonic() - begun})
     directory.write_text("junit.xml", junit_xml(outcome))
@@ -448,7 +448,9 @@ def _machine() -> dict[str, Any]:
     return {**machine.to_json(), "fingerprint": machine.fingerprint}
 
 
-def _notes(bench: Workbench, objective: Objective, gain: Gain, trials: Sequence[Observation]) -> list[str]:
+def _notes(
+    bench: Workbench, objective: Objective, gain: Gain, best: Observation, trials: Sequence[Observation]
+) -> list[str]:
     """What a reader would want to be told unasked."""
     notes = []
     if beside := max((o.details.get("timed_beside") or 0 for o in trials), default=0):
@@ -456,7 +458,7 @@ def _notes(bench: Workbench, objective: Objective, gain: Gain, trials: Sequence[
         notes.append(f"trials were timed one at a time but beside the training of {others}; what ships was timed alone")
     if objective.measured and gain.ratio.low <= 1 <= gain.ratio.high:
         notes.append("the measured gain lies inside its own noise: the interval contains 1")
-    return notes + scheme_notes(bench.plan, bench.recipe.compress.metric)
+    return notes + scheme_notes(bench.plan, best.point, bench.recipe.compress.metric)
 
 
 def _split_figures(judged: Mapping[str, Evaluation]) -> dict[str, dict[str, Figure]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -53,14 +53,14 @@ def in_integers(
     path: Path,
     *,
     backend: str,
+    observers: Mapping[str, str],
     samples: int = RANGE_SAMPLES,
 ) -> IntegerFile:
-    """`source`, the float file of `shipped`, at `path` with what rules with `activations` compress in integers.
+    """`source`, the float file of `shipped`, at `path` with what `observers` name computing in integers.
 
     The weights' integers are those of the codes; whatever is not made of them computes in floating point. `small` is
     the model before BatchNorm was folded. ExportFailed where no layer is left to compute in integers.
     """
-    observers = bench.plan.observers()
     observer = cast(RangeRule, next(iter(observers.values())))  # the recipe has one, and knows these words
     factors = {half for name, pair in structure.pairs.items() if name in observers for half in pair.names.values()}
     covered = observers.keys() | factors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -152,11 +152,11 @@ def _costs(record: Mapping[str, Any], path: Path) -> Costs:
 
 def _check_budgets(bench: Workbench, costs: Costs) -> None:
     """PlanError where the smallest budget of a rule is below what its ranks can cost at least."""
-    space = bench.plan.space
-    knobs = {n: _end(spec.range or spec.choices or (), space.strongest[n]) for n, spec in space.specs.items()}
+    knobs = bench.plan.space.strongest_point()
     problems = []
     for assignment in bench.plan.assignments:
-        scheme = assignment.at(knobs).scheme
+        task = assignment.at(knobs)
+        scheme = None if task is None else task.scheme
         for one in getattr(scheme, "schemes", (scheme,)):
             if not isinstance(one, LowRank) or one.select != "latency" or one.budget is None:
                 continue
@@ -169,7 +169,3 @@ def _check_budgets(bench: Workbench, costs: Costs) -> None:
                 problems.append(Problem("E222", message, assignment.place, (advice,)))
     if problems:
         raise PlanError(problems)
-
-
-def _end(values: Sequence[Any], which: str) -> Any:
-    return values[-1] if which == "high" else values[0]

@@ -22,7 +22,7 @@ from condensa_core.flow.objective import Objective
 from condensa_core.flow.parallel import executor_of
 from condensa_core.flow.rank_costs import rank_costs
 from condensa_core.flow.search_plots import SearchPlots
-from condensa_core.flow.searching import known_objective, search_for
+from condensa_core.flow.searching import known_before, search_for
 from condensa_core.flow.trial import Evaluator, Judged
 from condensa_core.flow.workbench import Bound, Workbench, bound, trained
 from condensa_core.progress import Advanced, Event, Listener, Note, OfTrial, Waiting, silent
@@ -107,9 +107,9 @@ def _work(
             objective = Objective.of(recipe)
             reference = judged_reference(bench, directory)
             _warn_if_out_of_reach(bench, reference, told)
-            known = known_objective(bench, objective, reference, journal, told)
+            known = known_before(bench, objective, reference, journal, told)
             search = search_for(bench, reference, known)
-            base = known.reference if known else None
+            base = known.objective.reference if known else None
             bounded = reference.val.scores[recipe.constraint.metric].value
             told = narrated(told, recipe.constraint, objective, bounded)
             evaluator = Evaluator(bench, objective, reference, base, directory.path, told)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from condensa_core.plan import Plan
 from condensa_core.schemes import Compose, Scheme, Sum
 from condensa_core.search import Value
 
 
-def scheme_notes(plan: Plan, metric: str | None) -> list[str]:
+def scheme_notes(plan: Plan, knobs: Mapping[str, Value], metric: str | None) -> list[str]:
     """A line for each scheme that removes no channels, and one for each that heeds less than the `metric` asked for.
+
+    They are those of the plan at these knob values.
 
     A sum has one line for all of it, because it ships as the dense sum whatever its members are. Integers that
     compute are not told a speed here, because theirs is measured.
     """
-    integers = plan.observers()
+    integers = plan.observers(knobs)
     notes = []
-    for task in plan.tasks_at({name: _any_value(plan, name) for name in plan.space.names}):
+    for task in plan.tasks_at(knobs):
         computes = not integers.keys().isdisjoint(task.names)
         members = task.scheme.schemes if isinstance(task.scheme, Compose) else (task.scheme,)
         for scheme in members:
@@ -41,8 +43,3 @@ def _leaves(scheme: Scheme) -> Iterator[Scheme]:
             yield from _leaves(member)
     else:
         yield scheme
-
-
-def _any_value(plan: Plan, name: str) -> Value:
-    spec = plan.space.specs[name]
-    return (spec.range or spec.choices or (0.0,))[0]

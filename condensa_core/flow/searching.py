@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.profiling import profile
+from condensa_core.flow.sensitivity import Readings, readings_of, sensitivity, told
+from condensa_core.flow.surfaces import surface
 from condensa_core.flow.trial import Judged
 from condensa_core.flow.workbench import Workbench
 from condensa_core.progress import Listener
@@ -16,29 +20,58 @@ from condensa_core.search import (
     Knob,
     LevelProblem,
     ObjectiveProfile,
+    ObjectiveSurface,
     Search,
     Space,
     strategy_named,
 )
 
 
-def known_objective(
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of a recipe's knobs before anything is trained: the objective, and of several knobs how much each
+    damages the metric by itself."""
+
+    objective: ObjectiveProfile | ObjectiveSurface
+    sensitivity: Readings | None = None
+
+    @property
+    def space(self) -> Space:
+        """The knobs of the recipe."""
+        return Space((self.objective.knob,)) if isinstance(self.objective, ObjectiveProfile) else self.objective.space
+
+
+def known_before(
     bench: Workbench, objective: Objective, reference: Judged, journal: Journal, listener: Listener
-) -> ObjectiveProfile | None:
-    """The objective over the recipe's knob: from the journal, or measured and written there. None without a knob."""
-    if not bench.plan.space.names:
+) -> Known | None:
+    """What is known of the recipe's knobs: from the journal, or measured and written there. None without a knob."""
+    names = bench.plan.space.names
+    if not names:
         return None
-    knob = search_knob(bench.plan.space.names[0], bench)
+    space = Space(tuple(search_knob(name, bench) for name in names))
     saved = journal.last("profile")
+    if len(names) == 1:
+        (knob,) = space.knobs
+        if saved is not None:
+            return Known(ObjectiveProfile.from_record(knob, saved))
+        known = profile(bench, knob, objective, reference, listener)
+        journal.append("profile", known.to_record())
+        return Known(known)
     if saved is not None:
-        return ObjectiveProfile.from_record(knob, saved)
-    known = profile(bench, knob, objective, reference, listener)
-    journal.append("profile", known.to_record())
-    return known
+        measured = ObjectiveSurface.from_record(space, saved)
+    else:
+        measured = surface(bench, space, objective, reference, listener)
+        journal.append("profile", measured.to_record())
+    damages = journal.last("sensitivity")
+    if damages is None:
+        damages = sensitivity(bench, space, objective, reference, listener)
+        journal.append("sensitivity", damages)
+        told(damages, bench.recipe.constraint.metric, listener)
+    return Known(measured, readings_of(damages))
 
 
-def search_for(bench: Workbench, reference: Judged, known: ObjectiveProfile | None) -> AskTell:
-    """The recipe's search over its knob; a recipe without one has a single point to try."""
+def search_for(bench: Workbench, reference: Judged, known: Known | None) -> AskTell:
+    """The recipe's search over its knobs; a recipe without one has a single point to try."""
     recipe = bench.recipe
     metric = reference.val.scores[recipe.constraint.metric]
     if known is None:
@@ -50,22 +83,25 @@ def search_for(bench: Workbench, reference: Judged, known: ObjectiveProfile | No
     return Search(problem, strategy, budget=recipe.search.trials)
 
 
-def level_problem(bench: Workbench, reference: Judged, known: ObjectiveProfile) -> LevelProblem:
+def level_problem(bench: Workbench, reference: Judged, known: Known) -> LevelProblem:
     """What the recipe's search has to solve."""
     recipe = bench.recipe
     metric = reference.val.scores[recipe.constraint.metric]
     return LevelProblem(
-        Space((known.knob,)),
-        known,
+        known.space,
+        known.objective,
         recipe.constraint.limit(metric.value),
         metric.value,
         better=metric.better,
         confidence=Confidence(recipe.search.return_.probability, recipe.search.return_.clear_sd),
+        sensitivity=known.sensitivity,
     )
 
 
 def search_knob(name: str, bench: Workbench) -> Knob:
     """The recipe's knob as the search walks it."""
-    spec: KnobSpec = bench.plan.space.specs[name]
-    strongest = bench.plan.space.strongest[name]
-    return Knob(name, range=spec.range, step=spec.step, log=spec.log, choices=spec.choices, strongest=strongest)
+    space = bench.plan.space
+    spec: KnobSpec = space.specs[name]
+    if spec.choices is not None:
+        return Knob(name, choices=space.choices[name])
+    return Knob(name, range=spec.range, step=spec.step, log=spec.log, strongest=space.strongest[name])

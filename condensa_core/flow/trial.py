@@ -107,7 +107,9 @@ class Evaluator:
         ledger.stop()
         shipped = finished(bench, tuned, structure)
         path, backend = folder / FILE, self._objective.target.backend
-        carried = carry(bench, tuned, shipped, structure, path, self._reference.file, backend=backend)
+        observers = bench.plan.observers(dict(trial.point))
+        like = self._reference.file
+        carried = carry(bench, tuned, shipped, structure, path, like, backend=backend, observers=observers)
         parity, file = check_parity(carried.plain.path, shipped, _inputs(bench.splits.val)), carried.shipped
         if carried.integers is not None:
             require_sound(carried.integers.file)

@@ -81,6 +81,8 @@ def alternate(
 
 
 def _distance(weights: Mapping[str, Tensor], theta: Tensors) -> float:
+    if not theta:  # knobs that leave every weight alone
+        return 0.0
     gap = torch.stack([(weights[n] - t).double().square().sum() for n, t in theta.items()]).sum()
     size = torch.stack([weights[n].double().square().sum() for n in theta]).sum()
     return float((gap / size.clamp_min(torch.finfo(torch.float64).tiny)).sqrt())

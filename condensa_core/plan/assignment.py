@@ -9,7 +9,16 @@ from typing import Any
 from condensa_core.errors import Place, PlanError, Problem, SchemeError
 from condensa_core.graph.channels import Family
 from condensa_core.plan.knobs import KnobSpace, Value
-from condensa_core.recipe import Expression, PythonSpec, Ref, SchemeSpec
+from condensa_core.recipe import (
+    FLOATING,
+    LEFT_ALONE,
+    PythonSpec,
+    Ref,
+    SchemeSpec,
+    check_setting,
+    references_in,
+    setting_at,
+)
 from condensa_core.schemes import SCHEMES, Compose, Part, Sum, scheme_named
 from condensa_core.schemes.contract import Scheme
 
@@ -35,10 +44,13 @@ class Assignment:
     uses: Mapping[str, float]
     own: Mapping[str, Any]  # the user's patterns by name, criteria by their key
 
-    def at(self, knobs: Mapping[str, Value]) -> Task:
-        """The task at these knob values; PlanError at the rule's place if the scheme refuses them."""
+    def at(self, knobs: Mapping[str, Value]) -> Task | None:
+        """The task at these knob values, None where they leave its weights alone; PlanError at the rule's place if the
+        scheme refuses them."""
         try:
-            built = tuple(_built(spec, knobs, self.own) for spec in self.schemes)
+            built = tuple(_built(spec, knobs, self.own) for spec in self.schemes if _dtype(spec, knobs) != LEFT_ALONE)
+            if not built:
+                return None
             scheme = built[0] if len(built) == 1 else Compose(built)
         except SchemeError as error:
             advice = (error.hint,) if error.hint else ()
@@ -79,17 +91,23 @@ class Plan:
     def tasks_at(self, knobs: Mapping[str, Value]) -> tuple[Task, ...]:
         """The tasks at these knob values; UsageError if they do not fit `space`."""
         self.space.check(knobs)
-        return tuple(assignment.at(knobs) for assignment in self.assignments)
+        tasks = (assignment.at(knobs) for assignment in self.assignments)
+        return tuple(task for task in tasks if task is not None)
 
     def heeding(self) -> tuple[tuple[str, ...], ...]:
         """The tensors of each task of which a scheme heeds another metric than the identity."""
         leaves = [(a.names, [leaf for spec in a.schemes for _, leaf in spec.leaves()]) for a in self.assignments]
         return tuple(names for names, specs in leaves if any(SCHEMES[spec.kind].facts.metrics for spec in specs))
 
-    def observers(self) -> dict[str, str]:
+    def observers(self, knobs: Mapping[str, Value]) -> dict[str, str]:
         """Parameter -> rule for the reach of activations, for the parameters whose layers compute in integers."""
-        observed = ((a.names, spec.observer) for a in self.assignments for spec in a.schemes)
-        return {name: observer for names, observer in observed if observer is not None for name in names}
+        return {
+            name: spec.observer
+            for a in self.assignments
+            for spec in a.schemes
+            if spec.observer is not None and _dtype(spec, knobs) not in FLOATING
+            for name in a.names
+        }
 
     def rows(self) -> list[dict[str, Any]]:
         """The plan's table as plain data: line, rule, layers matched of total, parameters, scheme, knob."""
@@ -99,10 +117,9 @@ class Plan:
 def _built(spec: SchemeSpec, knobs: Mapping[str, Value], own: Mapping[str, Any]) -> Scheme:
     if spec.sum is not None:
         return Sum(tuple(_built(summand, knobs, own) for summand in spec.sum))
-    settings = {
-        name: value.evaluate(knobs) if isinstance(value, (Ref, Expression)) else value
-        for name, value in spec.settings.items()
-    }
+    settings = {name: _checked(name, value, knobs) for name, value in spec.settings.items()}
+    if isinstance(spec.settings.get("dtype"), Ref) and settings["dtype"] in FLOATING:
+        settings = {"dtype": settings["dtype"]}  # the others are about integers
     for name, value in settings.items():
         if isinstance(value, PythonSpec):
             settings[name] = own[value.key]
@@ -110,3 +127,16 @@ def _built(spec: SchemeSpec, knobs: Mapping[str, Value], own: Mapping[str, Any])
             settings[name] = own.get(str(value), value)
     scheme: Scheme = scheme_named(spec.kind)(**settings)
     return scheme
+
+
+def _checked(name: str, value: Any, knobs: Mapping[str, Value]) -> Any:
+    """A setting at these knob values, as the recipe would read it there: `fp16` is float16, 2.0 filters are 2."""
+    if not any(references_in(value)):
+        return value
+    found, check = setting_at(value, knobs), check_setting(name)
+    return tuple(map(check, found)) if isinstance(found, tuple) else check(found)
+
+
+def _dtype(spec: SchemeSpec, knobs: Mapping[str, Value]) -> str | None:
+    """The dtype that a quantize scheme has at these knob values; None of any other scheme."""
+    return None if spec.quantize is None else str(_checked("dtype", spec.quantize.dtype, knobs))

@@ -16,7 +16,8 @@ from condensa_core.plan.families import claimed_families
 from condensa_core.plan.integers import check_integers
 from condensa_core.plan.knobs import knob_space
 from condensa_core.plan.rules import Match, Rules, problems_in_order
-from condensa_core.recipe import Expression, PythonSpec, Recipe, Ref, SchemeSpec
+from condensa_core.recipe import Expression, PythonSpec, Recipe, Ref, SchemeSpec, references_in, setting_at
+from condensa_core.recipe.knob_checks import combinations
 from condensa_core.schemes import check_block, check_pattern
 
 
@@ -73,9 +74,13 @@ def _check_blocks(rules: Rules, model: nn.Module) -> None:
             for path, leaf in scheme.leaves():
                 if leaf.block is None:
                     continue
+                used = {name for _, reference in references_in(leaf.block.shape) for name in reference.names}
+                knobs = {name: rules.recipe.knobs[name] for name in sorted(used)}
                 try:
-                    for name in tensors:
-                        check_block(leaf.block.shape, shapes[name], name)
+                    for values in combinations(knobs):
+                        block = setting_at(leaf.block.shape, values)
+                        for name in tensors:
+                            check_block(block, shapes[name], name)
                 except SchemeError as error:
                     advice = (error.hint,) if error.hint else ()
                     where = ("layers", match.number, "scheme", position, *path, "shape")
@@ -207,7 +212,8 @@ def _scheme_text(scheme: SchemeSpec) -> str:
         elif name == "sparsity":
             texts.append(f"{value:g}")
         else:
-            texts.append(f"{name} {list(value) if isinstance(value, tuple) else value}")
+            shown = f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else value
+            texts.append(f"{name} {shown}")
     if scheme.observer is not None:
         texts.append(f"activations int8 {scheme.observer}")
     return " ".join(texts)

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 from condensa_core.errors import UsageError
-from condensa_core.recipe import LESS_IS_SMALLER, Expression, KnobSpec, Ref, RuleSpec
+from condensa_core.recipe import Expression, KnobSpec, Ref, RuleSpec, references_in, strength_of
 
 Value = float | int | str | bool
+
+_COMBINATIONS = 256  # of the ends of other knobs, to tell which end of one compresses more
 
 
 @dataclass(frozen=True)
 class KnobSpace:
-    """The knobs that rules use, in the order they are first used; how each is searched is in `specs`."""
+    """The knobs that rules use, in the order they are first used; how each is searched is in `specs`.
+
+    `strongest` is the end of each knob at which most is compressed, `choices` has those of knobs with choices from mild
+    to strong: dtypes by their bits, numbers by the setting they give where the knob is first used.
+    """
 
     specs: Mapping[str, KnobSpec]
-    strongest: Mapping[str, Literal["high", "low"]]  # the end of each knob at which most is compressed
+    strongest: Mapping[str, Literal["high", "low"]]
+    choices: Mapping[str, tuple[Value, ...]]
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.specs)
+
+    def strongest_point(self) -> dict[str, Value]:
+        """Every knob at the end at which most is compressed."""
+        return {name: self._ends(name)[1] for name in self.specs}
+
+    def mildest_point(self) -> dict[str, Value]:
+        """Every knob at the end at which least is compressed."""
+        return {name: self._ends(name)[0] for name in self.specs}
 
     def check(self, knobs: Mapping[str, Value]) -> None:
         """UsageError unless `knobs` gives every knob, and no other, a value that it can take."""
@@ -38,31 +55,43 @@ class KnobSpace:
                 if isinstance(value, (str, bool)) or not low <= value <= high:
                     raise UsageError(f"knob '{name}' lies in {low:g} to {high:g}, not {value!r}")
 
+    def _ends(self, name: str) -> tuple[Value, Value]:
+        spec = self.specs[name]
+        if spec.range is None:
+            return self.choices[name][0], self.choices[name][-1]
+        low, high = spec.range
+        return (low, high) if self.strongest[name] == "high" else (high, low)
+
 
 def knob_space(rules: tuple[RuleSpec, ...], knobs: Mapping[str, KnobSpec]) -> KnobSpace:
     """The space of the knobs that these rules use."""
-    specs: dict[str, KnobSpec] = {}
     strongest: dict[str, Literal["high", "low"]] = {}
+    choices: dict[str, tuple[Value, ...]] = {}
     for rule in rules:
         for leaf in (leaf for scheme in rule.scheme for _, leaf in scheme.leaves()):
             for setting, value in leaf.settings.items():
-                if isinstance(value, (Ref, Expression)):
-                    for name in sorted(value.names):
-                        specs.setdefault(name, knobs[name])
-                        strongest.setdefault(name, _strongest(value, name, knobs, less=setting in LESS_IS_SMALLER))
-    return KnobSpace(specs, strongest)
+                for _, reference in references_in(value):
+                    for name in sorted(reference.names - strongest.keys()):
+                        spec = knobs[name]
+                        values = spec.range or spec.choices or ()
+                        strength = {v: _strength(reference, setting, name, v, knobs) for v in values}
+                        first, last = strength[values[0]], strength[values[-1]]
+                        strongest[name] = "high" if last >= first else "low"
+                        if spec.choices is not None:
+                            choices[name] = tuple(sorted(spec.choices, key=strength.__getitem__))
+    return KnobSpace({name: knobs[name] for name in strongest}, strongest, choices)
 
 
-def _strongest(
-    value: Ref | Expression, name: str, knobs: Mapping[str, KnobSpec], *, less: bool
-) -> Literal["high", "low"]:
-    """Which end of a knob compresses more: the one with the larger setting, or with `less` the smaller."""
-    first = {other: _ends(knobs[other])[0] for other in value.names}
-    low, high = _ends(knobs[name])
-    at_low, at_high = value.evaluate({**first, name: low}), value.evaluate({**first, name: high})
-    if isinstance(at_low, str) or isinstance(at_high, str):
-        return "high"
-    return "high" if (at_high >= at_low) != less else "low"
+def _strength(
+    reference: Ref | Expression, setting: str, name: str, value: Value, knobs: Mapping[str, KnobSpec]
+) -> float:
+    """How much the setting compresses with the knob at `value`, on average over the ends of the others."""
+    others = [other for other in sorted(reference.names) if other != name]
+    strengths = []
+    for ends in itertools.islice(itertools.product(*(_ends(knobs[other]) for other in others)), _COMBINATIONS):
+        found = reference.evaluate({**dict(zip(others, ends, strict=True)), name: value})
+        strengths.append(strength_of(setting, found))
+    return fmean(strengths)
 
 
 def _ends(spec: KnobSpec) -> tuple[Value, Value]:

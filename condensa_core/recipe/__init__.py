@@ -1,7 +1,7 @@
 """What the user wants, read and checked: text in, frozen records with positions out. Torch-free."""
 
 from condensa_core.recipe.document import KeyPlace
-from condensa_core.recipe.expressions import Expression, Ref
+from condensa_core.recipe.expressions import Expression, Ref, references_in, setting_at
 from condensa_core.recipe.reading import check_recipe, read_recipe, read_recipe_text, recipe_from
 from condensa_core.recipe.records import (
     CompressSpec,
@@ -29,11 +29,20 @@ from condensa_core.recipe.records import (
 )
 from condensa_core.recipe.resolved import resolved_yaml
 from condensa_core.recipe.schema import recipe_schema
-from condensa_core.recipe.schemes import LESS_IS_SMALLER, STRUCTURED, PythonSpec, SchemeSpec
+from condensa_core.recipe.schemes import (
+    FLOATING,
+    LEFT_ALONE,
+    STRUCTURED,
+    PythonSpec,
+    SchemeSpec,
+    check_setting,
+    strength_of,
+)
 from condensa_core.recipe.units import Quantity
 
 __all__ = [
-    "LESS_IS_SMALLER",
+    "FLOATING",
+    "LEFT_ALONE",
     "STRUCTURED",
     "CompressSpec",
     "ConstraintSpec",
@@ -64,9 +73,13 @@ __all__ = [
     "TargetSpec",
     "TrainSpec",
     "check_recipe",
+    "check_setting",
     "read_recipe",
     "read_recipe_text",
     "recipe_from",
     "recipe_schema",
+    "references_in",
     "resolved_yaml",
+    "setting_at",
+    "strength_of",
 ]

@@ -14,14 +14,13 @@ from pydantic import ValidationError
 
 from condensa_core.errors import Problem
 from condensa_core.recipe.document import Document, KeyPath
-from condensa_core.recipe.expressions import Expression, Ref
+from condensa_core.recipe.knob_checks import KnobChecks
 from condensa_core.recipe.records import (
     BoundSpec,
     CompressSpec,
     ConstraintSpec,
     DataSpec,
     GateSpec,
-    KnobSpec,
     ModelSpec,
     ObjectiveSpec,
     ReferenceSpec,
@@ -29,7 +28,7 @@ from condensa_core.recipe.records import (
 )
 from condensa_core.recipe.references import References
 from condensa_core.recipe.refusals import near, suggestion
-from condensa_core.recipe.schemes import STRUCTURED, check_setting
+from condensa_core.recipe.schemes import STRUCTURED
 from condensa_core.recipe.search import SearchSpec
 from condensa_core.recipe.vocabulary import (
     DEFAULT_TASK,
@@ -44,9 +43,6 @@ from condensa_core.recipe.vocabulary import (
     Dimension,
     Figure,
 )
-
-# Points of a knob's range at which an expression is tried: dense enough to meet a pole or a bound that lies inside.
-_SAMPLES = 65
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,8 @@ class CrossChecks:
             yield from self._reference(model, reference)
         yield from self._unused_knobs()
         if "layers" in self.sections and ("knobs" in self.sections or "knobs" not in self.document.data):
-            yield from self._knobs(self.sections["layers"], self.sections.get("knobs", {}))
+            knobs, search = self.sections.get("knobs", {}), self.sections.get("search")
+            yield from KnobChecks(self.document, self.references).problems(self.sections["layers"], knobs, search)
         if "layers" in self.sections and (compress := self.sections.get("compress")):
             yield from self._penalties(self.sections["layers"], compress)
         if "layers" in self.sections:
@@ -322,58 +319,6 @@ class CrossChecks:
                 message = f"knob '{name}' is never used, so the search would vary nothing with it"
                 yield self._problem("W301", ("knobs", name), message, on_key=True)
 
-    def _knobs(self, rules: tuple[RuleSpec, ...], knobs: Mapping[str, KnobSpec]) -> Iterator[Problem]:
-        met: dict[str, KeyPath] = {}
-        for path, setting, value in _knob_uses(rules):
-            if value is None and IMPLIED_KNOB in self.references.vars:
-                message = f"a sparsity left out is the knob '{IMPLIED_KNOB}', but '{IMPLIED_KNOB}' is a var here"
-                yield self._problem("E304", path, message, f"write sparsity: ${IMPLIED_KNOB}, or rename the var")
-                continue
-            reference = Ref(IMPLIED_KNOB) if value is None else value
-            for name in sorted(reference.names):
-                met.setdefault(name, path)
-            if all(name in knobs for name in reference.names):
-                yield from self._values(reference, setting, path, knobs)
-        if len(met) > 1:
-            first, second, *_ = met
-            message = f"searching several knobs ({', '.join(met)}) is not available in this version"
-            advice = f"use ${first} in every rule, or arithmetic over it: $(0.5 * {first})"
-            yield self._problem("E110", met[second], message, advice)
-        search = self.sections.get("search")
-        if search is not None and search.parallel > (trials := search.trials if met else 1):
-            message = f"{search.parallel} trials at once, but there {'is' if trials == 1 else 'are'} at most {trials}"
-            yield self._problem("W306", ("search", "parallel"), message)
-        if search is not None and search.method == "none" and met:
-            name, path = next(iter(met.items()))
-            message = f"nothing chooses knob '{name}': the search method is none"
-            yield self._problem("E306", path, message, "write a number, or choose a search method")
-        if not met and (search is None or search.method != "none"):
-            message = "no knob is used: one run, no search"
-            yield self._problem("W302", ("search",), message, "write search: {method: none}", on_key=True)
-
-    def _values(
-        self, reference: Ref | Expression, setting: str, path: KeyPath, knobs: Mapping[str, KnobSpec]
-    ) -> Iterator[Problem]:
-        """E312 where a knob can take a value that the setting cannot."""
-        check = check_setting(setting)
-        for name in sorted(reference.names):
-            # one knob varies, the others stay at their first value: this version searches one knob anyway
-            rest = {other: _sampled(knobs[other])[0] for other in reference.names if other != name}
-            for value in _sampled(knobs[name]):
-                try:
-                    result = reference.evaluate({**rest, name: value})
-                except (ZeroDivisionError, OverflowError, TypeError):
-                    result = None
-                try:
-                    check(result)
-                except Exception as error:
-                    context = getattr(error, "context", None) or {}
-                    reason = context.get("message", str(error))
-                    shown = f"{value:g}" if isinstance(value, (int, float)) else value
-                    message = f"knob '{name}' can be {shown}, but here {reason}"
-                    yield self._problem("E312", path, message, *context.get("advice", ()))
-                    return
-
     def _problem(self, code: str, path: KeyPath, message: str, *advice: str, on_key: bool = False) -> Problem:
         return Problem(code, message, self.document.place(path, on_key=on_key), advice, path)
 
@@ -415,28 +360,6 @@ def _implies_knob(schemes: Any) -> bool:
                 if not {"sparsity", "kappa", "alpha"} & set(given) and ":" not in str(given.get("pattern")):
                     return True
     return False
-
-
-def _knob_uses(rules: tuple[RuleSpec, ...]) -> Iterator[tuple[KeyPath, str, Ref | Expression | None]]:
-    """Where knobs are used: path, setting, reference; None for a sparsity that is left out."""
-    for number, rule in enumerate(rules):
-        for position, scheme in enumerate(rule.scheme):
-            for below, leaf in scheme.leaves():
-                path: KeyPath = ("layers", number, "scheme", position, *below)
-                for setting, value in leaf.settings.items():
-                    if isinstance(value, (Ref, Expression)):
-                        yield (*path, setting), setting, value
-                if getattr(leaf, leaf.kind).implies_knob:
-                    yield path, "sparsity", None
-
-
-def _sampled(knob: KnobSpec) -> list[Any]:
-    if knob.choices is not None:
-        return list(knob.choices)
-    assert knob.range is not None
-    low, high = knob.range
-    inner = [low + (high - low) * part / (_SAMPLES - 1) for part in range(1, _SAMPLES - 1)]
-    return [low, high, *inner]
 
 
 def _unit_refusal(spec: BoundSpec, dimension: Dimension) -> tuple[str, str, str] | None:

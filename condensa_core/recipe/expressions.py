@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 REFERENCE: Final = re.compile(rf"\$({NAME.pattern})")
@@ -85,6 +85,23 @@ class Expression:
 
     def __str__(self) -> str:
         return f"$({self.text})"
+
+
+def references_in(setting: Any) -> Iterator[tuple[tuple[int, ...], Ref | Expression]]:
+    """The references that stand for a setting or, of a list, for some of its elements, with their places in it."""
+    if isinstance(setting, (Ref, Expression)):
+        yield (), setting
+    elif isinstance(setting, tuple):
+        yield from (((place,), one) for place, one in enumerate(setting) if isinstance(one, (Ref, Expression)))
+
+
+def setting_at(setting: Any, knobs: Mapping[str, Number | str]) -> Any:
+    """The setting at these knob values; what holds no reference as it is."""
+    if isinstance(setting, (Ref, Expression)):
+        return setting.evaluate(knobs)
+    if isinstance(setting, tuple):
+        return tuple(one.evaluate(knobs) if isinstance(one, (Ref, Expression)) else one for one in setting)
+    return setting
 
 
 def _check(node: ast.AST) -> None:

@@ -185,12 +185,19 @@ ENERGY: Final = _real("energy", to_one=True)
 BUDGET: Final = _real("budget", to_one=True)
 
 
-class _BlockShape:
-    """Two or more sizes of a block."""
+_BLOCK_SIZE: Final = _whole("shape", 1)
 
-    def read(self, value: Any) -> tuple[int, ...]:
+
+class _BlockShape:
+    """The sizes of a block; a knob may stand for each of them."""
+
+    name = "shape"
+    check = staticmethod(_BLOCK_SIZE.check)
+
+    def read(self, value: Any) -> tuple[int | Ref | Expression, ...]:
         sizes = value if isinstance(value, tuple) else ()
-        if not sizes or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
+        numbers = [size for size in sizes if not isinstance(size, (Ref, Expression))]
+        if not sizes or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in numbers):
             advice = "write the size of a block along each dimension, such as [4, 1]"
             raise refusal("E103", f"'shape' must be a list of whole numbers from 1, not {shown(value)}", advice)
         return sizes

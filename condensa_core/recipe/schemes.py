@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from condensa_core.recipe.expressions import Expression, Ref
+from condensa_core.recipe.expressions import Ref, references_in
 from condensa_core.recipe.fields import (
     ALIGN,
     ALPHA,
@@ -36,15 +36,16 @@ _WeightCriterion = Annotated[str, Word("criterion", ("magnitude",), (*LATER_CRIT
 _BLOCK_CRITERIA: Final = ("l2", "scaled_l2", "l1", "max", "min", "mean", "sum")
 _Norm = Annotated[str, Word("norm", ("scaled", "none"))]
 _Form = Annotated[str, Word("form", ("constraint", "penalty"))]
-_Dtype = Annotated[
-    str,
-    Word(
-        "dtype",
-        ("float16", "bfloat16", *(f"{sign}int{bits}" for bits in range(8, 1, -1) for sign in ("", "u"))),
-        ("fp8", "float8", "int1", "int16"),
-        (("fp16", "float16"), ("bf16", "bfloat16")),
-    ),
-]
+LEFT_ALONE: Final = "float32"  # the dtype of weights that a knob leaves as they are
+FLOATING: Final = (LEFT_ALONE, "float16", "bfloat16")
+_DTYPES: Final = (*FLOATING, *(f"{sign}int{bits}" for bits in range(8, 1, -1) for sign in ("", "u")))
+_DTYPE_WORD: Final = Word(
+    "dtype",
+    _DTYPES,
+    ("fp8", "float8", "int1", "int16"),
+    (("fp32", LEFT_ALONE), ("fp16", "float16"), ("bf16", "bfloat16")),
+)
+DTYPE: Final = Setting("dtype", _DTYPE_WORD.read, {"type": "string", "enum": [*_DTYPES, "fp32", "fp16", "bf16"]})
 
 _OBSERVER = Word("observer", ("max", "percentile", "mse", "entropy"), aliases=(("kl", "entropy"),))
 DEFAULT_OBSERVER: Final = "mse"
@@ -161,7 +162,7 @@ class BlockSettings(Settings):
     """block: whole blocks of `shape` become zero; `sparsity` is the fraction of blocks, None the implied knob."""
 
     sparsity: Annotated[Any, SPARSITY] | None = None
-    shape: Annotated[tuple[int, ...], BLOCK_SHAPE]
+    shape: Annotated[tuple[Any, ...], BLOCK_SHAPE]
     criterion: _BlockCriterion = "l2"
     align: Annotated[Any, ALIGN] = 1
 
@@ -174,11 +175,13 @@ class QuantizeSettings(Settings):
     """quantize: the precision weights are stored in.
 
     With `activations` the layers of these weights compute in integers: what they read is rounded too, on grids whose
-    reach the `observer` chooses from calibration data.
+    reach the `observer` chooses from calibration data. Where a knob chooses the dtype, float32 leaves the weights as
+    they are, and what belongs to integers (activations, granularity, group, symmetric, range) acts where it chooses
+    integers.
     """
 
     later: ClassVar[frozenset[str]] = frozenset({"weights"})
-    dtype: _Dtype
+    dtype: Annotated[Any, DTYPE]
     granularity: Annotated[str, Word("granularity", ("tensor", "channel", "group"))] = "tensor"
     group: Annotated[Any, GROUP] | None = None
     symmetric: bool = True
@@ -197,12 +200,15 @@ class QuantizeSettings(Settings):
     def _fits(self) -> QuantizeSettings:
         if (self.granularity == "group") != (self.group is not None):
             raise refusal("E109", "'group' is the number of weights that share a scale under 'granularity: group'")
+        if self.dtype == LEFT_ALONE:
+            message = f"{LEFT_ALONE} leaves the weights as they are, so this scheme would do nothing"
+            raise refusal("E109", message, "leave it out, or let a knob choose the dtype", key="dtype")
         if self.activations is None:
             if self.observer is not None:
                 message = "'observer' chooses the reach of activations, which are not rounded here"
                 raise refusal("E109", message, "add activations: int8", key="observer", on_key=True)
             return self
-        if not self.dtype.startswith("int"):
+        if isinstance(self.dtype, str) and not self.dtype.startswith("int"):
             message = f"integer kernels take weights of intN, not {self.dtype}"
             raise refusal("E109", message, "write dtype: int8, or leave 'activations' out", key="dtype")
         if self.granularity == "group":
@@ -337,7 +343,7 @@ class SchemeSpec(Record):
     def knobs(self) -> frozenset[str]:
         """Names of the knobs its settings use."""
         values = [value for _, leaf in self.leaves() for value in leaf.settings.values()]
-        return frozenset().union(*(value.names for value in values if isinstance(value, (Ref, Expression))))
+        return frozenset().union(*(used.names for value in values for _, used in references_in(value)))
 
     def with_implied_knob(self, knob: Ref) -> SchemeSpec:
         """The same with `knob` where a sparsity is left out."""
@@ -367,18 +373,32 @@ ORDER: Final[Mapping[str, int]] = {
     "sum": 3,
 }
 
-# Settings of which less means a smaller model; of all others more does.
+# Settings of which less means a smaller model; of all other numbers more does.
 LESS_IS_SMALLER: Final = frozenset({"kappa", "size", "rank", "energy", "budget"})
+# bfloat16 has as many bits as float16, and keeps fewer of a weight.
+_DTYPE_BITS: Final[Mapping[str, float]] = {LEFT_ALONE: 32, "float16": 16, "bfloat16": 15.5}
+
+
+def strength_of(setting: str, value: float | str) -> float:
+    """A number that grows with how much a value of this setting compresses; only its order means anything.
+
+    Of a dtype minus its bits; of other words 0: nothing is known of their order.
+    """
+    if isinstance(value, str):
+        word = dict(_DTYPE_WORD.aliases).get(value, value)
+        if setting != "dtype" or word not in _DTYPES:
+            return 0.0
+        return -_DTYPE_BITS.get(word, float("".join(filter(str.isdigit, word)) or 0))
+    return -float(value) if setting in LESS_IS_SMALLER else float(value)
 
 
 def check_setting(name: str) -> Callable[[Any], Any]:
-    """The check of a setting that a knob may take the place of."""
-    return _CHECKS[name].check
+    """The check of a setting that a knob may take the place of; of a list that of each element."""
+    return _CHECKS[name]
 
 
-_CHECKS: Final[Mapping[str, Setting]] = {
-    setting.name: setting for setting in (SPARSITY, ALIGN, KAPPA, ALPHA, GROUP, BOOK_SIZE, RANK, ENERGY, BUDGET)
-}
+_SETTINGS: Final = (SPARSITY, ALIGN, KAPPA, ALPHA, GROUP, BOOK_SIZE, RANK, ENERGY, BUDGET, DTYPE, BLOCK_SHAPE)
+_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {setting.name: setting.check for setting in _SETTINGS}
 
 
 def check_composition(schemes: tuple[SchemeSpec, ...]) -> tuple[SchemeSpec, ...]:

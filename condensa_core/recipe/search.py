@@ -12,7 +12,6 @@ from condensa_core.recipe.refusals import refusal
 from condensa_core.recipe.schemes import PYTHON_TAG, WORD_OR_PYTHON, WORD_TAG, PythonSpec
 from condensa_core.recipe.units import Quantity
 from condensa_core.recipe.vocabulary import (
-    LATER_SEARCH_METHODS,
     SEARCH_COORDINATES,
     SEARCH_KERNELS,
     SEARCH_METHODS,
@@ -34,14 +33,14 @@ class ReturnSpec(Record):
 
 
 class SearchSpec(Record):
-    """How the knob is searched, and how long.
+    """How the knobs are searched, and how long.
 
     Settings left out, None here, take the method's defaults. `noise` is the standard deviation that training again
     with another seed gives the constraint's metric.
     """
 
     later: ClassVar[frozenset[str]] = frozenset({"patience"})
-    method: Annotated[str, Word("search method", tuple(SEARCH_METHODS), LATER_SEARCH_METHODS)] = "level-set"
+    method: Annotated[str, Word("search method", tuple(SEARCH_METHODS))] = "level-set"
     least_gain: _Share | None = None
     gamma: _Share | None = None
     beta: Annotated[float, Field(ge=0, le=100)] | None = None

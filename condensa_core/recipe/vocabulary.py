@@ -103,9 +103,14 @@ SEARCH_METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "grid": ("coordinates",),
     "random": ("coordinates",),
     "sobol": ("coordinates",),
+    "pareto": (),
+    "scbo": (),
+    "log-nei": (),
     "none": (),
 }
-LATER_SEARCH_METHODS: Final = ("scbo", "log-nei", "pareto")
+# Those that walk one knob, and those that are about several.
+ONE_KNOB_METHODS: Final = frozenset({"bisection", "probabilistic-bisection", "dr-ucb"})
+MANY_KNOB_METHODS: Final = frozenset({"pareto", "scbo", "log-nei"})
 SEARCH_KERNELS: Final = ("matern-1/2", "matern-3/2", "matern-5/2", "rbf")
 SEARCH_PRIORS: Final = ("gamma", "log-normal", "flat")
 SEARCH_COORDINATES: Final = ("scaled", "raw")

@@ -4,6 +4,7 @@ from condensa_core.search.belief import Belief, belief_of
 from condensa_core.search.bisection import Bisection
 from condensa_core.search.bracket import Bracket
 from condensa_core.search.catalogue import METHODS, SETTINGS, strategy_named
+from condensa_core.search.designs import sobol_units
 from condensa_core.search.executors import Evaluate, Executor, InTurn
 from condensa_core.search.fixed_point import FixedPoint
 from condensa_core.search.frames import COORDINATES
@@ -97,5 +98,6 @@ __all__ = [
     "recommend",
     "shipped_factor",
     "shipped_factors",
+    "sobol_units",
     "strategy_named",
 ]

@@ -24,7 +24,8 @@ def notes_of(scheme: Any, metric: str | None = None) -> list[str]:
         objective={"minimize": "size.onnx"},
         search={"method": "none"},
     )
-    return scheme_notes(flow.plan(recipe_from(recipe)).plan, metric)
+    plan = flow.plan(recipe_from(recipe)).plan
+    return scheme_notes(plan, plan.space.mildest_point(), metric)
 
 
 def told(name: str) -> str:

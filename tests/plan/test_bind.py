@@ -225,9 +225,7 @@ def test_two_rules_may_share_a_layer_but_not_a_tensor():
 
 def test_weights_of_recurrent_layers_and_attention_are_found_without_naming_them():
     model = nn.ModuleDict({"lstm": nn.LSTM(3, 4), "attention": nn.MultiheadAttention(4, 2)})
-    graph = ModelGraph(
-        tuple(layer(name, module) for name, module in model.items()), (), (), {}, {}, 1, 1
-    )
+    graph = ModelGraph(tuple(layer(name, module) for name, module in model.items()), (), (), {}, {}, 1, 1)
 
     (task,) = plan("  - {match: all, scheme: {ternary: {}}}\n", model_and_graph=(model, graph)).tasks_at({})
 

@@ -47,7 +47,7 @@ def bound(net, *rules):
 def test_parameters_of_the_rule_have_its_observer(net):
     plan = bound(net, f"{{match: fc, scheme: {INT8}}}", "{match: embedding, scheme: {quantize: {dtype: int8}}}")
 
-    assert plan.observers() == {"fc.weight": "mse"}
+    assert plan.observers({}) == {"fc.weight": "mse"}
     assert plan.rows()[0]["scheme"] == "quantize int8 granularity channel activations int8 mse"
     assert "activations" not in plan.rows()[1]["scheme"]
     assert plan.problems == ()
@@ -58,8 +58,7 @@ def test_under_a_pattern_layers_without_integer_kernels_are_told(net):
 
     assert problem.code == "W215" and problem.place.line == 8
     assert problem.message == (
-        "2 layers of this rule will compute in floating point: "
-        "'embedding' (Embedding) has no kernel in integers"
+        "2 layers of this rule will compute in floating point: 'embedding' (Embedding) has no kernel in integers"
     )
 
 

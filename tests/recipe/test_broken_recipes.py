@@ -333,16 +333,75 @@ BROKEN = {
         [("{batch: 64}", "{backend: tensorrt}")],
         "14:18 E110 backend 'tensorrt' is not available in this version = available: onnxruntime",
     ),
-    "two knobs": (
+    "two knobs and a method for one": (
         [
             ("  early: {range: [0.0, 0.7]}", "  early: {range: [0.0, 0.7]}\n  late: {range: [0.0, 0.9]}"),
             (
                 "criterion: l2, align: 8}}",
                 "criterion: l2, align: 8}}\n  - match: layer2\n    scheme: {filter: {sparsity: $late}}",
             ),
+            ("level-set, trials", "bisection, trials"),
         ],
-        "24:33 E110 searching several knobs (early, late) is not available in this version"
-        " = use $early in every rule, or arithmetic over it: $(0.5 * early)",
+        "29:18 E307 search method 'bisection' walks one knob, and this recipe has 2: early, late"
+        " = methods for several: level-set, ils-ucb, straddle, ei, pi, ucb, grid, random, sobol, pareto, scbo, log-nei",
+    ),
+    "one knob and a method for several": (
+        [("level-set, trials", "pareto, trials")],
+        "26:18 E307 search method 'pareto' needs two knobs or more, and this recipe has 'early' alone"
+        " = the front of one knob is its whole curve; write method: level-set",
+    ),
+    "two knobs that are fine alone": (
+        [
+            ("  early: {range: [0.0, 0.7]}", "  early: {range: [0.0, 0.7]}\n  late: {range: [0.0, 0.7]}"),
+            ("{sparsity: $early,", "{sparsity: $(early + late),"),
+        ],
+        "22:33 E312 knob 'early' can be 0.7 and knob 'late' can be 0.7, but here sparsity 1.4 is outside [0, 1)",
+    ),
+    "a knob that cannot be a size of a block": (
+        [("filter: {sparsity: $early, criterion: l2, align: 8}", "block: {sparsity: 0.5, shape: [$early, 1]}")],
+        "21:45 E312 knob 'early' can be 0, but here shape 0 is below 1",
+    ),
+    "a precision that is none": (
+        [
+            ("{range: [0.0, 0.7]}", "{choices: [float32, int9]}"),
+            ("filter: {sparsity: $early, criterion: l2, align: 8}", "quantize: {dtype: $early}"),
+        ],
+        "21:32 E312 knob 'early' can be int9, but here unknown dtype 'int9' = did you mean 'int8'?",
+    ),
+    "a precision that does nothing": (
+        [
+            (
+                "{filter: {sparsity: $early, criterion: l2, align: 8}}",
+                "[filter: {sparsity: $early}, quantize: {dtype: fp32}]",
+            )
+        ],
+        "21:60 E109 float32 leaves the weights as they are, so this scheme would do nothing"
+        " = leave it out, or let a knob choose the dtype",
+    ),
+    "integers that no choice of the dtype is": (
+        [
+            ("{range: [0.0, 0.7]}", "{choices: [float32, float16]}"),
+            ("filter: {sparsity: $early, criterion: l2, align: 8}", "quantize: {dtype: $early, activations: int8}"),
+        ],
+        "21:32 E312 no choice of knob 'early' is an integer, so 'activations' would round nothing"
+        " = add int8 to its choices, or leave 'activations' out",
+    ),
+    "integers that kernels do not take": (
+        [
+            ("{range: [0.0, 0.7]}", "{choices: [float32, uint8]}"),
+            ("filter: {sparsity: $early, criterion: l2, align: 8}", "quantize: {dtype: $early, activations: int8}"),
+        ],
+        "21:32 E312 knob 'early' can be uint8, and integer kernels take weights of intN = write int8",
+    ),
+    "a summand that is left alone": (
+        [
+            ("{range: [0.0, 0.7]}", "{choices: [float32, int8]}"),
+            (
+                "filter: {sparsity: $early, criterion: l2, align: 8}",
+                "sum: [quantize: {dtype: $early}, prune: {sparsity: 0.9}]",
+            ),
+        ],
+        "21:38 E312 knob 'early' can be float32, but here a summand cannot be left alone",
     ),
     "knob outside schemes": (
         [("trials: 8", "trials: $early")],
@@ -540,11 +599,6 @@ BROKEN = {
             )
         ],
         "21:75 E505 'k.py' names no Python object = write 'k.py:NAME', where NAME is a function or class in it",
-    ),
-    "method of a later version": (
-        [("level-set, trials", "scbo, trials")],
-        "26:18 E110 search method 'scbo' is not available in this version = available: level-set, ils-ucb, dr-ucb,"
-        " straddle, ei, pi, ucb, bisection, probabilistic-bisection, grid, random, sobol, none",
     ),
     "weight beyond one": (
         [("level-set, trials", "ils-ucb, gamma: 1.5, trials")],
