@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from condensa_core.search.coordinates import Floats
 
 _CROSSINGS: Final = 110
-STEEPNESSES: Final = np.geomspace(1.5, 60.0, 8)  # per unit of t: from losing a point in half of the range to a cliff
+STEEPNESSES: Final = np.geomspace(0.7, 60.0, 9)  # per unit of t: from a slow fall over the whole range to a cliff
 OFFSETS: Final = np.array([0.0, 0.35, 1.0])  # of the drop: how far the plateau lies above the reference
 AMPLITUDES: Final = np.array([0.08, 0.25, 0.7])  # of the residual, in z
 _LENGTH: Final = 2.0  # of the residual, in t; shorter ones (0.7, 1.2) gave P(feasible) a larger Brier score

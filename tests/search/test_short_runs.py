@@ -12,7 +12,7 @@ from scipy.integrate import quad
 from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
 from condensa_core.search import Knob, LevelProblem, ObjectiveSurface, Observation, Reading, Space, belief_of
-from condensa_core.search.semi_parametric import Models, Readings, Shape, log_likelihood
+from condensa_core.search.semi_parametric import STEEPNESSES, Models, Readings, Shape, log_likelihood
 from condensa_core.search.short_evidence import EXTRA_SD, SHIFTS, ShortEvidence
 
 LEVEL = 0.92
@@ -40,7 +40,7 @@ def error(problem, search, curve, budget, **told):
 def test_what_short_readings_say_is_their_likelihood_integrated_over_the_shift():
     readings = Readings(np.array([0.6, 1.2, 1.5]), np.array([0.8, 0.7, -2.0]), np.array([0.01, 0.01, 0.02]))
     shape, crossing = Shape(1.0, 80.0, 3.5), np.array([1.35, 1.6, 1.9, 2.3])
-    steepness, offset, amplitude = np.geomspace(1.5, 60.0, 8)[3], 0.35, 0.25  # of the grid
+    steepness, offset, amplitude = float(STEEPNESSES[4]), 0.35, 0.25  # of the grid
 
     def models(at):
         at = np.atleast_1d(at)
