@@ -13,6 +13,7 @@ from condensa_core.search.observation import Observation
 from condensa_core.search.problem import LevelProblem
 
 _CLEAR_MISS_SD = 1.0  # a miss by less closes nothing: a stronger setting may still pass
+_CLEAR_PASS = 0.9  # what a clear pass is trusted at least, whatever a smooth model makes of a cliff
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Judged:
 
     `units` is its place in the unit cube; `margin` the metric's distance to the level, positive where the bound holds;
     `probability` that of the noise-free metric holding it; `gain` that of the objective over the reference's; `worth`
-    the expected logarithm of what shipping it gains, nothing where it breaks the bound after all.
+    what it is worth to ship, the objective over the reference's times the square root of P.
     """
 
     observation: Observation
@@ -52,16 +53,16 @@ def judge(problem: LevelProblem, observations: Sequence[Observation], belief: Be
         gain = 0.0 if objective is None else problem.profile.gain(objective, problem.profile.reference)
         holds = problem.confidence.holds(margin, sd, p)
         fails = margin < -_CLEAR_MISS_SD * sd
-        # a clear pass that the model distrusts counts as much as the least that is trusted
-        credit = max(p, problem.confidence.probability) if holds else p
-        judged.append(Judged(o, at, margin, p, gain, holds, fails, credit * math.log1p(max(gain, 0.0))))
+        credit = max(p, _CLEAR_PASS) if problem.confidence.clears(margin, sd) else p
+        judged.append(Judged(o, at, margin, p, gain, holds, fails, (1 + gain) * math.sqrt(credit)))
     return tuple(judged)
 
 
 def incumbent(judged: Sequence[Judged]) -> Judged | None:
     """Of those that hold the one worth most, or None when none beats the reference.
 
-    Not the one with the best objective: of two that hardly differ in it, the likelier to hold. On 200 random curves
-    that halved the shipped candidates which were infeasible after eight trials, for half a percent of the objective.
+    Not the one with the best objective: of two that hardly differ in it, the likelier to hold. Nor the one with the
+    best expectation: all that is considered holds by the problem's confidence already, and where records are far apart,
+    as on staircases, weighing by P itself gave up much of the objective for little certainty.
     """
     return max((j for j in judged if j.holds and j.gain > 0), key=lambda j: (j.worth, j.gain), default=None)

@@ -38,7 +38,11 @@ class Confidence:
 
     def holds(self, margin: float, sd: float, probability: float) -> bool:
         """Whether a metric `margin` above its level, with noise `sd`, is believed."""
-        return margin >= 0 and (probability >= self.probability or margin >= self.clear_sd * sd)
+        return margin >= 0 and (probability >= self.probability or self.clears(margin, sd))
+
+    def clears(self, margin: float, sd: float) -> bool:
+        """Whether it is above its level by so much that no model is asked."""
+        return margin >= 0 and margin >= self.clear_sd * sd
 
 
 @dataclass(frozen=True)

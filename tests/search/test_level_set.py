@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 
@@ -27,6 +28,7 @@ from condensa_core.search import (
     belief_of,
     strategy_named,
 )
+from condensa_core.search.space import point_key
 
 SHARPEST = 0.97
 
@@ -197,6 +199,52 @@ def test_best_objective_of_the_confident_is_shipped_not_the_strongest():
         search.tell({"s": s}, accuracy, objective=measured)
 
     assert search.recommend().point == {"s": 0.5}  # the finished candidate's own objective counts
+
+
+def test_far_apart_the_better_objective_is_shipped_and_close_by_the_likelier_to_hold():
+    knob = Knob("s", range=(0.0, 0.9), step=0.1)
+
+    def shipped(faster):
+        profile = ObjectiveProfile.measured(knob, [(0.5, 2.0), (0.6, faster)], 1.0)
+        problem = LevelProblem(Space((knob,)), profile, 0.9, 0.93, noise_sd=0.005)
+        search = Search(problem, GridSearch(problem, count=2), budget=3)
+        search.tell({"s": 0.5}, 0.93)
+        search.tell({"s": 0.6}, 0.906)  # above the level by 1.2 of its noise
+        found = search.recommend()
+        assert 0.7 < found.probabilities[point_key({"s": 0.6})] < found.probabilities[point_key({"s": 0.5})]
+        return found.point["s"]
+
+    assert shipped(faster=2.02) == 0.5
+    assert shipped(faster=2.6) == 0.6
+
+
+def test_the_record_that_halves_the_probability_is_tried_not_the_nearest_in_strength():
+    knob = Knob("s", range=(0.0, 0.99))
+    profile = ObjectiveProfile.measured(knob, [(0.801, 2.0), (0.85, 3.0), (0.95, 4.0)], 1.0)
+    problem = LevelProblem(Space((knob,)), profile, 0.9, 0.93)
+    told = Told(tuple(Observation.of({"s": s}, Reading(y)) for s, y in ((0.95, 0.1), (0.8, 0.91))))
+
+    (point,) = LevelSetSearch(problem).propose(told, 1)
+
+    belief = belief_of(problem, told.observations, Seed())
+    milder, stronger = belief.probability_feasible(np.array([[knob.unit(0.801)], [knob.unit(0.85)]]))
+    assert milder > 0.95 and 0.15 < stronger < 0.5  # one is known to hold, though it is nearer to the crossing
+    assert belief.crossing() - knob.unit(0.801) < knob.unit(0.85) - belief.crossing()
+    assert point == {"s": 0.85}
+
+
+@pytest.mark.parametrize("depth", [20, 77])
+def test_how_deep_a_collapsed_trial_lies_does_not_overrule_readings_near_the_level(problem, depth):
+    asked = problem(noise_sd=0.01)  # as much as the drop
+    near = [(0.15, 1.0), (0.27, 0.5), (0.28, -0.2), (0.3, 0.4), (0.54, -3.8)]
+    units = np.array([[asked.knob.unit(-math.expm1(-t))] for t in (0.2, 0.25, 0.3, 0.35)])
+
+    def said(readings):
+        told = [Observation.of({"s": -math.expm1(-t)}, Reading(0.92 + 0.01 * z)) for t, z in readings]
+        return belief_of(asked, told, Seed()).probability_feasible(units)
+
+    # taken at its word, a collapse of 20 drops moves it by 0.7 (it must be a slow one, so it began early)
+    assert np.abs(said([*near, (1.27, -depth)]) - said(near)).max() < 0.45
 
 
 def test_misaligned_steps_of_the_objective_are_never_trained(search):
