@@ -36,7 +36,7 @@ def workers(tmp_path):
     assert set(Path(tempfile.gettempdir()).glob("condensa-workers-*")) == before
 
 
-def came(path, seconds=10.0):
+def came(path, seconds=60.0):
     """Wait for a file."""
     end = time.monotonic() + seconds
     while not path.exists() and time.monotonic() < end:
@@ -155,15 +155,15 @@ def interrupting(event):
 
 def test_an_interruption_stops_the_others_at_their_next_event(workers):
     begun = time.monotonic()
-    with pytest.raises(Interrupted), workers(2, listener=interrupting, grace_s=20) as executor:
+    with pytest.raises(Interrupted), workers(2, listener=interrupting, grace_s=300) as executor:
         executor.start(trial(0, "steps"))
         executor.start(trial(1, "steps"))
         executor.wait()
 
-    assert time.monotonic() - begun < 15  # not killed, and not waited for
+    assert time.monotonic() - begun < 60  # not killed, and not waited for
 
 
-@pytest.mark.parametrize(("error", "grace_s"), [(Interrupted("stop"), 0.2), (KeyboardInterrupt(), 60)])
+@pytest.mark.parametrize(("error", "grace_s"), [(Interrupted("stop"), 0.2), (KeyboardInterrupt(), 300)])
 def test_a_worker_without_events_is_killed(workers, tmp_path, error, grace_s):
     begun = time.monotonic()
     with pytest.raises(type(error)), workers(1, grace_s=grace_s) as executor:
@@ -171,7 +171,7 @@ def test_a_worker_without_events_is_killed(workers, tmp_path, error, grace_s):
         assert came(tmp_path / "step-of-0")
         raise error
 
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 60
 
 
 def test_a_listener_is_called_while_nothing_happens(workers):
@@ -206,7 +206,7 @@ def test_workers_do_not_outlive_a_process_that_is_killed(tmp_path):
     parent.wait()
 
     running = [Path(f"/proc/{mark.name.split('-')[2]}/cmdline") for mark in tmp_path.glob("worker-*")]
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while any(alive(path) for path in running) and time.monotonic() < end:
         time.sleep(0.05)
     assert len(running) == 2 and not any(alive(path) for path in running)

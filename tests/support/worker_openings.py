@@ -43,13 +43,13 @@ class Told:
             if do == "threads":
                 number = float(os.environ["OMP_NUM_THREADS"])
             if do == "steps":
-                for step in range(1000):
+                for step in range(10_000):
                     (self.folder / f"step-of-{trial.number}").touch()
                     listener(Advanced("learn", step))
                     time.sleep(0.02)
             if do == "hang":
                 (self.folder / f"step-of-{trial.number}").touch()
-                time.sleep(60)
+                time.sleep(600)
             if do == "wait":  # for another trial to come by
                 while not (self.folder / "free").exists():
                     time.sleep(0.01)
