@@ -21,6 +21,7 @@ from condensa_core.flow.candidate import cut_model, finished, parameters_by_laye
 from condensa_core.flow.carrying import float_path
 from condensa_core.flow.comparing import beside_bisection
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
+from condensa_core.flow.parallel import beside_notes
 from condensa_core.flow.scheme_notes import scheme_notes
 from condensa_core.flow.splitting import split_as
 from condensa_core.flow.training_cost import costs_by_trial, reference_training_macs
@@ -452,10 +453,7 @@ def _notes(
     bench: Workbench, objective: Objective, gain: Gain, best: Observation, trials: Sequence[Observation]
 ) -> list[str]:
     """What a reader would want to be told unasked."""
-    notes = []
-    if beside := max((o.details.get("timed_beside") or 0 for o in trials), default=0):
-        others = f"up to {beside} other{'' if beside == 1 else 's'}"
-        notes.append(f"trials were timed one at a time but beside the training of {others}; what ships was timed alone")
+    notes = beside_notes(trials)
     if objective.measured and gain.ratio.low <= 1 <= gain.ratio.high:
         notes.append("the measured gain lies inside its own noise: the interval contains 1")
     return notes + scheme_notes(bench.plan, best.point, bench.recipe.compress.metric)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from condensa_core.flow.trial import Evaluator, Judged
 from condensa_core.flow.workbench import Workbench, bound, trained
 from condensa_core.progress import Event, Listener, Note, Waiting
 from condensa_core.run_directory import RunDirectory
-from condensa_core.search import Evaluate, Executor, Processes
+from condensa_core.search import Evaluate, Executor, Observation, Processes
 from condensa_core.workload import Evaluation
 
 
@@ -99,3 +99,12 @@ def threads_of_each(count: int) -> int:
     """The threads of each of `count` processes: an equal part of the usable cores, no more than this one has."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(torch.get_num_threads(), usable // count))
+
+
+def beside_notes(trials: Sequence[Observation]) -> list[str]:
+    """What a reader of measured trials should know of those that were trained at the same time."""
+    beside = max((o.details.get("timed_beside") or 0 for o in trials), default=0)
+    if not beside:
+        return []
+    others = f"up to {beside} other{'' if beside == 1 else 's'}"
+    return [f"trials were timed one at a time but beside the training of {others}; what ships was timed alone"]
