@@ -52,7 +52,10 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True)
 class TrialEnded(Event):
-    """Trial `number` ended with `status` ok | failed | reused and these figures; `detail` is its result in words."""
+    """Trial `number` ended with `status` ok | failed | aborted | reused and these figures.
+
+    `detail` is its result in words.
+    """
 
     number: int
     status: str

@@ -42,6 +42,7 @@ def _judged(trial: TrialEnded, constraint: ConstraintSpec, objective: Objective,
     verdict = "holds the bound" if holds else f"{'below' if floor else 'above'} the bound"
     sign = {(True, True): ">=", (True, False): "<", (False, True): "<=", (False, False): ">"}[floor, holds]
     shown = " ".join((constraint.metric, metric_text(constraint.metric, value), sign))
+    verdict = f"given up ({failure}), {verdict}" if failure else verdict
     detail = f"{knobs}{verdict} ({shown} {metric_text(constraint.metric, limit)})"
     if isinstance(gained, float):
         counted = objective.unit in ("MACs", "parameters")  # such a unit says what is meant

@@ -16,6 +16,7 @@ from condensa_core.export.session import onnxruntime
 from condensa_core.flow.candidate import Structure, exported, finished
 from condensa_core.flow.comparable import RESOLVED, fingerprint, recipe_in, with_parallel
 from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
+from condensa_core.flow.early_abort import brief
 from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
@@ -134,6 +135,7 @@ def _work(
                     timeout_s=recipe.search.timeout_s,
                     listener=told,
                     ended=ended,
+                    briefing=brief if recipe.search.early_abort else lambda entries: {},
                 )
             return conclude(bench, directory, objective, reference, search, found, journal, told, begun)
 

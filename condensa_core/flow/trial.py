@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from condensa_core.export import OnnxFile, OnnxModel, check_parity, save_weights
 from condensa_core.flow.accounting import stored_bits
 from condensa_core.flow.candidate import Structure, cut_model, finished, laid_out, stored_halves
 from condensa_core.flow.carrying import carry
+from condensa_core.flow.early_abort import FINETUNED, Fate, certain_fate
 from condensa_core.flow.effort import settings_for, training_batches
 from condensa_core.flow.integers import require_sound
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
@@ -57,6 +58,14 @@ class Judged:
     def sizes(self) -> dict[str, int]:
         """What candidates' files are held against, whatever their form: the plain file in full precision."""
         return dict.fromkeys(SIZES, self.file.size_bytes)
+
+
+@dataclass
+class Tuning:
+    """The best metric on `val` at the start of fine-tuning and after each epoch; a fate where it was ended early."""
+
+    history: list[float] = field(default_factory=list)
+    fate: Fate | None = None
 
 
 class Evaluator:
@@ -103,8 +112,10 @@ class Evaluator:
         begun = time.monotonic()
         bench, folder = self._bench, trial_folder(self._folder, trial.number)
         folder.mkdir(parents=True, exist_ok=True)
-        learned, tuned, structure = self._trained(trial, folder, ledger)
+        learned, tuned, structure, tuning = self._trained(trial, folder, ledger)
         ledger.stop()
+        if tuning.fate is not None:
+            return self._given_up(trial, learned, tuning, tuning.fate, ledger)
         shipped = finished(bench, tuned, structure)
         path, backend = folder / FILE, self._objective.target.backend
         observers = bench.plan.observers(dict(trial.point))
@@ -129,13 +140,8 @@ class Evaluator:
             "agreement_val": asdict(agreement(judged, self._reference.val)),
             "direct_val": asdict(learned.direct),
             "learned_val": asdict(learned.score),
-            "lc": {
-                "best_step": learned.best_step,
-                "steps": max(0, len(learned.history) - 1),
-                "converged": learned.converged,
-                "distance": learned.history[-1]["distance"] if learned.history else 0.0,
-                "history": list(learned.history),
-            },
+            "lc": _lc_record(learned),
+            FINETUNED: tuning.history,
             "ratio": asdict(gain.ratio),
             "measurement": timing,
             "timed_beside": self._beside if timing else None,
@@ -152,8 +158,31 @@ class Evaluator:
             TRAINING_COST: ledger.record(),
             "seconds": time.monotonic() - begun,
         }
-        training_sd = bench.recipe.search.noise_sd(self._reference.val.scores[self._metric.name].value)
-        return Reading(score.value, math.hypot(sampling_sd, training_sd), gain.value, details)
+        return Reading(score.value, math.hypot(sampling_sd, self._training_sd), gain.value, details)
+
+    def _given_up(self, trial: Trial, learned: Learned, tuning: Tuning, fate: Fate, ledger: Ledger) -> Reading:
+        """What the search is told of a trial whose fate was certain: nothing is exported, judged or measured."""
+        epoch = len(tuning.history) - 1
+        details = {
+            "attempt": trial.attempt,
+            "direct_val": asdict(learned.direct),
+            "learned_val": asdict(learned.score),
+            "lc": _lc_record(learned),
+            FINETUNED: tuning.history,
+            TRAINING_COST: ledger.record(),
+        }
+        so_far = f"{self._metric.name} {tuning.history[-1]:.4g} after {epoch} epochs of fine-tuning"
+        return Reading(
+            fate.metric,
+            math.hypot(fate.sd, self._training_sd),
+            None,
+            details,
+            aborted=f"{so_far}, about {fate.metric:.4g} expected",
+        )
+
+    @property
+    def _training_sd(self) -> float:
+        return self._bench.recipe.search.noise_sd(self._reference.val.scores[self._metric.name].value)
 
     def ended(self, number: int) -> None:
         """Drop the states of a trial's L steps, many times the size of what it ships: it is in the journal for good."""
@@ -161,7 +190,7 @@ class Evaluator:
         for state in (*folder.glob("lc-*.safetensors"), *folder.glob(f"{PARTIAL}*")):  # a worker may have died
             state.unlink(missing_ok=True)
 
-    def _trained(self, trial: Trial, folder: Path, ledger: Ledger) -> tuple[Learned, nn.Module, Structure]:
+    def _trained(self, trial: Trial, folder: Path, ledger: Ledger) -> tuple[Learned, nn.Module, Structure, Tuning]:
         """The cut, split and fine-tuned model of a trial, in float32, BatchNorm still in place."""
         bench, recipe = self._bench, self._bench.recipe
         train = training_batches(recipe, bench.splits)
@@ -185,13 +214,32 @@ class Evaluator:
         meter = ledger.phase("finetune", count_macs(small, bench.example))
         small = small.to(bench.device)
         if recipe.compress.method == "direct" and recipe.compress.finetune is None:
-            return learned, small, structure  # direct means untrained, unless the recipe asks for fine-tuning
+            return learned, small, structure, Tuning()  # direct means untrained, unless the recipe asks for fine-tuning
         free = freedoms(bench, small, structure)
-        tuned, _ = finetune(
+        tuning = Tuning()
+        tuned, score = finetune(
             small, free, train, loss, self._judging(meter), settings,
-            seed=seed, listener=self._listener, meter=meter,
+            seed=seed, listener=self._listener, meter=meter, hopeless=self._hopeless(trial, tuning),
         )  # fmt: skip
-        return learned, tuned, structure
+        if tuning.fate is None:
+            tuning.history.append(score.value)
+        return learned, tuned, structure, tuning
+
+    def _hopeless(self, trial: Trial, tuning: Tuning) -> Callable[[int, Score], bool]:
+        """Writes down how fine-tuning goes, and ends it where the trial's brief makes its fate certain."""
+        bound = self._bench.recipe.constraint
+        reference = self._reference.val.scores[bound.metric]
+
+        def hopeless(epoch: int, best: Score) -> bool:
+            tuning.history.append(best.value)
+            tuning.fate = certain_fate(
+                trial.brief.get(FINETUNED, ()), best.value, epoch,
+                reference=reference.value, level=bound.limit(reference.value), better=reference.better,
+                noise_sd=math.hypot(best.stderr, self._training_sd),
+            )  # fmt: skip
+            return tuning.fate is not None
+
+        return hopeless
 
     def _judging(self, meter: Meter) -> Callable[[nn.Module], Score]:
         """The score on `val`, the samples counted by the meter."""
@@ -215,6 +263,16 @@ class Evaluator:
         if self._base is not None:
             gain = Gain(objective.scaled(self._base, gain.ratio.value), gain.ratio)
         return gain, timing_record(comparison, "candidate")
+
+
+def _lc_record(learned: Learned) -> dict[str, Any]:
+    return {
+        "best_step": learned.best_step,
+        "steps": max(0, len(learned.history) - 1),
+        "converged": learned.converged,
+        "distance": learned.history[-1]["distance"] if learned.history else 0.0,
+        "history": list(learned.history),
+    }
 
 
 def trial_folder(root: Path, number: int) -> Path:

@@ -34,12 +34,14 @@ def finetune(
     seed: Seed,
     listener: Listener = silent,
     meter: Meter | None = None,
+    hopeless: Callable[[int, Score], bool] = lambda epoch, best: False,
 ) -> tuple[nn.Module, Score]:
     """A trained copy of `model` and its validation score: the best of the start and every epoch's end.
 
     `freedoms` say what moves in compressed parameters, after every step: zeros stay zero, entries of a code book move
     together. The learning rate falls from `settings.finetune_lr` to zero along a half cosine over
-    `settings.finetune_iterations`. `meter` counts all passes but those of `judge`. Raises Diverged.
+    `settings.finetune_iterations`. `hopeless` is asked before each epoch, from 0, with the best score so far; where it
+    says so nothing more is trained. `meter` counts all passes but those of `judge`. Raises Diverged.
     """
     meter = meter or Meter()
     tuned = copy.deepcopy(model)
@@ -67,6 +69,8 @@ def finetune(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.child("finetune").root)
         for epoch in range(epochs):
+            if hopeless(epoch, best):
+                break
             count = min(train.steps, total - done)
             value = descend(
                 tuned, batches, loss, optimizer, count,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ class Learned:
 
     `score` is the validation score of `model`, `direct` that of direct compression (step 0), which is never returned by
     `lc`. `history` has one entry for each step; `converged` says whether the loop stopped because it had settled.
+    `live` is the state dict of w after the last step, empty where nothing was learned.
     """
 
     model: nn.Module
@@ -40,6 +41,7 @@ class Learned:
     best_step: int
     converged: bool
     history: tuple[dict[str, Any], ...]
+    live: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -69,12 +71,14 @@ def compress(
     listener: Listener = silent,
     checkpoint: Checkpoint | None = None,
     meter: Meter | None = None,
+    start_from: Tensors | None = None,
 ) -> Learned:
     """min over w, Theta of L(w) subject to w = Delta(Theta), from the trained `model`, which is not touched.
 
     `judge` gives the validation score; the best iterate by it is returned, never step 0. With a `checkpoint`, state is
     saved after every L step and an interrupted run continues there, to the same result. `meter` counts all passes but
-    those of `judge`, those of an interrupted run once. Raises Diverged.
+    those of `judge`, those of an interrupted run once. `start_from`, a state dict, is where w starts instead: the
+    `live` of an earlier run. Raises Diverged.
     Source: Carreira-Perpinan, arXiv:1707.01209; schedule: see `schedule`.
     """
     meter = meter or Meter()
@@ -86,6 +90,8 @@ def compress(
         w.requires_grad_()  # a frozen weight could not meet its compressed copy
     multipliers = {name: torch.zeros_like(w) for name, w in weights.items()}
     ladder = mu_ladder(settings, weights, parts)
+    if start_from is not None:
+        live.load_state_dict(start_from)
     saved = checkpoint.load() if checkpoint else None
     if saved:
         live.load_state_dict(saved.live)
@@ -143,6 +149,7 @@ def compress(
         best_step=best.step,
         converged=_converged(history, settings),
         history=tuple(history),
+        live=live.state_dict(),
     )
 
 

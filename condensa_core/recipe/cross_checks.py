@@ -82,6 +82,8 @@ class CrossChecks:
             yield from KnobChecks(self.document, self.references).problems(self.sections["layers"], knobs, search)
         if "layers" in self.sections and (compress := self.sections.get("compress")):
             yield from self._penalties(self.sections["layers"], compress)
+        if (search := self.sections.get("search")) and (compress := self.sections.get("compress")):
+            yield from self._early_abort(search, compress)
         if "layers" in self.sections:
             yield from self._timed_ranks(self.sections["layers"])
             yield from self._observers(self.sections["layers"])
@@ -259,6 +261,16 @@ class CrossChecks:
                         path: KeyPath = ("layers", number, "scheme", position, *below, "alpha")
                         message = "'alpha' is weighed against mu, which method direct does not have"
                         yield self._problem("E109", path, message, "use a constraint, or compress: {method: lc}")
+
+    def _early_abort(self, search: SearchSpec, compress: CompressSpec) -> Iterator[Problem]:
+        """E109 for ending fine-tuning early where there is none."""
+        tune = compress.finetune
+        skipped = compress.method == "direct" if tune is None else 0 in (tune.epochs, tune.iterations)
+        if search.early_abort and skipped:
+            path: KeyPath = ("search", "early_abort")
+            yield self._problem(
+                "E109", path, "'early_abort' ends fine-tuning, and this recipe has none", "leave it out"
+            )
 
     def _observers(self, rules: tuple[RuleSpec, ...]) -> Iterator[Problem]:
         """E109 where rules choose the reach of activations in different ways: tensors lie between layers of both."""

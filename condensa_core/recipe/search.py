@@ -25,6 +25,9 @@ _Kernel = Annotated[
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
+_TRIALS_TO_ABORT = 3
+
+
 class ReturnSpec(Record):
     """When a trial holds its bound: measured to, and likely to by all trials or clear by so many of its own sd."""
 
@@ -36,7 +39,8 @@ class SearchSpec(Record):
     """How the knobs are searched, and how long.
 
     Settings left out, None here, take the method's defaults. `noise` is the standard deviation that training again
-    with another seed gives the constraint's metric.
+    with another seed gives the constraint's metric. `early_abort` ends the fine-tuning of a trial
+    whose fate is certain.
     """
 
     later: ClassVar[frozenset[str]] = frozenset({"patience"})
@@ -52,6 +56,7 @@ class SearchSpec(Record):
     return_: ReturnSpec = Field(default=ReturnSpec(), alias="return")
     trials: Annotated[int, Field(ge=1, le=10**4)] = 10
     parallel: Annotated[int, Field(ge=1, le=256)] = 1
+    early_abort: bool = False
     timeout_s: Seconds | None = Field(default=None, alias="timeout")
 
     @model_validator(mode="after")
@@ -64,6 +69,9 @@ class SearchSpec(Record):
         if isinstance(self.kernel, PythonSpec) and self.prior is not None:
             message = "a kernel in Python has its own priors, so it takes no 'prior'"
             raise refusal("E101", message, key="prior", on_key=True)
+        if self.early_abort and self.trials < _TRIALS_TO_ABORT:
+            message = f"an early abort learns from two finished trials, so {self.trials} trials never have one"
+            raise refusal("E101", message, f"write trials: {_TRIALS_TO_ABORT} or more", key="early_abort", on_key=True)
         return self
 
     def noise_sd(self, reference_value: float) -> float:

@@ -38,8 +38,8 @@ class Judged:
 def judge(problem: LevelProblem, observations: Sequence[Observation], belief: Belief | None) -> tuple[Judged, ...]:
     """The successful observations in their order; `belief` may be None when there is none.
 
-    Which of them hold is the problem's `Confidence`. One fails when its metric misses the level by more than 1 sd. In
-    between nothing is known yet.
+    Which of them hold is the problem's `Confidence`; an aborted trial never does. One fails when its metric misses the
+    level by more than 1 sd. In between nothing is known yet.
     """
     known = [(o, o.metric) for o in observations if o.metric is not None]
     if not known:
@@ -51,7 +51,7 @@ def judge(problem: LevelProblem, observations: Sequence[Observation], belief: Be
         margin, sd = problem.margin(metric), problem.sd(o)
         objective = problem.objective(o)
         gain = 0.0 if objective is None else problem.profile.gain(objective, problem.profile.reference)
-        holds = problem.confidence.holds(margin, sd, p)
+        holds = o.status == "ok" and problem.confidence.holds(margin, sd, p)
         fails = margin < -_CLEAR_MISS_SD * sd
         credit = max(p, _CLEAR_PASS) if problem.confidence.clears(margin, sd) else p
         judged.append(Judged(o, at, margin, p, gain, holds, fails, (1 + gain) * math.sqrt(credit)))

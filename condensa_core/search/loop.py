@@ -10,13 +10,14 @@ from typing import Any
 from condensa_core.errors import RunFailed
 from condensa_core.progress import Listener, TrialEnded, TrialStarted, silent
 from condensa_core.search.executors import Evaluate, Executor, InTurn
-from condensa_core.search.journal import Journal
+from condensa_core.search.journal import Entry, Journal
 from condensa_core.search.observation import Observation, Trial
 from condensa_core.search.return_rule import Recommendation
 from condensa_core.search.search import AskTell
 from condensa_core.search.space import Point, point_key
 
 Ended = Callable[[int], None]
+Briefing = Callable[[Sequence[Entry]], Mapping[str, Any]]
 
 _ATTEMPTS = 2  # a run that diverged once deserves another seed; twice is the setting's fault
 
@@ -30,6 +31,7 @@ def find_level(
     timeout_s: float | None = None,
     listener: Listener = silent,
     ended: Ended = lambda number: None,
+    briefing: Briefing = lambda entries: {},
 ) -> Recommendation:
     """Run the search to its end and give its recommendation.
 
@@ -42,7 +44,8 @@ def find_level(
     in the order in which they ended, and never evaluated again. No trial starts after `timeout_s` during which trials
     were under way, earlier calls included.
     `ended` is called with the number of every finished trial, earlier ones included, once the journal holds it for
-    good: what it takes to go on with that trial is not needed any more.
+    good: what it takes to go on with that trial is not needed any more. `briefing` makes the brief of an attempt from
+    the journal before it; an attempt that is resumed keeps its brief.
     """
     executor = evaluate if isinstance(evaluate, Executor) else InTurn(evaluate)
     history = _History.of(journal)
@@ -52,7 +55,7 @@ def find_level(
     for number, observation in history.finished.items():
         ended(number)
         listener(TrialEnded(number, "reused", _figures(observation)))
-    running = _UnderWay(executor, journal, history)
+    running = _UnderWay(executor, journal, history, briefing)
     while True:
         if timeout_s is None or history.spent_s < timeout_s:
             if len(search.pending) < parallel:
@@ -95,7 +98,8 @@ class _History:
                 for trial in entry.payload["trials"]:
                     history.opened(Trial(trial["number"], trial["point"], trial["attempt"]))
             elif entry.kind == "trial-started":
-                history.opened(Trial(entry.payload["number"], entry.payload["point"], entry.payload["attempt"]))
+                begun = entry.payload
+                history.opened(Trial(begun["number"], begun["point"], begun["attempt"], begun.get("brief", {})))
             elif entry.kind == "attempt-failed":
                 history.opened(Trial(entry.payload["number"], entry.payload["point"], entry.payload["attempt"] + 1))
                 history.spent_s += entry.payload["waited_s"]
@@ -117,9 +121,10 @@ class _History:
 class _UnderWay:
     """The trials an executor is busy with; every attempt is journalled before and after."""
 
-    def __init__(self, executor: Executor, journal: Journal, history: _History) -> None:
+    def __init__(self, executor: Executor, journal: Journal, history: _History, briefing: Briefing) -> None:
         self.trials: dict[int, float] = {}  # by number: when its attempt began
         self._executor, self._journal, self._history = executor, journal, history
+        self._briefing = briefing
         self._since = 0.0  # the latest end, or the start of a trial that found no other under way
 
     def next_of(self, pending: Sequence[Point]) -> list[Trial]:
@@ -129,7 +134,9 @@ class _UnderWay:
         return new[: self._executor.capacity - len(self.trials)]
 
     def start(self, trial: Trial) -> None:
-        self._journal.append("trial-started", _filed(trial))
+        if not trial.brief:
+            trial = replace(trial, brief=self._briefing(self._journal.entries))
+        self._journal.append("trial-started", {**_filed(trial), "brief": dict(trial.brief)})
         now = time.monotonic()
         if not self.trials:
             self._since = now
@@ -148,7 +155,7 @@ class _UnderWay:
             else:
                 observation = Observation.of(trial.point, answer)
             filed = _filed(trial)
-            if observation.status == "ok" or trial.attempt + 1 >= _ATTEMPTS:
+            if observation.status != "failed" or trial.attempt + 1 >= _ATTEMPTS:
                 self._journal.append("trial-ended", {**filed, "observation": observation.to_record(), **times})
                 self._history.ended(trial.number, observation, times["waited_s"])
                 return trial.number, observation
@@ -169,6 +176,8 @@ def _figures(observation: Observation) -> Mapping[str, float | int | str | bool 
     if observation.status == "failed":
         return {**figures, "failure": observation.failure}
     figures["metric"] = observation.metric
+    if observation.status == "aborted":
+        figures["failure"] = observation.failure
     if observation.objective is not None:
         figures["objective"] = observation.objective
     return figures

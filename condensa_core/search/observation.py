@@ -15,11 +15,15 @@ TRAINING_COST: Final = "training_cost"
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of all knobs to be evaluated: `number` counts from 0, `attempt` from 0 after each failure."""
+    """One setting of all knobs to be evaluated: `number` counts from 0, `attempt` from 0 after each failure.
+
+    `brief` holds JSON values on the trials before it, fixed when the attempt first starts.
+    """
 
     number: int
     point: Point
     attempt: int = 0
+    brief: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,15 @@ class Reading:
 
     `sd` is the noise of the *difference to the reference* where both were judged on the same samples (smaller than the
     metric's own standard error); None takes the problem's default. `objective` None takes the profile's value.
-    `details` are JSON values kept in the journal for the report.
+    `details` are JSON values kept in the journal for the report. `aborted` says why the evaluation was given up before
+    its end, where it was: the metric is then what was to be expected of it, and nothing can be shipped.
     """
 
     metric: float
     sd: float | None = None
     objective: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    aborted: str = ""
 
     @property
     def is_finite(self) -> bool:
@@ -45,10 +51,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Observation:
-    """A finished trial: `metric` is None exactly when `status` is "failed"; `failure` then says why."""
+    """A finished trial: `metric` is None exactly when `status` is "failed"; `failure` then says why.
+
+    That of an "aborted" trial is an expectation, with its sd, which never ships; `failure` says why it was given up.
+    """
 
     point: Point
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "failed", "aborted"]
     metric: float | None = None
     sd: float | None = None
     objective: float | None = None
@@ -62,7 +71,8 @@ class Observation:
             numbers = f"{reading.metric} for the metric, sd {reading.sd}, objective {reading.objective}"
             spent = {key: reading.details[key] for key in reading.details if key == TRAINING_COST}
             return cls.failed(point, f"the evaluation read {numbers}", spent)
-        return cls(point, "ok", reading.metric, reading.sd, reading.objective, reading.details)
+        status: Literal["ok", "aborted"] = "aborted" if reading.aborted else "ok"
+        return cls(point, status, reading.metric, reading.sd, reading.objective, reading.details, reading.aborted)
 
     @classmethod
     def failed(cls, point: Point, failure: str, details: Mapping[str, Any] | None = None) -> Observation:

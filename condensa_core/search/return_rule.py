@@ -63,7 +63,7 @@ def recommend(problem: LevelProblem, observations: Sequence[Observation]) -> Rec
     one_knob = len(problem.space.knobs) == 1
     if one_knob and not problem.records:
         return Recommendation(None, False, None, (None, None), nothing_better(problem), trials=len(observations))
-    if all(o.metric is None for o in observations):
+    if all(o.status != "ok" for o in observations):
         last = observations[-1].failure if observations else ""
         reason = f"all {len(observations)} trials failed; the last: {last}" if observations else "no trial was made"
         return Recommendation(None, False, None, (None, None), reason, trials=len(observations))
@@ -71,7 +71,8 @@ def recommend(problem: LevelProblem, observations: Sequence[Observation]) -> Rec
     belief = belief_of(problem, observations, Seed())
     judged = judge(problem, observations, belief)
     best = incumbent(judged)
-    shown = best or max(judged, key=lambda j: (j.margin >= 0, j.probability, j.margin))
+    finished = [j for j in judged if j.observation.status == "ok"]
+    shown = best or max(finished, key=lambda j: (j.margin >= 0, j.probability, j.margin))
     bracket, crossing = _located(problem, judged, belief) if isinstance(belief, OneKnobBelief) else ((None, None), None)
     return Recommendation(
         point=shown.observation.point,

@@ -538,6 +538,15 @@ BROKEN = {
         [("    type: Conv2d", "    expect: 4 tensors")],
         "20:13 E106 'filter' chooses layers, not tensors = count layers: write 4 layers",
     ),
+    "an early abort that never comes": (
+        [("trials: 8", "trials: 2, early_abort: true")],
+        "26:40 E101 an early abort learns from two finished trials, so 2 trials never have one"
+        " = write trials: 3 or more",
+    ),
+    "an early abort of nothing": (
+        [("trials: 8", "trials: 8, early_abort: true"), ("gates:", "compress: {method: direct}\ngates:")],
+        "26:53 E109 'early_abort' ends fine-tuning, and this recipe has none = leave it out",
+    ),
     "data to calibrate": (
         [("{builtin: digits}", "{builtin: digits, calib: {python: d:c}}")],
         "11:25 E101 builtin data 'digits' takes no 'calib' = it takes: batch, limit, val_fraction, val_count, augment",
