@@ -25,6 +25,7 @@ from .options import Json
 EXTRAS: Mapping[str, tuple[str, str]] = {
     "cpu": ("onnxruntime", "ONNX Runtime on the CPU, the default target"),
     "gpu": ("onnxruntime-gpu", "ONNX Runtime on CUDA; never together with cpu"),
+    "tensorrt": ("tensorrt-rtx-cu12", "engines of TensorRT for RTX, for NVIDIA GPUs"),
     "images": ("pillow", "image-folder data"),
 }
 PACKAGES = ("torch", "onnx", "onnxscript", "botorch", "gpytorch", "scikit-learn", "numpy", "pydantic")

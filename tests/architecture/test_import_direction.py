@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "learning": {"schemes", "workload", "graph"},
     "materialise": {"graph", "schemes"},
     "export": {"schemes"},
-    "bench": set(),
+    "engines": {"export"},
+    "bench": {"engines"},
     "report": {"recipe", "search", "bench"},
 }
 MAY_IMPORT["flow"] = set(MAY_IMPORT) - FOUNDATIONS
@@ -42,9 +43,11 @@ HOMES = {
     "botorch": {"search"},
     "gpytorch": {"search"},
     "linear_operator": {"search"},
-    "onnx": {"export"},
+    "onnx": {"export", "engines"},
     "onnxscript": {"export"},
     "onnxruntime": {"export", "bench"},
+    "tensorrt": {"engines"},
+    "tensorrt_rtx": {"engines"},
     "sklearn": {"workload"},
     "typer": set(),
     "rich": set(),

@@ -33,7 +33,7 @@ def densify(model: onnx.ModelProto) -> None:
         return
     gone = {id(node) for node in nodes}
     rest = [node for node in model.graph.node if id(node) not in gone]
-    read = set(_names_read(rest)) | {value.name for value in model.graph.output}
+    read = set(names_read(rest)) | {value.name for value in model.graph.output}
     wanted = [name for node in nodes for name in node.output if name in read]
     values = evaluate(model, nodes, wanted)
     stored = [onnx.numpy_helper.from_array(values[name], name=name) for name in wanted]
@@ -65,7 +65,7 @@ def evaluate(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], names: Seq
 
     if not names:
         return {}
-    needed = set(_names_read(nodes))
+    needed = set(names_read(nodes))
     sources = [n for n in model.graph.node if n.op_type == "Constant" and not needed.isdisjoint(n.output)]
     graph = onnx.helper.make_graph(
         [*sources, *nodes],
@@ -92,11 +92,11 @@ def _foldable(node: onnx.NodeProto) -> bool:
     return standard and tensors and not any(a.HasField("g") or a.graphs for a in node.attribute)
 
 
-def _names_read(nodes: Iterable[onnx.NodeProto]) -> Iterable[str]:
+def names_read(nodes: Iterable[onnx.NodeProto]) -> Iterable[str]:
     """Inputs of the nodes, and everything their subgraphs read."""
     for node in nodes:
         yield from node.input
         for attribute in node.attribute:
             for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _names_read(subgraph.node)
+                yield from names_read(subgraph.node)
                 yield from (value.name for value in subgraph.output)

@@ -1,0 +1,55 @@
+"""A float32 graph that computes in float16."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING
+
+from condensa_core.errors import ExportFailed, first_line
+from condensa_core.export.packing.constants import names_read
+from condensa_core.export.session import onnxruntime
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def cast_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the model whose weights and tensors are float16; its inputs and outputs keep their types.
+
+    Weights beyond +-65504 become that, those nearer to 0 than 5.96e-8 become +-5.96e-8: whether the model bears it is
+    for its outputs to say. Operators that need float32 (ONNX Runtime's list) stay in it, between casts.
+    ExportFailed where the graph cannot be typed. The caster is ONNX Runtime's own, onnxruntime.transformers.float16.
+    """
+    onnxruntime()  # MissingRuntime with the extra to install
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    try:
+        cast: onnx.ModelProto = _caster()(copy, keep_io_types=True)
+        _sort(cast.graph)
+        onnx.checker.check_model(cast, full_check=True)
+    except Exception as err:  # the caster walks foreign graphs and raises whatever it stumbles over
+        raise ExportFailed(f"the graph cannot be cast to float16: {first_line(err)}") from err
+    return cast
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Put every node behind those it reads, in place: the caster appends its own at the end (onnxruntime 1.31)."""
+    makers = {name: place for place, node in enumerate(graph.node) for name in node.output}
+    reads = {place: {makers[n] for n in names_read([node]) if n in makers} for place, node in enumerate(graph.node)}
+    nodes = [graph.node[place] for place in TopologicalSorter(reads).static_order()]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _caster() -> Callable[..., onnx.ModelProto]:
+    before = list(sys.path)
+    try:
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+    finally:
+        sys.path[:] = before  # the package adds its folder, whose `metrics` and `benchmark` would hide a user's own
+    caster: Callable[..., onnx.ModelProto] = convert_float_to_float16
+    return caster
