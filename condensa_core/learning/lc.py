@@ -78,7 +78,7 @@ def compress(
     `judge` gives the validation score; the best iterate by it is returned, never step 0. With a `checkpoint`, state is
     saved after every L step and an interrupted run continues there, to the same result. `meter` counts all passes but
     those of `judge`, those of an interrupted run once. `start_from`, a state dict, is where w starts instead: the
-    `live` of an earlier run. Raises Diverged.
+    `live` of an earlier run; `direct` is that of this start then. Raises Diverged.
     Source: Carreira-Perpinan, arXiv:1707.01209; schedule: see `schedule`.
     """
     meter = meter or Meter()

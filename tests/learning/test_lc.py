@@ -66,6 +66,18 @@ def test_the_same_seed_gives_the_same_weights(toy):
     assert all(torch.equal(first[n], second[n]) for n in first)
 
 
+def test_a_run_starts_where_it_is_told_to(toy):
+    settings = replace(SHORT, steps=2)
+    cold = learn(toy, settings)
+
+    same = learn(toy, settings, start_from=toy[0].state_dict())
+    further = learn(toy, settings, start_from=cold.live)
+
+    assert same.history == cold.history
+    assert further.history[0]["distance"] == pytest.approx(cold.history[-1]["distance"], rel=0.5)
+    assert further.history[0]["distance"] < 0.7 * cold.history[0]["distance"]  # it starts near its compressed form
+
+
 @pytest.mark.parametrize("stop_at", [0, 1, 3])
 def test_an_interrupted_run_resumes_to_the_same_result(toy, tmp_path, stop_at):
     settings = replace(SHORT, steps=4)
