@@ -25,6 +25,9 @@ def report(
     run_dir: Annotated[
         Path, typer.Argument(metavar="RUN_DIR", help="A run directory, or a folder of them.", show_default=False)
     ],
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write the report as one HTML file.")
+    ] = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> int:
@@ -32,15 +35,19 @@ def report(
 
     Exits as the run did; an unfinished run exits 4 and says how to resume. Of a folder of runs, lists them.
     """
-    from condensa_core.report import is_run, read_outcome, runs_under
+    from condensa_core.report import is_run, read_outcome, runs_under, write_html_report
 
     if not is_folder(run_dir):
         raise UsageError(f"{run_dir} is no run directory")
     result = run_dir / "result.json"
     if is_file(result):
         outcome = read_outcome(result)
+        if html is not None:
+            write_html_report(html, outcome, run_dir)
         show_outcome(outcome, as_json=as_json, verbose=verbose, long=True)
         return outcome.exit_code
+    if html is not None:
+        raise UsageError(f"{run_dir} holds no result.json, of which an HTML report is made")
     if is_run(run_dir):
         _show_unfinished(run_dir, as_json=as_json)
         return exit_codes.FAILED

@@ -23,6 +23,7 @@ from condensa_core.flow.comparing import beside_bisection
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
 from condensa_core.flow.parallel import beside_notes
 from condensa_core.flow.scheme_notes import scheme_notes
+from condensa_core.flow.sparing import sparing
 from condensa_core.flow.splitting import split_as
 from condensa_core.flow.training_cost import costs_by_trial, reference_training_macs
 from condensa_core.flow.trial import FILE, KEEP, PACKED, WEIGHTS, Judged, read_structure, trial_folder
@@ -49,7 +50,9 @@ from condensa_core.report import (
     Sizes,
     TrainingCost,
     TrialResult,
+    html_report,
     junit_xml,
+    pictures_of,
 )
 from condensa_core.run_directory import RunDirectory, file_sha256, versions
 from condensa_core.search import AskTell, Journal, Observation, Recommendation, point_key
@@ -58,6 +61,7 @@ from condensa_core.workload import Evaluation, agreement, difference_stderr, eva
 Status = Literal["ok", "infeasible", "gate-failed", "failed"]
 
 RESULT = "result.json"
+REPORT = "report.html"
 FLOAT = "float"  # the best model in floating point, where what ships is in integers
 # Of measuring what ships against the reference.
 SECONDS = 10.0
@@ -75,7 +79,7 @@ def conclude(
     listener: Listener,
     begun: float,
 ) -> Outcome:
-    """Write `best/`, judge it on `test`, measure it again, check the gates, write result.json and junit.xml."""
+    """Write `best/`, judge it on `test`, measure it again, check the gates, write result.json and reports."""
     listener(PhaseStarted("conclude", detail="artifacts, test split, final measurement"))
     recipe, numbers, costs = bench.recipe, _numbers(journal), costs_by_trial(journal.entries)
     reasons = [found.reason] if not found.feasible else []
@@ -140,6 +144,9 @@ def conclude(
         )
     outcome = replace(outcome, reasons=tuple(reasons), timings_s={"this_process": time.monotonic() - begun})
     directory.write_text("junit.xml", junit_xml(outcome))
+    if recipe.output.report == "html":
+        with sparing(f"{REPORT} could not be written", listener):
+            directory.write_text(REPORT, html_report(outcome, pictures_of(directory.path)))
     directory.write_json(RESULT, outcome.to_json())
     listener(PhaseEnded("conclude", outcome.status))
     return outcome

@@ -10,7 +10,7 @@ from condensa_core.progress import Listener
 from condensa_core.report import Axis, Dot, posterior_chart, scatter
 from condensa_core.report.quantities import FRACTIONS, knobs_text
 from condensa_core.run_directory import RunDirectory
-from condensa_core.search import AskTell, Journal, LevelProblem, Observation, Search, point_key, portrait
+from condensa_core.search import AskTell, Journal, LevelProblem, Observation, Point, Search, point_key, portrait
 
 LATEST: Final = "search.svg"
 POSTERIOR: Final = "posterior.svg"
@@ -42,20 +42,23 @@ class SearchPlots:
 
     def _drawn(self, problem: LevelProblem, number: int) -> str:
         title = f"{self._name}: the search after trial {number}"
-        finished = self._finished(number)
+        finished, pending = self._at_the_end_of(number)
         if len(problem.space.knobs) > 1:
             return _trade_off(problem, finished, title, self._metric)
-        return posterior_chart(portrait(problem, list(finished.values())), title=title, metric=self._metric)
+        return posterior_chart(portrait(problem, list(finished.values()), pending), title=title, metric=self._metric)
 
-    def _finished(self, last: int) -> Mapping[int, Observation]:
-        """The finished trials by number, in the order of ending, up to the end of trial `last`."""
-        found: dict[int, Observation] = {}
+    def _at_the_end_of(self, last: int) -> tuple[dict[int, Observation], list[Point]]:
+        """The finished trials by number, in the order of ending, up to the end of trial `last`; and those then open."""
+        finished: dict[int, Observation] = {}
+        started: dict[int, Point] = {}
         for entry in self._journal.entries:
-            if entry.kind == "trial-ended":
-                found[entry.payload["number"]] = Observation.from_record(entry.payload["observation"])
+            if entry.kind == "trial-started":
+                started[entry.payload["number"]] = entry.payload["point"]
+            elif entry.kind == "trial-ended":
+                finished[entry.payload["number"]] = Observation.from_record(entry.payload["observation"])
                 if entry.payload["number"] == last:
                     break
-        return found
+        return finished, [point for number, point in started.items() if number not in finished]
 
 
 def _trade_off(problem: LevelProblem, finished: Mapping[int, Observation], title: str, metric: str) -> str:

@@ -511,7 +511,7 @@ class OutputSpec(Record):
     later: ClassVar[frozenset[str]] = frozenset({"opset", "save_trials"})
     dir: str = "runs"
     export: tuple[Annotated[str, Word("export", ("onnx", "packed", "torch"), ("engine",))], ...] = ("onnx", "torch")
-    report: Annotated[str, Word("report", ("none",), ("html",))] = "none"
+    report: Annotated[str, Word("report", ("html", "none"))] = "html"
 
     @field_validator("export")
     @classmethod

@@ -1,6 +1,7 @@
 """Says what was found: the outcome as data first, then one verdict, tables of text and JUnit XML."""
 
 from condensa_core.report.ablation import ABLATION_SCHEMA, Ablation, Played
+from condensa_core.report.html import Picture, html_report, pictures_of, write_html_report
 from condensa_core.report.integers import Difference, IntegersResult
 from condensa_core.report.junit import junit_xml
 from condensa_core.report.line_chart import line_chart
@@ -51,6 +52,7 @@ __all__ = [
     "LayerChange",
     "ObjectiveResult",
     "Outcome",
+    "Picture",
     "Played",
     "RatioInterval",
     "ReferenceResult",
@@ -61,9 +63,11 @@ __all__ = [
     "TrainingCost",
     "TrialResult",
     "finished_trials",
+    "html_report",
     "is_run",
     "junit_xml",
     "line_chart",
+    "pictures_of",
     "posterior_chart",
     "read_outcome",
     "runs_table",
@@ -71,4 +75,5 @@ __all__ = [
     "scatter",
     "tables",
     "verdict",
+    "write_html_report",
 ]

@@ -164,3 +164,23 @@ def test_what_is_no_run_is_refused(condensa, run_dir, content):
 
     assert answer.code == 2
     assert str(run_dir) in answer.err
+
+
+def test_html_is_written_again_with_the_pictures_of_the_run(condensa, run_dir, tmp_path):
+    (run_dir / "result.json").write_text(json.dumps(outcome(run_dir).to_json()))
+    (run_dir / "search.svg").write_text("<svg/>")
+
+    answer = condensa("report", run_dir, "--html", tmp_path / "new" / "page.html")
+
+    page = (tmp_path / "new" / "page.html").read_text()
+    assert answer.code == 0 and "digits: done" in answer.out
+    assert "<h1>condensa: digits</h1>" in page and "data:image/svg+xml" in page
+
+
+def test_there_is_no_html_of_an_unfinished_run(condensa, run_dir, tmp_path):
+    (run_dir / "trials.jsonl").write_text(JOURNAL)
+
+    answer = condensa("report", run_dir, "--html", tmp_path / "page.html")
+
+    assert answer.code == 2 and "holds no result.json" in answer.err
+    assert not (tmp_path / "page.html").exists()

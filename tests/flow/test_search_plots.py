@@ -17,6 +17,7 @@ from condensa_core.search import (
     Journal,
     Knob,
     LevelProblem,
+    ObjectiveProfile,
     ObjectiveSurface,
     Observation,
     Search,
@@ -58,6 +59,7 @@ def test_a_resumed_run_has_the_pictures_of_all_its_trials(tmp_path, cache):
         seen = hints(directory / f"trials/{number:03d}/posterior.svg")
         assert seen == {f"trial {i}: s {t.knobs['s']}" for i, t in enumerate(outcome.trials[: number + 1])}
     assert (directory / "search.svg").read_text() == (directory / "trials/002/posterior.svg").read_text()
+    assert (directory / "report.html").read_text().count("data:image/svg+xml") == 4
     assert not list(directory.rglob(".partial*"))
 
 
@@ -87,6 +89,23 @@ def test_several_knobs_are_drawn_as_metric_against_objective(several):
     assert hints(found) == {"trial 0: early 0.2", "trial 1: early 0.5"}
     words = {text.text for text in ElementTree.parse(found).getroot().iter(f"{SVG}text")}
     assert {"meets the limit", "breaks the limit", "limit", "reference"} <= words
+
+
+def test_trials_that_are_open_then_are_shown(tmp_path):
+    knob = Knob("s", range=(0.0, 0.9))
+    profile = ObjectiveProfile.measured(knob, [(s, 1 / (1 - s)) for s in knob.grid(20)], 1.0)
+    problem = LevelProblem(Space((knob,)), profile, 0.9, 0.92)
+    search = Search(problem, strategy_named("level-set", problem, seed=Seed(0)), budget=3)
+    with RunDirectory.create(tmp_path, "open", "") as directory, Journal(tmp_path / "j", "") as journal:
+        for number in (0, 1):
+            journal.append("trial-started", {"number": number, "attempt": 0, "point": {"s": 0.5 + 0.2 * number}})
+        observation = Observation({"s": 0.5}, "ok", 0.91).to_record()
+        journal.append("trial-ended", {"number": 0, "observation": observation, "wall_s": 1.0})
+
+        SearchPlots(search, journal, directory, name="n", metric="top1", listener=pytest.fail).ended(0)
+
+    root = ElementTree.parse(directory.path / "search.svg").getroot()
+    assert "being trained" in {text.text for text in root.iter(f"{SVG}text")}
 
 
 def test_a_full_disk_costs_no_trial_and_is_told(several, monkeypatch):
