@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +32,12 @@ def run(
         int | None, typer.Option("--trials", min=1, max=10000, help="At most this many L-C runs.")
     ] = None,
     parallel: Parallel = None,
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--warm-start", metavar="DIR", help="An earlier run that tells where the bound may lie; may be repeated."
+        ),
+    ] = None,
     seed: Seed = None,
     no_python: NoPython = False,
     as_json: Json = False,
@@ -43,7 +50,9 @@ def run(
     """
     from condensa_core.recipe import read_recipe
 
-    declared = with_overrides(read_recipe(recipe), trials=trials, parallel=parallel, seed=seed)
+    declared = with_overrides(
+        read_recipe(recipe), trials=trials, parallel=parallel, seed=seed, warm_start=warm_start
+    )
     say(*(drawn_problem(problem) for problem in declared.problems))
 
     from condensa_core import flow  # loads torch: only for recipes that read well
@@ -57,12 +66,19 @@ def run(
 
 
 def with_overrides(
-    recipe: Recipe, *, trials: int | None = None, parallel: int | None = None, seed: int | None = None
+    recipe: Recipe,
+    *,
+    trials: int | None = None,
+    parallel: int | None = None,
+    seed: int | None = None,
+    warm_start: Sequence[Path] | None = None,
 ) -> Recipe:
     """The recipe with what the command line says instead; the resolved recipe of the run records it."""
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
-    search = {key: value for key, value in (("trials", trials), ("parallel", parallel)) if value is not None}
+    told: dict[str, Any] = {"trials": trials, "parallel": parallel}
+    told["warm_start"] = tuple(str(path.absolute()) for path in warm_start) if warm_start else None
+    search = {key: value for key, value in told.items() if value is not None}
     if search:
         recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update=search)})
     return recipe

@@ -27,6 +27,7 @@ from condensa_core.flow.sparing import sparing
 from condensa_core.flow.splitting import split_as
 from condensa_core.flow.training_cost import costs_by_trial, reference_training_macs
 from condensa_core.flow.trial import FILE, KEEP, PACKED, WEIGHTS, Judged, read_structure, trial_folder
+from condensa_core.flow.warm_starting import warm_starts
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted
@@ -101,7 +102,9 @@ def conclude(
         trials=_trial_rows(bench, search.observations, numbers, costs, reference, found),
         trainings_used=_trainings(journal),
         training_cost=sum(costs.values(), start=TrainingCost()),
-        search=beside_bisection(_search_result(recipe, found), search, listener),
+        search=beside_bisection(
+            replace(_search_result(recipe, found), warm_starts=warm_starts(journal)), search, listener
+        ),
         machine=_machine(),
         versions={name: version for name, version in versions().items() if version is not None},
     )

@@ -13,6 +13,7 @@ from condensa_core import __version__
 from condensa_core.errors import CondensaError, MachineError, RunFailed
 from condensa_core.export import OnnxModel
 from condensa_core.export.session import onnxruntime
+from condensa_core.flow.beforehand import told_beforehand
 from condensa_core.flow.candidate import Structure, exported, finished
 from condensa_core.flow.comparable import RESOLVED, fingerprint, recipe_in, with_parallel
 from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
@@ -25,6 +26,7 @@ from condensa_core.flow.rank_costs import rank_costs
 from condensa_core.flow.search_plots import SearchPlots
 from condensa_core.flow.searching import known_before, search_for
 from condensa_core.flow.trial import Evaluator, Judged
+from condensa_core.flow.warm_starting import earlier_runs, keep_earlier
 from condensa_core.flow.workbench import Bound, Workbench, bound, trained
 from condensa_core.progress import Advanced, Event, Listener, Note, OfTrial, Waiting, silent
 from condensa_core.recipe import KeyPlace, Recipe, resolved_yaml
@@ -52,6 +54,7 @@ def run(
     """
     ready = checked(recipe, allow_python, listener)
     require_exportable(recipe, ready, listener)
+    earlier = earlier_runs(ready)
     root = out or Path(recipe.output.dir).expanduser()
     with RunDirectory.create(root, recipe.name, resolved_yaml(recipe)) as directory:
         with directory.starting():
@@ -60,6 +63,7 @@ def run(
             head = manifest(command, seed=recipe.seed, hashes={"recipe": recipe_hash(recipe)})
             head |= {"condensa": __version__, "recipe_directory": str(recipe.directory), "recipe_name": recipe.name}
             directory.write_json(MANIFEST, head)
+            keep_earlier(directory, earlier)
         return _work(ready, directory, listener, allow_python, cache_dir)
 
 
@@ -109,7 +113,8 @@ def _work(
             reference = judged_reference(bench, directory)
             _warn_if_out_of_reach(bench, reference, told)
             known = known_before(bench, objective, reference, journal, told)
-            search = search_for(bench, reference, known)
+            beforehand = told_beforehand(bench, directory, reference, known, journal, told)
+            search = search_for(bench, reference, known, beforehand)
             base = known.objective.reference if known else None
             bounded = reference.val.scores[recipe.constraint.metric].value
             told = narrated(told, recipe.constraint, objective, bounded)

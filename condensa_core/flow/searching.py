@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.profiling import profile
 from condensa_core.flow.sensitivity import Readings, readings_of, sensitivity, told
 from condensa_core.flow.surfaces import surface
 from condensa_core.flow.trial import Judged
-from condensa_core.flow.workbench import Workbench
+from condensa_core.flow.workbench import Bound, Workbench
 from condensa_core.progress import Listener
 from condensa_core.recipe import KnobSpec
 from condensa_core.search import (
     AskTell,
     Confidence,
+    ExpectedStrength,
     FixedPoint,
     Journal,
     Knob,
     LevelProblem,
     ObjectiveProfile,
     ObjectiveSurface,
+    Observation,
     Search,
     Space,
     strategy_named,
 )
+
+
+@dataclass(frozen=True)
+class Beforehand:
+    """What a search knows before its first trial, besides the objective."""
+
+    expected: tuple[ExpectedStrength, ...] = ()
+    short_readings: tuple[Observation, ...] = ()
+
+    def added_to(self, problem: LevelProblem) -> LevelProblem:
+        """The problem with all of it."""
+        return replace(problem, expected=self.expected or None, short_readings=self.short_readings)
+
+
+NOTHING = Beforehand()
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,14 +87,14 @@ def known_before(
     return Known(measured, readings_of(damages))
 
 
-def search_for(bench: Workbench, reference: Judged, known: Known | None) -> AskTell:
-    """The recipe's search over its knobs; a recipe without one has a single point to try."""
+def search_for(bench: Workbench, reference: Judged, known: Known | None, beforehand: Beforehand = NOTHING) -> AskTell:
+    """The recipe's search over its knobs, told this beforehand; without one it has a single point to try."""
     recipe = bench.recipe
     metric = reference.val.scores[recipe.constraint.metric]
     if known is None:
         return FixedPoint(lambda value: recipe.constraint.met(value, metric.value))
     spec = recipe.search
-    problem = level_problem(bench, reference, known)
+    problem = beforehand.added_to(level_problem(bench, reference, known))
     settings = {**spec.settings(), "kernel": bench.kernel}
     strategy = strategy_named(spec.method, problem, seed=bench.seed.child("search"), trials=spec.trials, **settings)
     return Search(problem, strategy, budget=recipe.search.trials)
@@ -98,7 +115,7 @@ def level_problem(bench: Workbench, reference: Judged, known: Known) -> LevelPro
     )
 
 
-def search_knob(name: str, bench: Workbench) -> Knob:
+def search_knob(name: str, bench: Bound) -> Knob:
     """The recipe's knob as the search walks it."""
     space = bench.plan.space
     spec: KnobSpec = space.specs[name]

@@ -27,7 +27,7 @@ from condensa_core.recipe.records import (
     TargetSpec,
     TrainSpec,
 )
-from condensa_core.recipe.resolved import resolved_yaml
+from condensa_core.recipe.resolved import plain, resolved_yaml
 from condensa_core.recipe.schema import recipe_schema
 from condensa_core.recipe.schemes import (
     FLOATING,
@@ -74,6 +74,7 @@ __all__ = [
     "TrainSpec",
     "check_recipe",
     "check_setting",
+    "plain",
     "read_recipe",
     "read_recipe_text",
     "recipe_from",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, Tag, model_validator
 
-from condensa_core.recipe.fields import Seconds, Word
+from condensa_core.recipe.fields import OneOrMany, Seconds, Word
 from condensa_core.recipe.record import Record
 from condensa_core.recipe.refusals import refusal
 from condensa_core.recipe.schemes import PYTHON_TAG, WORD_OR_PYTHON, WORD_TAG, PythonSpec
@@ -40,7 +40,8 @@ class SearchSpec(Record):
 
     Settings left out, None here, take the method's defaults. `noise` is the standard deviation that training again
     with another seed gives the constraint's metric. `early_abort` ends the fine-tuning of a trial
-    whose fate is certain.
+    whose fate is certain. `warm_start` names directories of earlier
+    runs that tell where the bound may lie; relative ones start from the recipe's folder.
     """
 
     later: ClassVar[frozenset[str]] = frozenset({"patience"})
@@ -58,6 +59,7 @@ class SearchSpec(Record):
     parallel: Annotated[int, Field(ge=1, le=256)] = 1
     early_abort: bool = False
     timeout_s: Seconds | None = Field(default=None, alias="timeout")
+    warm_start: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], OneOrMany()] | None = None
 
     @model_validator(mode="after")
     def _steers_something(self) -> SearchSpec:
@@ -66,6 +68,9 @@ class SearchSpec(Record):
                 takers = ", ".join(name for name, taken in SEARCH_METHODS.items() if key in taken)
                 message = f"search method '{self.method}' takes no '{key}'"
                 raise refusal("E101", message, f"methods that do: {takers}", key=key, on_key=True)
+        if self.warm_start is not None and self.method != "level-set":
+            message = f"search method '{self.method}' takes no 'warm_start'"
+            raise refusal("E101", message, "methods that do: level-set", key="warm_start", on_key=True)
         if isinstance(self.kernel, PythonSpec) and self.prior is not None:
             message = "a kernel in Python has its own priors, so it takes no 'prior'"
             raise refusal("E101", message, key="prior", on_key=True)

@@ -1,6 +1,7 @@
 """Says what was found: the outcome as data first, then one verdict, tables of text and JUnit XML."""
 
 from condensa_core.report.ablation import ABLATION_SCHEMA, Ablation, Played
+from condensa_core.report.evidence import WarmStartResult
 from condensa_core.report.html import Picture, html_report, pictures_of, write_html_report
 from condensa_core.report.integers import Difference, IntegersResult
 from condensa_core.report.junit import junit_xml
@@ -62,6 +63,7 @@ __all__ = [
     "Table",
     "TrainingCost",
     "TrialResult",
+    "WarmStartResult",
     "finished_trials",
     "html_report",
     "is_run",

@@ -98,6 +98,11 @@ class Knob:
         return _REACH
 
     @property
+    def coordinate(self) -> Literal["sparsity", "density", "log", "linear", "choices"]:
+        """By which law the unit coordinate grows with the value, as the class says."""
+        return "choices" if self.choices is not None else self._form()
+
+    @property
     def is_integer(self) -> bool:
         """Whether the knob's values are integers."""
         if self.range is None:
