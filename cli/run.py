@@ -50,9 +50,7 @@ def run(
     """
     from condensa_core.recipe import read_recipe
 
-    declared = with_overrides(
-        read_recipe(recipe), trials=trials, parallel=parallel, seed=seed, warm_start=warm_start
-    )
+    declared = with_overrides(read_recipe(recipe), trials=trials, parallel=parallel, seed=seed, warm_start=warm_start)
     say(*(drawn_problem(problem) for problem in declared.problems))
 
     from condensa_core import flow  # loads torch: only for recipes that read well

@@ -4,8 +4,10 @@
 
 Every contender is the default search without its stop rule. A warm one is told the true crossing plus a Student-t
 deviate of the sd that it is told with it, in t = -ln(1 - s). Short runs cost a fifth of a whole one; their knee comes
-0.1 to 0.5 earlier in t, by as much for all short runs of a task, and in the contenders called blunt they also lose a
-third of the drop everywhere. The journal grows line by line, and a second call goes on after the first.
+0.1 to 0.5 earlier in t, by as much for all short runs of a task. In the contender called blunt they also lose a third
+of the drop everywhere; in that called strange they fall by another law than whole runs do.
+
+The journal grows line by line, and a second call goes on after the first.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from typing import Any, Final
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy or torch starts a thread pool: CPU seconds are reported
 
 import numpy as np
-from curves import STRONGEST, Task, task
+from curves import STRONGEST, Task, curve, task
+from families import LAWS
 from journal import Journal, engine_digest
 from playing import KNOB, Unstopped, judged, problem_of
 
@@ -44,6 +47,7 @@ class Contender:
     sd: float | None = None
     short: int = 0
     blunt: bool = False
+    strange: bool = False
 
     def cost(self, runs: int) -> float:
         """In whole trainings."""
@@ -58,6 +62,7 @@ CONTENDERS: Final = (
     Contender("2 short", short=2),
     Contender("4 short", short=4),
     Contender("4 short, blunt", short=4, blunt=True),
+    Contender("4 short, strange", short=4, strange=True),
     Contender("warm, sd 0.3, 4 short", sd=0.3, short=4),
 )
 
@@ -71,7 +76,11 @@ def play(contender: Contender, given: Task) -> dict[str, Any]:
         problem = replace(problem, expected=ExpectedStrength(-math.log1p(-given.crossing) + off, contender.sd))
     if contender.short:
         shift = float(own.numpy_generator("shift").uniform(*SHIFTS))
-        brief = replace(given, curve=given.curve.earlier(shift), seed=own.child("short").root)
+        whole = given.curve
+        if contender.strange:
+            drawn = curve(own.child("strange").root, law=(given.index + 1) % len(LAWS))
+            whole = replace(whole, law=drawn.law)
+        brief = replace(given, curve=whole.earlier(shift), seed=own.child("short").root)
         search = _search(replace(problem, expected=None), contender.short)
         while points := search.ask():
             lost = BLUNT * given.drop if contender.blunt else 0.0

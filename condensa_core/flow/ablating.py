@@ -75,8 +75,8 @@ def ablate(
     opened = RunDirectory.resume(resumed) if resumed else RunDirectory.create(root, recipe.name, resolved_yaml(recipe))
     with opened as directory, logged(directory, listener) as told:
         told(Note(f"ablation directory: {directory.path}"))
-        if recipe.search.warm_start:
-            told(Note("the searches of an ablation start cold: search.warm_start is not used", level="warning"))
+        if recipe.search.warm_start or recipe.search.short:
+            told(Note("the searches of an ablation start cold: no warm_start, no short runs", level="warning"))
         _begin(directory, recipe, command, new=resumed is None)
         with Journal(directory.path / JOURNAL, fingerprint(bench)) as journal:
             ablation = _played(bench, directory, journal, asked, seeds, told)

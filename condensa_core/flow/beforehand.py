@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from condensa_core.flow.searching import NOTHING, Beforehand, Known, level_problem
+from condensa_core.flow.short_runs import short_readings
 from condensa_core.flow.trial import Judged
 from condensa_core.flow.warm_starting import describe_search, expectations
 from condensa_core.flow.workbench import Workbench
@@ -19,9 +20,14 @@ def told_beforehand(
     journal: Journal,
     listener: Listener,
 ) -> Beforehand:
-    """What earlier runs say, where the recipe names some; the search is described in the manifest for later ones."""
+    """What earlier runs and short ones say, where the recipe asks for them.
+
+    The search is described in the manifest, for later runs.
+    """
     if known is None or len(known.space.knobs) != 1:
         return NOTHING
     problem = level_problem(bench, reference, known)
     describe_search(directory, bench, problem)
-    return Beforehand(expected=expectations(bench, directory, problem, journal, listener))
+    expected = expectations(bench, directory, problem, journal, listener)
+    readings, seconds = short_readings(bench, directory, reference, problem, journal.fingerprint, listener)
+    return Beforehand(expected, readings, seconds)

@@ -23,7 +23,11 @@ from condensa_core.flow.comparing import beside_bisection
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
 from condensa_core.flow.parallel import beside_notes
 from condensa_core.flow.scheme_notes import scheme_notes
+<<<<<<< HEAD
 from condensa_core.flow.sparing import sparing
+=======
+from condensa_core.flow.short_runs import short_runs
+>>>>>>> 688ebc7 (Train short L-C runs before a search where a recipe asks for them)
 from condensa_core.flow.splitting import split_as
 from condensa_core.flow.training_cost import costs_by_trial, reference_training_macs
 from condensa_core.flow.trial import FILE, KEEP, PACKED, WEIGHTS, Judged, read_structure, trial_folder
@@ -83,6 +87,7 @@ def conclude(
     """Write `best/`, judge it on `test`, measure it again, check the gates, write result.json and reports."""
     listener(PhaseStarted("conclude", detail="artifacts, test split, final measurement"))
     recipe, numbers, costs = bench.recipe, _numbers(journal), costs_by_trial(journal.entries)
+    short = short_runs(directory.path, recipe)
     reasons = [found.reason] if not found.feasible else []
     outcome = Outcome(
         status="infeasible",
@@ -101,9 +106,11 @@ def conclude(
         ),
         trials=_trial_rows(bench, search.observations, numbers, costs, reference, found),
         trainings_used=_trainings(journal),
-        training_cost=sum(costs.values(), start=TrainingCost()),
+        training_cost=sum(costs.values(), start=short.training_cost if short else TrainingCost()),
         search=beside_bisection(
-            replace(_search_result(recipe, found), warm_starts=warm_starts(journal)), search, listener
+            replace(_search_result(recipe, found), warm_starts=warm_starts(journal), short_runs=short),
+            search,
+            listener,
         ),
         machine=_machine(),
         versions={name: version for name, version in versions().items() if version is not None},

@@ -35,6 +35,7 @@ class Beforehand:
 
     expected: tuple[ExpectedStrength, ...] = ()
     short_readings: tuple[Observation, ...] = ()
+    short_s: float = 0.0  # that the short runs took
 
     def added_to(self, problem: LevelProblem) -> LevelProblem:
         """The problem with all of it."""

@@ -68,6 +68,7 @@ class CrossChecks:
                     yield from self._noise(search, metrics.get(constraint.metric))
             for position, gate in self._gates():
                 yield from self._gate(gate, ("gates", position), metrics)
+        yield from self._short_runs()
         if objective := self.sections.get("objective"):
             yield from self._objective(objective)
         if data := self.sections.get("data"):
@@ -166,6 +167,13 @@ class CrossChecks:
             yield self._problem("E402", ("search", "noise"), message, f"write {own[1]}, or 0.2% of the reference's")
         elif noise.value < 0 or (noise.unit != "bare" and noise.value > 1):
             yield self._problem("E106", ("search", "noise"), f"noise '{noise}' is no standard deviation of a metric")
+
+    def _short_runs(self) -> Iterator[Problem]:
+        """E101 for short runs of a compression that has no iterations to be fewer."""
+        search, compress = self.sections.get("search"), self.sections.get("compress")
+        if search and compress and search.short is not None and compress.method == "direct":
+            message = "'short' needs learning, and compress.method is direct"
+            yield self._problem("E101", ("search", "short"), message, "leave it out", on_key=True)
 
     def _gates(self) -> Iterator[tuple[int, GateSpec]]:
         """The gates that are sound by themselves, with their positions, whatever is wrong with the others."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, GetJsonSchemaHandler, Tag, model_validator
+from pydantic_core import CoreSchema
 
 from condensa_core.recipe.fields import OneOrMany, Seconds, Word
 from condensa_core.recipe.record import Record
@@ -35,13 +36,29 @@ class ReturnSpec(Record):
     clear_sd: Annotated[float, Field(ge=0, le=100)] = 1.5
 
 
+class ShortSpec(Record):
+    """Runs before the search with `share` of the iterations of L steps and fine-tuning."""
+
+    trials: Annotated[int, Field(ge=1, le=100)] = 4
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_alone(cls, value: Any) -> Any:
+        return {"trials": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 100}, handler(schema)]}
+
+
 class SearchSpec(Record):
     """How the knobs are searched, and how long.
 
     Settings left out, None here, take the method's defaults. `noise` is the standard deviation that training again
-    with another seed gives the constraint's metric. `early_abort` ends the fine-tuning of a trial
-    whose fate is certain. `warm_start` names directories of earlier
-    runs that tell where the bound may lie; relative ones start from the recipe's folder.
+    with another seed gives the constraint's metric. `early_abort` ends the fine-tuning of a trial whose fate is
+    certain. `warm_start` names directories of earlier runs that tell where the bound may lie; relative ones start from
+    the recipe's folder. `short` asks for short runs that tell the same; they are paid for, and never shipped.
     """
 
     later: ClassVar[frozenset[str]] = frozenset({"patience"})
@@ -60,6 +77,7 @@ class SearchSpec(Record):
     early_abort: bool = False
     timeout_s: Seconds | None = Field(default=None, alias="timeout")
     warm_start: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], OneOrMany()] | None = None
+    short: ShortSpec | None = None
 
     @model_validator(mode="after")
     def _steers_something(self) -> SearchSpec:
@@ -68,9 +86,10 @@ class SearchSpec(Record):
                 takers = ", ".join(name for name, taken in SEARCH_METHODS.items() if key in taken)
                 message = f"search method '{self.method}' takes no '{key}'"
                 raise refusal("E101", message, f"methods that do: {takers}", key=key, on_key=True)
-        if self.warm_start is not None and self.method != "level-set":
-            message = f"search method '{self.method}' takes no 'warm_start'"
-            raise refusal("E101", message, "methods that do: level-set", key="warm_start", on_key=True)
+        for key in ("warm_start", "short"):
+            if getattr(self, key) is not None and self.method != "level-set":
+                message = f"search method '{self.method}' takes no '{key}'"
+                raise refusal("E101", message, "methods that do: level-set", key=key, on_key=True)
         if isinstance(self.kernel, PythonSpec) and self.prior is not None:
             message = "a kernel in Python has its own priors, so it takes no 'prior'"
             raise refusal("E101", message, key="prior", on_key=True)

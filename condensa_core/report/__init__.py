@@ -1,7 +1,7 @@
 """Says what was found: the outcome as data first, then one verdict, tables of text and JUnit XML."""
 
 from condensa_core.report.ablation import ABLATION_SCHEMA, Ablation, Played
-from condensa_core.report.evidence import WarmStartResult
+from condensa_core.report.evidence import ShortRun, ShortRunsResult, WarmStartResult
 from condensa_core.report.html import Picture, html_report, pictures_of, write_html_report
 from condensa_core.report.integers import Difference, IntegersResult
 from condensa_core.report.junit import junit_xml
@@ -59,6 +59,8 @@ __all__ = [
     "ReferenceResult",
     "RunSummary",
     "SearchResult",
+    "ShortRun",
+    "ShortRunsResult",
     "Sizes",
     "Table",
     "TrainingCost",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from condensa_core.report.training_cost import TrainingCost
 
 
 @dataclass(frozen=True)
@@ -19,3 +22,22 @@ class WarmStartResult:
     strength: float
     sd: float
     differs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ShortRun:
+    """One reading of a short run; `metric` None is a failed one."""
+
+    knobs: Mapping[str, float | int | str | bool | None]
+    metric: float | None
+    stderr: float | None = None
+
+
+@dataclass(frozen=True)
+class ShortRunsResult:
+    """Runs with `share` of the iterations, which told the search where to begin; `trainings` has failed attempts."""
+
+    share: float
+    runs: tuple[ShortRun, ...] = ()
+    trainings: int = 0
+    training_cost: TrainingCost = field(default_factory=TrainingCost)

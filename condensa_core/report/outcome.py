@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from condensa_core.errors import UsageError
-from condensa_core.report.evidence import WarmStartResult
+from condensa_core.report.evidence import ShortRunsResult, WarmStartResult
 from condensa_core.report.integers import IntegersResult
 from condensa_core.report.ratio import RatioInterval
 from condensa_core.report.training_cost import TrainingCost
@@ -186,6 +186,7 @@ class SearchResult:
     bisection: BisectionResult | None = None  # in log-density, over the records
     bisection_raw: BisectionResult | None = None  # in the knob itself, over all settings
     warm_starts: tuple[WarmStartResult, ...] = ()
+    short_runs: ShortRunsResult | None = None
 
 
 @dataclass(frozen=True)

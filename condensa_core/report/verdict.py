@@ -159,7 +159,7 @@ def _places(outcome: Outcome) -> list[str]:
     lines = []
     if outcome.best is not None:
         found = f"trial {outcome.best.trial} ({knobs_text(outcome.best.knobs)})"
-        lines.append(f"  found      {found}, {outcome.trainings_used} L-C runs")
+        lines.append(f"  found      {found}, {outcome.trainings_used} L-C runs{_short(outcome)}")
     lines += _cost(outcome)
     if outcome.artifacts:
         lines.append("  artifacts  " + ", ".join(f"{a.path} ({bytes_text(a.bytes)})" for a in outcome.artifacts))
@@ -178,3 +178,8 @@ def _cost(outcome: Outcome) -> list[str]:
     else:
         spent = f"{count_text(cost.training_macs)} MACs forward and back"
     return [f"  cost       {count}, {spent}, {duration_text(cost.processor_s)} of processor time"]
+
+
+def _short(outcome: Outcome) -> str:
+    found = outcome.search.short_runs if outcome.search else None
+    return f" and {found.trainings} short ones ({found.share:.0%} of one)" if found else ""
