@@ -1,4 +1,4 @@
-"""`condensa bench MODEL.onnx...`: models timed against each other on one runtime, interleaved."""
+"""`condensa bench MODEL...`: models timed against each other, interleaved, on one runtime or several."""
 
 from __future__ import annotations
 
@@ -16,15 +16,42 @@ from condensa_core.report.quantities import duration_text, quantity_text
 
 from .console import drawn, show, show_json
 from .options import Json, Quiet, Verbose
-from .paths import is_file
+from .paths import is_file, is_folder
 from .working import working
 
 _RATIO = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})x?")
 
 
 def bench(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL.onnx...", help="ONNX files.", show_default=False)],
-    batch: Annotated[int, typer.Option("--batch", min=1, max=10**6, help="Samples per inference.")] = 1,
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL...", help="ONNX files, or .pt2 programs of torch.", show_default=False),
+    ],
+    runtime: Annotated[
+        list[str],
+        typer.Option(
+            "--runtime",
+            metavar="NAME",
+            help="onnxruntime, onnxruntime-tensorrt or openvino for ONNX files, torch or torch-inductor for .pt2 "
+            "programs. Several, by commas or one by one, give a table each.",
+        ),
+    ] = ["onnxruntime"],  # noqa: B006 - typer copies it
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", min=1, max=10**6, help="Samples per inference; 1, unless the file or --shape has one."),
+    ] = None,
+    shape: Annotated[
+        list[str],
+        typer.Option(
+            "--shape",
+            metavar="NAME=SIZES",
+            help="The shape of an input, image=8x3x224x224, or the size of an open dimension, time=32.",
+        ),
+    ] = [],  # noqa: B006
+    inputs: Annotated[
+        Path | None,
+        typer.Option("--inputs", metavar="FILE.npz", help="Feed these arrays, by input name, instead of random ones."),
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")] = 1,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="Measuring time per model.")] = 2.0,
@@ -43,15 +70,17 @@ def bench(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Time ONNX models against each other.
+    """Time models against each other.
 
-    Interleaved in random order on ONNX Runtime, with 95 % intervals of their ratios.
+    They are loaded together and take turns in random order; ratios have 95 % intervals. All are fed the same numbers:
+    random by --seed, or those of --inputs. A first look: condensa bench a.onnx b.onnx. In CI: condensa bench small.onnx
+    --compare base.onnx --at-least 1.5x. On two runtimes: --runtime onnxruntime,openvino.
     """
     least = None if at_least is None else _ratio(at_least)
     if not math.isfinite(seconds):  # the parser lets nan through, which is neither below nor above its bounds
         raise UsageError(f"--seconds {seconds} is no length of time")
     for path in [*models, *([compare] if compare else [])]:
-        if not is_file(path):
+        if not is_file(path) and not is_folder(path):
             raise UsageError(f"{path} is no file")
 
     from condensa_core import flow
@@ -59,7 +88,10 @@ def bench(
     with working(quiet=quiet, verbose=verbose) as listener:
         result = flow.bench(
             list(models),
+            runtimes=[name.strip() for names in runtime for name in names.split(",")],
             batch=batch,
+            shapes=shape,
+            inputs=inputs,
             threads=threads,
             device=device,
             seconds=seconds,
@@ -72,7 +104,9 @@ def bench(
     if as_json:
         show_json(result)
     else:
-        show(_conditions(result), drawn(_measurements(result)), *(verdict["line"] for verdict in result["verdicts"]))
+        for comparison in result["comparisons"]:
+            lines = (verdict["line"] for verdict in comparison["verdicts"])
+            show(_conditions(comparison, result["machine"]), drawn(_measurements(comparison)), *lines)
     return int(result["exit_code"])
 
 
@@ -84,19 +118,19 @@ def _ratio(text: str) -> float:
     return float(number[1])
 
 
-def _conditions(result: Mapping[str, Any]) -> str:
+def _conditions(comparison: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
     """What all files of a comparison were run by and on, in one line."""
-    target, (measured, *_) = result["target"], result["measurements"].values()
+    target, (measured, *_) = comparison["target"], comparison["measurements"].values()
     threads = f"{target['threads']} thread{'' if target['threads'] == 1 else 's'}"
     clock = "processor time" if measured["cpu_time"] else "wall time"
     runtime = f"{measured['runtime']} ({measured['provider']})"
-    return f"{runtime}, batch {target['batch']}, {threads}, {clock}; {result['machine']['cpu']}"
+    return f"{runtime}, batch {target['batch']}, {threads}, {clock}; {machine['cpu']}"
 
 
-def _measurements(result: Mapping[str, Any]) -> Table:
+def _measurements(comparison: Mapping[str, Any]) -> Table:
     rows = []
-    for name, measured in result["measurements"].items():
-        latency, ratio = measured["latency_s"], result["ratios"].get(name)
+    for name, measured in comparison["measurements"].items():
+        latency, ratio = measured["latency_s"], comparison["ratios"].get(name)
         rows.append(
             (
                 str(name),

@@ -6,12 +6,13 @@ from condensa_core.bench.inputs import Feeds, InputRequest, Prepared, parse_shap
 from condensa_core.bench.machine import Machine, describe_machine
 from condensa_core.bench.measurement import Comparison, Measurement, Ratio
 from condensa_core.bench.model_file import ModelFile, examine
-from condensa_core.bench.runner import DeviceTimed, Runner, open_runner
+from condensa_core.bench.runner import RUNTIMES, DeviceTimed, Runner, fitting, open_runner, runtime_named
 from condensa_core.bench.statistics import Interval, Quantiles
 from condensa_core.bench.target import BenchTarget
 from condensa_core.bench.tensor_types import TensorSignature
 
 __all__ = [
+    "RUNTIMES",
     "BenchTarget",
     "Comparison",
     "DeviceTimed",
@@ -30,8 +31,10 @@ __all__ = [
     "compare",
     "describe_machine",
     "examine",
+    "fitting",
     "judge",
     "open_runner",
     "parse_shapes",
     "prepare",
+    "runtime_named",
 ]

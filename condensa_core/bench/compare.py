@@ -15,7 +15,7 @@ from condensa_core.bench.interleave import interleave
 from condensa_core.bench.machine import describe_machine
 from condensa_core.bench.measurement import Comparison, Measurement
 from condensa_core.bench.model_file import examine
-from condensa_core.bench.runner import Runner, open_runner
+from condensa_core.bench.runner import Runner, fitting, open_runner
 from condensa_core.bench.statistics import median_interval, quantiles, ratio_interval
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import CondensaError, UsageError, first_line
@@ -85,7 +85,7 @@ def compare(
     if threads is not None:
         target = replace(target, threads=threads)
     if feeds is None:
-        found = {name: examine(path).inputs for name, path in files.items()}
+        found = {name: fitting(examine(path), target.backend).inputs for name, path in files.items()}
         feeds = prepare(found, InputRequest(batch=target.batch, seed=seed)).feeds
     with ExitStack() as stack:
         loaded = {name: _load(Path(path), target, feeds[name], clock, stack) for name, path in files.items()}

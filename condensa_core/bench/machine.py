@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy")
+_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
 # Instruction sets that change which kernels run: vector width, int8 dot products, matrix tiles; then those of Arm.
 _FLAGS = (
     "avx", "avx2", "fma", "f16c", "avx512f", "avx512vl", "avx512_vnni", "avx_vnni", "avx512_bf16",

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
 from condensa_core.bench.onnx_header import read_header
 from condensa_core.bench.tensor_types import TensorSignature
+from condensa_core.bench.torch_header import read_program_inputs
 from condensa_core.errors import UsageError
+
+Kind = Literal["onnx", "torch-program"]
+KIND_NAMES: Final = {"onnx": "ONNX files (.onnx)", "torch-program": "programs of torch.export (.pt2)"}
+_ZIP: Final = b"PK\x03\x04"
+_OTHERS: Final = {b"<?xml": "an OpenVINO model in its own form", b"\x80\x02": "a pickle", b"\x89HDF": "an HDF5 file"}
 
 
 @dataclass(frozen=True)
@@ -15,6 +22,7 @@ class ModelFile:
     """A file that reads as a model, and its inputs in order."""
 
     path: Path
+    kind: Kind
     inputs: tuple[TensorSignature, ...]
 
 
@@ -25,6 +33,13 @@ def examine(path: str | Path) -> ModelFile:
         raise UsageError(f"{path} is a directory", hint="name the model's file in it")
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
-    if not path.stat().st_size:
+    with path.open("rb") as file:
+        start = file.read(16)
+    if not start:
         raise UsageError(f"{path} is empty", hint="export it again, or check the download")
-    return ModelFile(path, read_header(path).inputs)
+    for mark, name in _OTHERS.items():
+        if start.startswith(mark):
+            raise UsageError(f"{path} is {name}", hint="give " + " or ".join(KIND_NAMES.values()))
+    if start.startswith(_ZIP):
+        return ModelFile(path, "torch-program", read_program_inputs(path))
+    return ModelFile(path, "onnx", read_header(path).inputs)

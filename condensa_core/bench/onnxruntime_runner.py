@@ -1,8 +1,9 @@
-"""ONNX Runtime: the CPU provider, and the CUDA provider without its silent fallback."""
+"""ONNX Runtime: its CPU, CUDA and TensorRT providers, without their silent fallback to the CPU."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
@@ -11,25 +12,31 @@ from condensa_core.bench.inputs import Feeds
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import MissingRuntime, UsageError, first_line
 
-_PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_PROVIDERS: Final = {
+    ("onnxruntime", "cpu"): "CPUExecutionProvider",
+    ("onnxruntime", "cuda"): "CUDAExecutionProvider",
+    ("onnxruntime-tensorrt", "cuda"): "TensorrtExecutionProvider",
+}
+_CPU: Final = "CPUExecutionProvider"
+# Operators that compute shapes, which ONNX Runtime keeps on the CPU by design beside any GPU.
+_SHAPE_WORK: Final = frozenset({
+    "Add", "And", "Cast", "Ceil", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather",
+    "Greater", "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range", "ReduceProd", "Reshape",
+    "Shape", "Size", "Slice", "Squeeze", "Sub", "Unsqueeze", "Where",
+})  # fmt: skip
 
 
 class OnnxRuntimeRunner:
     """An inference session whose inputs and outputs are bound once, so a run is the computation and little else.
 
-    With one thread the work happens in the calling thread, where thread-CPU time sees all of it.
+    With one thread the work happens in the calling thread, where thread-CPU time sees all of it. Inputs and outputs
+    lie on the device of the provider: a run moves none of them.
     """
 
     def __init__(self, path: Path, target: BenchTarget, feeds: Feeds) -> None:
         runtime = _onnxruntime(target)
         self.runtime = f"onnxruntime {runtime.__version__}"
-        self.provider = _PROVIDERS[target.device]
-        if self.provider not in runtime.get_available_providers():
-            raise MissingRuntime(
-                f"this ONNX Runtime has no {self.provider}",
-                hint="pip uninstall onnxruntime, then install the extra: pip install '.[gpu]' from a checkout "
-                "(both bring the same module)",
-            )
+        self.provider = _provider(runtime, target)
         started = time.perf_counter()
         try:
             self._session: Any = runtime.InferenceSession(path, _options(runtime, target), providers=[self.provider])
@@ -39,6 +46,14 @@ class OnnxRuntimeRunner:
         used = self._session.get_providers()[0]
         if used != self.provider:
             raise MissingRuntime(f"ONNX Runtime fell back to {used}: {self.provider} could not start on this machine")
+        if target.device != "cpu" and hasattr(self._session, "get_provider_graph_assignment_info"):
+            placed = self._session.get_provider_graph_assignment_info()
+            left = stranded((part.ep_name, node.op_type) for part in placed for node in part.get_nodes())
+            if left:
+                raise UsageError(
+                    f"{self.provider} leaves {', '.join(left)} of {path.name} to the CPU",
+                    hint="its figures would be those of two devices: change the model, or measure it on the cpu",
+                )
         self._binding = self._session.io_binding()
         for name, array in feeds.items():
             self._binding.bind_ortvalue_input(name, runtime.OrtValue.ortvalue_from_numpy(array, target.device, 0))
@@ -61,6 +76,24 @@ class OnnxRuntimeRunner:
         del self._binding, self._session  # the session's memory goes with its last reference
 
 
+def stranded(placed: Iterable[tuple[str, str]]) -> list[str]:
+    """The kinds of operators, of (provider, operator) pairs, that the CPU computes in a GPU's stead, sorted."""
+    return sorted({operator for provider, operator in placed if provider == _CPU and operator not in _SHAPE_WORK})
+
+
+def _provider(runtime: ModuleType, target: BenchTarget) -> str:
+    provider = _PROVIDERS.get((target.backend, target.device))
+    if provider is None:
+        raise UsageError(f"runtime {target.backend} does not compute on the {target.device}", hint="add --device cuda")
+    if provider not in runtime.get_available_providers():
+        raise MissingRuntime(
+            f"this ONNX Runtime has no {provider}",
+            hint="pip uninstall onnxruntime, then install the extra: pip install '.[gpu]' from a checkout "
+            "(both bring the same module)",
+        )
+    return provider
+
+
 def _onnxruntime(target: BenchTarget) -> ModuleType:
     try:
         import onnxruntime
@@ -79,4 +112,6 @@ def _options(runtime: ModuleType, target: BenchTarget) -> Any:
     options.log_severity_level = 3  # errors only; what matters is checked and raised here
     # Idle sessions that spin would charge their time to the one that is measured (2.6x on a VGG).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if target.device != "cpu":
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # since 1.24, else ignored
     return options

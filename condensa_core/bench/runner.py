@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, runtime_checkable
 
 from condensa_core.bench.inputs import Feeds
+from condensa_core.bench.model_file import KIND_NAMES, Kind, ModelFile
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import UsageError
 
@@ -41,23 +43,52 @@ class DeviceTimed(Protocol):
         """Nanoseconds that `runs` inferences in a row took on the device, transfers to and from it left out."""
 
 
-# Loaded when asked for: a runtime that is not installed must not stop the others. Each is a class, or a function,
-# of (path, target, feeds).
-RUNNERS: Final = {"onnxruntime": "condensa_core.bench.onnxruntime_runner:OnnxRuntimeRunner"}
-ANNOUNCED: Final = ("openvino", "tensorrt", "tensorrt-rtx", "torch")
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime by what makes its runner of (path, target, feeds), loaded when asked for, and the files it takes."""
+
+    maker: str  # module:name of a class or a function
+    takes: Kind
+
+
+# A runtime that is not installed must not stop the others, nor what nobody asked for delay the start.
+RUNTIMES: Final = {
+    "onnxruntime": Runtime("condensa_core.bench.onnxruntime_runner:OnnxRuntimeRunner", "onnx"),
+    "onnxruntime-tensorrt": Runtime("condensa_core.bench.onnxruntime_runner:OnnxRuntimeRunner", "onnx"),
+    "openvino": Runtime("condensa_core.bench.openvino_runner:OpenVinoRunner", "onnx"),
+    "torch": Runtime("condensa_core.bench.torch_runner:TorchRunner", "torch-program"),
+    "torch-inductor": Runtime("condensa_core.bench.torch_runner:InductorRunner", "torch-program"),
+}
+ANNOUNCED: Final = ("tensorrt", "tensorrt-rtx")
+
+
+def runtime_named(name: str) -> Runtime:
+    """UsageError with a suggestion if there is none."""
+    if name in ANNOUNCED:
+        raise UsageError(f"runtime {name!r} is not available in this version; known: {', '.join(RUNTIMES)}")
+    if name not in RUNTIMES:
+        near = difflib.get_close_matches(name, RUNTIMES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(RUNTIMES)
+        raise UsageError(f"no runtime called {name!r}", hint=hint)
+    return RUNTIMES[name]
+
+
+def fitting(file: ModelFile, runtime: str) -> ModelFile:
+    """The file itself; UsageError if it is of a kind that the runtime does not take."""
+    takes = runtime_named(runtime).takes
+    if file.kind != takes:
+        others = " or ".join(name for name, other in RUNTIMES.items() if other.takes == file.kind)
+        raise UsageError(
+            f"runtime {runtime} takes {KIND_NAMES[takes]}, and {file.path} is none", hint=f"for it there is {others}"
+        )
+    return file
 
 
 def open_runner(target: BenchTarget, path: str | Path, feeds: Feeds) -> Runner:
     """The file loaded for `target`, fed with one array for each of its inputs; use it as a context manager.
 
-    UsageError for an unknown runtime or a file it cannot take, MissingRuntime if the runtime or device is not there.
+    UsageError for an unknown runtime or a file it cannot load, MissingRuntime if the runtime or device is not there.
     """
-    if target.backend in ANNOUNCED:
-        raise UsageError(f"runtime {target.backend!r} is not available in this version; known: {', '.join(RUNNERS)}")
-    if target.backend not in RUNNERS:
-        near = difflib.get_close_matches(target.backend, RUNNERS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(RUNNERS)
-        raise UsageError(f"no runtime called {target.backend!r}", hint=hint)
-    module, _, name = RUNNERS[target.backend].partition(":")
+    module, _, name = runtime_named(target.backend).maker.partition(":")
     runner: Runner = getattr(import_module(module), name)(Path(path), target, feeds)
     return runner

@@ -114,7 +114,6 @@ def load_onnx(path: Path) -> tuple[bytes, onnx.ModelProto]:
     return content, model
 
 
-
 def _stored_bytes(tensor: onnx.TensorProto) -> int:
     import onnx
 

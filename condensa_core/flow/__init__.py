@@ -1,11 +1,31 @@
-"""The composition root: the only room that knows every other. What the command line does, Python can do from here."""
+"""The composition root: the only room that knows every other. What the command line does, Python can do from here.
 
-from condensa_core.flow.ablating import ablate
-from condensa_core.flow.benching import bench
-from condensa_core.flow.catalogue import catalogue
-from condensa_core.flow.planning import PlanReport, inspect_builtin, inspect_recipe, plan
-from condensa_core.flow.running import resume, run
-from condensa_core.flow.unpacking import unpack
+Each part loads when it is first asked for: `bench` needs no torch, which takes seconds to load.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from condensa_core.flow.ablating import ablate
+    from condensa_core.flow.benching import bench
+    from condensa_core.flow.cataloguing import catalogue
+    from condensa_core.flow.planning import PlanReport, inspect_builtin, inspect_recipe, plan
+    from condensa_core.flow.running import resume, run
+    from condensa_core.flow.unpacking import unpack
+
+_HOMES = {
+    "PlanReport": "planning",
+    "ablate": "ablating",
+    "bench": "benching",
+    "catalogue": "cataloguing",
+    "inspect_builtin": "planning",
+    "inspect_recipe": "planning",
+    "plan": "planning",
+    "resume": "running",
+    "run": "running",
+    "unpack": "unpacking",
+}
 
 __all__ = [
     "PlanReport",
@@ -19,3 +39,9 @@ __all__ = [
     "run",
     "unpack",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -267,7 +267,6 @@ _STDLIB: Final = sysconfig.get_path("stdlib")
 _FRAME: Final = re.compile(r'File "([^"]+)", line (\d+)')
 
 
-
 def _names(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     first: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}

@@ -17,9 +17,7 @@ from condensa_core.schemes import Factors
 _WEIGHT_AT: Final = {"linear": 1, "embedding": 0, "conv1d": 1, "conv2d": 1, "conv3d": 1}
 
 
-def split_calls(
-    program: GraphModule, factors: Mapping[str, Factors]
-) -> tuple[dict[str, ThinPair], dict[str, str]]:
+def split_calls(program: GraphModule, factors: Mapping[str, Factors]) -> tuple[dict[str, ThinPair], dict[str, str]]:
     """Rewrite, in place, the calls that read a weight where all of them become cheaper.
 
     What stands for these weights, and the others' reasons, by weight. A weight NAME.weight becomes NAME.left.weight and

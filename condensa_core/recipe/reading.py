@@ -50,9 +50,7 @@ def check_recipe(path: str | Path) -> tuple[Problem, ...]:
     return _checked(_document_at(path), Path(path).stem, Path(path).resolve().parent)[1]
 
 
-def _recipe(
-    document: Document, default_name: str, directory: Path | None, *, files_in: Path | None = None
-) -> Recipe:
+def _recipe(document: Document, default_name: str, directory: Path | None, *, files_in: Path | None = None) -> Recipe:
     recipe, problems = _checked(document, default_name, files_in)
     if recipe is None:
         raise RecipeError(problems)
@@ -75,9 +73,7 @@ def _document_at(path: str | Path) -> Document:
     return parse(text, str(path))
 
 
-def _checked(
-    document: Document, default_name: str, files_in: Path | None
-) -> tuple[Recipe | None, tuple[Problem, ...]]:
+def _checked(document: Document, default_name: str, files_in: Path | None) -> tuple[Recipe | None, tuple[Problem, ...]]:
     """The recipe, or None if it has errors; and all problems in file order.
 
     Python files must exist in `files_in`; None does not look for them: a recipe kept as text may outlive its files.

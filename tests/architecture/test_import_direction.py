@@ -48,6 +48,7 @@ HOMES = {
     "onnxruntime": {"export", "bench"},
     "tensorrt": {"engines"},
     "tensorrt_rtx": {"engines"},
+    "openvino": {"bench"},
     "sklearn": {"workload"},
     "typer": set(),
     "rich": set(),

@@ -108,9 +108,10 @@ def test_bench_finds_the_narrow_model_faster(condensa, models):
     document = json.loads(condensa(*arguments, "--at-least", ".5", "--json").out)
     shown = condensa(*arguments, "--at-least", "1000000x")
 
-    assert (document["schema"], document["exit_code"], document["reasons"]) == ("condensa.bench/1", 0, [])
-    assert document["ratios"]["narrow.onnx"]["low"] > 1
-    assert [(v["gate"], v["passed"]) for v in document["verdicts"]] == [("at-least", True)]
+    assert (document["schema"], document["exit_code"], document["reasons"]) == ("condensa.bench/2", 0, [])
+    (comparison,) = document["comparisons"]
+    assert comparison["ratios"]["narrow.onnx"]["low"] > 1
+    assert [(v["gate"], v["passed"]) for v in comparison["verdicts"]] == [("at-least", True)]
     assert shown.code == 1
     assert shown.out.splitlines()[-1].startswith("FAIL  at-least: narrow.onnx is ")
     assert shown.out.splitlines()[-1].endswith(" as fast as wide.onnx, asked at least 1e+06x")
@@ -149,7 +150,7 @@ def test_bench_calls_files_of_one_name_by_as_many_folders_as_it_takes(condensa, 
     document = json.loads(condensa("bench", *files[:2], "m.onnx", "--seconds", "0.1", "--json", "-q").out)
     twice = condensa("bench", "m.onnx", "./m.onnx")
 
-    assert list(document["measurements"]) == ["best/m.onnx", "reference/m.onnx", "m.onnx"]
+    assert list(document["comparisons"][0]["measurements"]) == ["best/m.onnx", "reference/m.onnx", "m.onnx"]
     assert (twice.code, twice.err) == (2, "error: m.onnx is given twice\n")
 
 

@@ -111,9 +111,7 @@ def test_only_what_is_named_is_rounded(rounded, tmp_path):
     assert file.layers == (node,)
     nodes = onnx.load(file.path).graph.node
     made = {name: n for n in nodes for name in n.output}
-    reads_rounded = {
-        n.name for n in nodes for x in n.input[:2] if x in made and made[x].op_type == "DequantizeLinear"
-    }
+    reads_rounded = {n.name for n in nodes for x in n.input[:2] if x in made and made[x].op_type == "DequantizeLinear"}
     assert reads_rounded == {node}
     assert stored(file.path)["conv.weight"].dtype == np.float32
     with pytest.raises(UsageError, match=r"only names 'nothing\.weight'"):

@@ -225,7 +225,7 @@ def test_a_budget_that_no_rank_can_meet_is_told_before_the_first_trial(tmp_path:
     assert any("0.4 or more" in line for line in problem.help)
 
 
-OWN = '''
+OWN = """
 import torch
 from torch import nn
 
@@ -237,7 +237,7 @@ class Recurrent(nn.Module):
 
     def forward(self, x):
         return self.head(self.mixing(x.squeeze(1))[0][:, -1])
-'''
+"""
 
 
 @pytest.mark.parametrize(("match", "code"), [("mixing", "E216"), ("all", "W216")])

@@ -92,9 +92,7 @@ def test_direct_compression_heeds_the_data_unless_told_otherwise(tmp_path: Path,
 
 def test_patterns_of_the_user_are_loaded_checked_and_obeyed(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "import numpy as np\n"
-        "def columns(shape):\n"
-        "    return np.broadcast_to(np.arange(shape[-1]), shape)\n"
+        "import numpy as np\ndef columns(shape):\n    return np.broadcast_to(np.arange(shape[-1]), shape)\n"
     )
     scheme = {"prune": {"pattern": "columns", "sparsity": 0.5}}
     rules = [{"match": "all", "type": "Linear", "scope": "layer", "scheme": scheme}]

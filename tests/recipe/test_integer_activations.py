@@ -97,9 +97,7 @@ def test_a_sum_is_on_no_grid():
 
 
 def test_two_rules_with_two_observers_are_one_too_many():
-    first, second = (
-        f"{{quantize: {{dtype: int8, activations: int8, observer: {rule}}}}}" for rule in ("mse", "max")
-    )
+    first, second = (f"{{quantize: {{dtype: int8, activations: int8, observer: {rule}}}}}" for rule in ("mse", "max"))
 
     found = problems(first, second)
 

@@ -1,0 +1,72 @@
+"""OpenVINO on the CPU, in the precision of the file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, Final
+
+from condensa_core.bench.inputs import Feeds
+from condensa_core.bench.target import BenchTarget
+from condensa_core.errors import MissingRuntime, UsageError, first_line
+
+# A processor with bfloat16 would compute float32 files in it, unasked (seen with 2026.4).
+_SETTINGS: Final = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": "f32"}
+
+
+class OpenVinoRunner:
+    """A request of one stream whose inputs are set once, the model's shapes made those of the inputs.
+
+    With one thread the work happens in the calling thread (measured with 2026.4), where thread-CPU time sees all of it.
+    """
+
+    def __init__(self, path: Path, target: BenchTarget, feeds: Feeds) -> None:
+        if target.device != "cpu":
+            raise UsageError(f"runtime openvino computes on the cpu, not on {target.device}")
+        openvino = _openvino()
+        self.runtime = f"openvino {openvino.__version__.partition('-')[0]}"
+        started = time.perf_counter()
+        try:
+            core = openvino.Core()
+            model = core.read_model(path)
+            model.reshape({name: list(array.shape) for name, array in feeds.items()})
+            settings = {**_SETTINGS, "INFERENCE_NUM_THREADS": str(target.threads)}
+            compiled: Any = core.compile_model(model, "CPU", settings)
+        except Exception as err:  # pybind turns all of its errors into RuntimeError
+            raise UsageError(f"OpenVINO cannot load {path}: {first_line(err)}") from err
+        self.load_s = time.perf_counter() - started
+        self.provider = " ".join(compiled.get_property("EXECUTION_DEVICES"))
+        self._request: Any = compiled.create_infer_request()
+        self._held = dict(feeds)  # the tensors are views of these
+        for name, array in feeds.items():
+            self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+        self._names = [_name(port, i) for i, port in enumerate(compiled.outputs)]
+
+    def run(self) -> None:
+        self._request.infer(share_inputs=True, share_outputs=True)
+
+    def outputs(self) -> Feeds:
+        return {name: self._request.get_output_tensor(i).data.copy() for i, name in enumerate(self._names)}
+
+    def __enter__(self) -> OpenVinoRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._request, self._held
+
+
+def _name(port: Any, position: int) -> str:
+    names = sorted(port.get_names())
+    return names[0] if names else f"output {position}"
+
+
+def _openvino() -> ModuleType:
+    try:
+        import openvino
+    except ImportError as err:
+        hint = "install the extra: pip install '.[openvino]' from a checkout"
+        raise MissingRuntime("OpenVINO is not installed", hint=hint) from err
+    return openvino

@@ -1,0 +1,138 @@
+"""PyTorch: a program of torch.export as it is (eager), or compiled by inductor."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from condensa_core.bench.inputs import Feeds
+from condensa_core.bench.target import BenchTarget
+from condensa_core.errors import MissingRuntime, UsageError, first_line
+
+
+class TorchRunner:
+    """The program's graph, operator by operator, on tensors that stay on the device.
+
+    The threads of torch belong to the process: while a runner is open they are the target's, then what they were.
+    """
+
+    def __init__(self, path: Path, target: BenchTarget, feeds: Feeds) -> None:
+        import torch
+
+        self._torch = torch
+        self.runtime = f"torch {torch.__version__}"
+        self.provider = "eager"
+        self._device = _device(target)
+        if self._device == "cuda":
+            self.device_ns = self._event_ns
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(target.threads)
+        started = time.perf_counter()
+        try:
+            self._call = self._prepared(_module(path, self._device))
+            self._inputs = tuple(torch.from_numpy(array).to(self._device) for array in feeds.values())
+            self._outputs: Any = None
+            self._warmed()
+        except BaseException:
+            torch.set_num_threads(self._threads)
+            raise
+        self.load_s = time.perf_counter() - started
+
+    def _prepared(self, module: Any) -> Any:
+        """What is called for an inference."""
+        return module
+
+    def _warmed(self) -> None:
+        """Whatever the first inference would have to do besides computing."""
+
+    def run(self) -> None:
+        with self._torch.inference_mode():
+            self._outputs = self._call(*self._inputs)
+        if self._device == "cuda":
+            self._torch.cuda.synchronize()
+
+    def _event_ns(self, runs: int) -> int:
+        cuda = self._torch.cuda
+        start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
+        with self._torch.inference_mode():
+            start.record()
+            for _ in range(runs):
+                self._outputs = self._call(*self._inputs)
+            end.record()
+        end.synchronize()
+        return int(start.elapsed_time(end) * 1e6)
+
+    def outputs(self) -> Feeds:
+        leaves = self._torch.utils._pytree.tree_leaves(self._outputs)
+        tensors = [leaf for leaf in leaves if isinstance(leaf, self._torch.Tensor)]
+        return {f"output {i}": tensor.cpu().numpy() for i, tensor in enumerate(tensors)}
+
+    def __enter__(self) -> TorchRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._torch.set_num_threads(self._threads)
+        del self._call, self._inputs, self._outputs
+
+
+class InductorRunner(TorchRunner):
+    """The program compiled for the shapes of its inputs; compiling is part of loading."""
+
+    def _prepared(self, module: Any) -> Any:
+        self.provider = "inductor"
+        if self._device == "cpu":
+            self._require_compiler()
+        return self._torch.compile(module, fullgraph=True, dynamic=False)
+
+    def _warmed(self) -> None:
+        from torch._inductor import config
+
+        try:
+            # no pool of processes that outlives the measurement, and none of torch's warnings about itself
+            with config.patch(compile_threads=1), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.run()
+        except Exception as err:
+            reason = first_line(getattr(err, "inner_exception", err))  # dynamo wraps what inductor says
+            raise UsageError(f"inductor cannot compile the program: {reason}") from err
+
+    def _require_compiler(self) -> None:
+        from torch._inductor.cpp_builder import get_cpp_compiler
+        from torch._inductor.exc import InvalidCxxCompiler
+
+        try:
+            get_cpp_compiler()
+        except InvalidCxxCompiler as err:
+            raise MissingRuntime(
+                "inductor needs a C++ compiler, and there is none on this machine",
+                hint="install one (apt-get install g++), or name it in the variable CXX",
+            ) from err
+
+
+def _device(target: BenchTarget) -> str:
+    import torch
+
+    if target.device == "cuda" and not torch.cuda.is_available():
+        raise MissingRuntime(
+            f"torch {torch.__version__} finds no CUDA device",
+            hint="it needs an NVIDIA GPU with its driver, and a torch built for CUDA",
+        )
+    return target.device
+
+
+def _module(path: Path, device: str) -> Any:
+    import torch
+    from torch.export.passes import move_to_device_pass
+
+    try:
+        program = torch.export.load(path)
+        if device != "cpu":
+            program = move_to_device_pass(program, device)
+        return program.module()
+    except Exception as err:  # zip, json and torch errors, by what is wrong with the file
+        raise UsageError(f"torch cannot load {path}: {first_line(err)}") from err
