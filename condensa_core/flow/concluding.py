@@ -23,11 +23,8 @@ from condensa_core.flow.comparing import beside_bisection
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
 from condensa_core.flow.parallel import beside_notes
 from condensa_core.flow.scheme_notes import scheme_notes
-<<<<<<< HEAD
-from condensa_core.flow.sparing import sparing
-=======
 from condensa_core.flow.short_runs import short_runs
->>>>>>> 688ebc7 (Train short L-C runs before a search where a recipe asks for them)
+from condensa_core.flow.sparing import sparing
 from condensa_core.flow.splitting import split_as
 from condensa_core.flow.training_cost import costs_by_trial, reference_training_macs
 from condensa_core.flow.trial import FILE, KEEP, PACKED, WEIGHTS, Judged, read_structure, trial_folder
