@@ -21,8 +21,9 @@ class Judged:
     """A successful observation, judged against the level in the light of all of them.
 
     `units` is its place in the unit cube; `margin` the metric's distance to the level, positive where the bound holds;
-    `probability` that of the noise-free metric holding it; `gain` that of the objective over the reference's; `worth`
-    what it is worth to ship, the objective over the reference's times the square root of P.
+    `probability` that of the noise-free metric holding it, `trust` the same but at least 0.9 for a clear pass; `gain`
+    that of the objective over the reference's; `worth` what it is worth to ship, the objective over the reference's
+    times the square root of the trust.
     """
 
     observation: Observation
@@ -32,6 +33,7 @@ class Judged:
     gain: float
     holds: bool
     fails: bool
+    trust: float
     worth: float
 
 
@@ -53,8 +55,8 @@ def judge(problem: LevelProblem, observations: Sequence[Observation], belief: Be
         gain = 0.0 if objective is None else problem.profile.gain(objective, problem.profile.reference)
         holds = o.status == "ok" and problem.confidence.holds(margin, sd, p)
         fails = margin < -_CLEAR_MISS_SD * sd
-        credit = max(p, _CLEAR_PASS) if problem.confidence.clears(margin, sd) else p
-        judged.append(Judged(o, at, margin, p, gain, holds, fails, (1 + gain) * math.sqrt(credit)))
+        trust = max(p, _CLEAR_PASS) if problem.confidence.clears(margin, sd) else p
+        judged.append(Judged(o, at, margin, p, gain, holds, fails, trust, (1 + gain) * math.sqrt(trust)))
     return tuple(judged)
 
 

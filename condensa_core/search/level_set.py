@@ -24,6 +24,8 @@ _BISECTIONS = 3  # improvement alone overshoots at first: the objective grows fa
 # lost a tenth more.
 _LEAST_GAIN = 0.0015
 _STOPPING_FROM = 4  # fewer trials know the spread of the crossing too badly to stop on an expectation
+_SURE = 0.9  # what would ship with a smaller trust is worth another trial: it tells of that one as well
+_DOUBTED_UNTIL = 10  # trials; a doubt that they leave is one of the noise, which further ones hardly lessen
 _NEIGHBOURHOOD = 0.02  # in unit coordinates: a setting so near to a failed one would fail alike
 
 
@@ -33,8 +35,9 @@ class LevelSetSearch:
     1. The first trials bisect the posterior of the crossing: the record nearest to P(feasible) = 1/2.
     2. Later ones maximise the expected improvement of the known objective, (T(s) - T_safe)^+ P(s), with T_safe the best
        objective that holds with confidence, and P(s) that of holding by the noise of a reading.
-    It is over when, after 4 trials, no expected improvement reaches `least_gain` of T_safe, or when no untried record
-    is left between what holds and what fails.
+    It is over when, after 4 trials, no expected improvement reaches `least_gain` of T_safe and what would ship is
+    trusted to 90 % (or 10 trials could not make it so), or when no untried record is left between what holds and what
+    fails.
 
     Several trials at once split the probability of where the crossing lies into equal parts; once improvement is
     maximised, each is chosen for what it adds to those that are pending, as if the metric fell with strength: then the
@@ -69,7 +72,8 @@ class LevelSetSearch:
         if len(told.succeeded) < _BISECTIONS:
             return None
         best = float(self._added_gains(seen, np.empty(0))[free].max())
-        if best <= 0 or (len(told.succeeded) >= _STOPPING_FROM and best < self.least_gain):
+        doubted = seen.trust < _SURE and len(told.succeeded) < _DOUBTED_UNTIL
+        if best <= 0 or (len(told.succeeded) >= _STOPPING_FROM and best < self.least_gain and not doubted):
             return f"another trial is expected to gain less than {self.least_gain:.2%}"
         return None
 
@@ -140,14 +144,21 @@ class LevelSetSearch:
             belief = one_knob_belief(self.problem, told.observations)
             judged = judge(self.problem, told.observations, belief)
             best = incumbent(judged)
-            self._seen = told.observations, _Seen(belief, judged, 1.0 if best is None else 1 + best.gain)
+            self._seen = (
+                told.observations,
+                _Seen(belief, judged, *((1.0, 1.0) if best is None else (1 + best.gain, best.trust))),
+            )
         return self._seen[1]
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the finished trials say; `safe` is the best objective that holds, relative to the reference's."""
+    """What the finished trials say; `safe` is the best objective that holds, relative to the reference's, `trust` its.
+
+    Without any they are those of the reference.
+    """
 
     belief: OneKnobBelief
     judged: tuple[Judged, ...]
     safe: float
+    trust: float

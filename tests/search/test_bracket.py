@@ -12,7 +12,9 @@ from condensa_core.search.judgement import Judged
 
 def judged(unit, verdict):
     observation = Observation({"s": unit}, "ok", 0.9)
-    return Judged(observation, (unit,), 0.0, 0.5, 0.0, holds=verdict == "holds", fails=verdict == "fails", worth=0.0)
+    return Judged(
+        observation, (unit,), 0.0, 0.5, 0.0, holds=verdict == "holds", fails=verdict == "fails", trust=0.5, worth=0.0
+    )
 
 
 trials = st.lists(st.tuples(st.floats(0.01, 1), st.sampled_from(["holds", "fails", "unclear"])), max_size=8)

@@ -233,6 +233,19 @@ def test_the_record_that_halves_the_probability_is_tried_not_the_nearest_in_stre
     assert point == {"s": 0.85}
 
 
+@pytest.mark.parametrize(("reading", "doubted"), [(0.9032, True), (0.93, False)])
+def test_little_is_left_to_win_but_what_would_ship_is_doubted(reading, doubted):
+    knob = Knob("s", range=(0.0, 0.99))
+    grid = [(0.3, 1.2), (0.7, 2.0), (0.72, 2.001), (0.9, 2.002), (0.95, 2.003)]
+    problem = LevelProblem(Space((knob,)), ObjectiveProfile.measured(knob, grid, 1.0), 0.9, 0.93, noise_sd=0.004)
+    readings = ((0.3, 0.93), (0.7, reading), (0.9, 0.7), (0.95, 0.3))
+    told = Told(tuple(Observation.of({"s": s}, Reading(y)) for s, y in readings))
+
+    said = LevelSetSearch(problem).finished(told)
+
+    assert (said is None) == doubted
+
+
 @pytest.mark.parametrize("depth", [20, 77])
 def test_how_deep_a_collapsed_trial_lies_does_not_overrule_readings_near_the_level(problem, depth):
     asked = problem(noise_sd=0.01)  # as much as the drop
