@@ -43,7 +43,7 @@ def ablate(
 ) -> int:
     """Compare search strategies on a recipe.
 
-    A setting that several ask for is trained once. Writes ablation.json and regret.svg.
+    A setting that several ask for is trained once. Writes ablation.json, regret.svg and level.svg.
     """
     from condensa_core.recipe import read_recipe
 

@@ -28,6 +28,7 @@ from condensa_core.search import (
     SETTINGS,
     Evaluate,
     Journal,
+    Knob,
     LevelProblem,
     Observation,
     Reading,
@@ -35,6 +36,7 @@ from condensa_core.search import (
     Search,
     Strategy,
     Trial,
+    Value,
     find_level,
     point_key,
     recommend,
@@ -44,6 +46,7 @@ from condensa_core.search import (
 
 RESULT = "ablation.json"
 CHART = "regret.svg"
+LEVEL_CHART = "level.svg"
 
 
 def ablate(
@@ -82,6 +85,7 @@ def ablate(
             ablation = _played(bench, directory, journal, asked, seeds, told)
         directory.write_json(RESULT, ablation.to_json())
         directory.write_text(CHART, _chart(ablation))
+        directory.write_text(LEVEL_CHART, _level_chart(ablation))
         return ablation
 
 
@@ -206,6 +210,7 @@ def _judged(problem: LevelProblem, name: str, seed: int, search: Search, togethe
         ),
         stopped=search.stopped() or "",
         shipped=dict(last.point) if last.feasible and last.point is not None else None,
+        distances=tuple(_apart(problem.knob, answer.crossing, together.crossing) for answer in shipped),
     )
 
 
@@ -229,6 +234,31 @@ def _settings(recipe: Recipe, name: str, kernel: object) -> tuple[str, dict[str,
             raise UsageError(f"no strategy is called {name!r}", hint=f"write METHOD:raw; with one of {known}")
         settings["coordinates"] = coordinates
     return method, settings
+
+
+def _apart(knob: Knob, estimate: Value | None, known: Value | None) -> float:
+    """The distance of two crossings as a share of the knob's range; None lies at its strongest value."""
+
+    def place(value: Value | None) -> float:
+        if value is None:
+            value = knob.value(1.0)
+        if knob.range is None:
+            return knob.unit(value)
+        low, high = knob.range
+        return (float(value) - low) / (high - low)
+
+    return abs(place(estimate) - place(known))
+
+
+def _level_chart(ablation: Ablation) -> str:
+    """Median distance of the estimated level from the known one over the seeds against trainings."""
+    lines = {
+        name: [median(ablation.distances(name, n)) for n in range(1, ablation.trials + 1)]
+        for name in ablation.strategies
+        if ablation.distances(name, 1)
+    }
+    title = f"{ablation.recipe}: how far off the level is estimated"
+    return line_chart(lines, title=title, across="training runs", up="of the knob's range")
 
 
 def _chart(ablation: Ablation) -> str:

@@ -19,6 +19,8 @@ class Played:
 
     `factors` are the shipped objectives as multiples of the reference's, larger = better, 1 where the reference itself
     would be shipped; `held` whether the shipped model keeps the bound in the light of everything that was trained.
+    `distances` are from where the level was estimated to be, after each of the trials, to where all trials of the seed
+    together put it, as shares of the knob's range.
     """
 
     strategy: str
@@ -28,6 +30,11 @@ class Played:
     held: tuple[bool, ...]
     stopped: str
     shipped: dict[str, Any] | None = None  # the point of the last answer, None for the reference
+    distances: tuple[float, ...] = ()
+
+    def distance(self, trainings: int) -> float:
+        """How far off the level is estimated after so many trainings; a search that is over keeps its last estimate."""
+        return self.distances[min(trainings, len(self.distances)) - 1]
 
     def factor(self, trainings: int) -> float:
         """What is shipped after so many trainings; a search that is over keeps its last answer."""
@@ -55,6 +62,10 @@ class Ablation:
         """By how much less than the best known is shipped after so many trainings, 0..1, for each seed."""
         searches = [search for search in self.searches if search.strategy == strategy]
         return [max(0.0, 1 - search.factor(trainings) / self.best[search.seed]) for search in searches]
+
+    def distances(self, strategy: str, trainings: int) -> list[float]:
+        """How far off its estimate of the level is after so many trainings, for each seed that estimated any."""
+        return [s.distance(trainings) for s in self.searches if s.strategy == strategy and s.distances]
 
     def trainings_to_level(self, strategy: str) -> list[int | None]:
         """After how many trainings a search stays within 1 % of the best known, for each seed; None: never."""
@@ -93,6 +104,7 @@ class Ablation:
                 name: {
                     "trainings_to_level": self.trainings_to_level(name),
                     "regret": [self.regrets(name, n) for n in range(1, self.trials + 1)],
+                    "distance": [self.distances(name, n) for n in range(1, self.trials + 1)],
                     "broken": self.broken(name),
                 }
                 for name in self.strategies

@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,15 @@ def test_regret_is_what_the_best_known_ships_more():
 def test_trainings_to_the_level_count_until_the_answer_stays():
     assert ABLATION.trainings_to_level("quick") == [2, 1]
     assert ABLATION.trainings_to_level("slow") == [None, 4]  # the second falls back in between
+
+
+def test_distances_to_the_level_keep_the_last_estimate():
+    near = replace(played("quick", 0, [1.0, 4.0]), distances=(0.3, 0.01))
+    failed = played("quick", 1, [])
+
+    ablation = replace(ABLATION, searches=(near, failed))
+
+    assert [ablation.distances("quick", n) for n in (1, 2, 4)] == [[0.3], [0.01], [0.01]]
 
 
 def test_the_table_gives_medians_and_broken_bounds():
