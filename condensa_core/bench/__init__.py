@@ -5,7 +5,7 @@ from condensa_core.bench.gate import Verdict, judge
 from condensa_core.bench.inputs import Feeds, InputRequest, Prepared, parse_shapes, prepare
 from condensa_core.bench.machine import Machine, describe_machine
 from condensa_core.bench.measurement import Comparison, Measurement, Ratio
-from condensa_core.bench.model_file import ModelFile, examine
+from condensa_core.bench.model_file import ModelFile, examine, require_room
 from condensa_core.bench.runner import RUNTIMES, DeviceTimed, Runner, fitting, open_runner, runtime_named
 from condensa_core.bench.statistics import Interval, Quantiles
 from condensa_core.bench.target import BenchTarget
@@ -36,5 +36,6 @@ __all__ = [
     "open_runner",
     "parse_shapes",
     "prepare",
+    "require_room",
     "runtime_named",
 ]

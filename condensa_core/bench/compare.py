@@ -14,7 +14,7 @@ from condensa_core.bench.inputs import Feeds, InputRequest, prepare
 from condensa_core.bench.interleave import interleave
 from condensa_core.bench.machine import describe_machine
 from condensa_core.bench.measurement import Comparison, Measurement
-from condensa_core.bench.model_file import examine
+from condensa_core.bench.model_file import examine, require_room
 from condensa_core.bench.runner import Runner, fitting, open_runner
 from condensa_core.bench.statistics import median_interval, quantiles, ratio_interval
 from condensa_core.bench.target import BenchTarget
@@ -74,7 +74,8 @@ def compare(
     first file (of the one median, if there is only one) are within 2 % of their values, else after `rounds` rounds or
     about `seconds`; never below 3 rounds. `batch` and `threads` override the target's. `feeds` are what each file is
     fed; None draws random inputs of the target's batch by `seed`.
-    UsageError for no file or one that cannot be run, MissingRuntime for what is not installed.
+    UsageError for no file or one that cannot be run, MissingRuntime for what is not installed, MachineError for what
+    does not fit into memory.
     """
     if not files:
         raise UsageError("nothing to measure: no file was given")
@@ -84,9 +85,11 @@ def compare(
         target = replace(target, batch=batch)
     if threads is not None:
         target = replace(target, threads=threads)
+    found = {name: fitting(examine(path), target.backend) for name, path in files.items()}
+    require_room(found.values())
     if feeds is None:
-        found = {name: fitting(examine(path), target.backend).inputs for name, path in files.items()}
-        feeds = prepare(found, InputRequest(batch=target.batch, seed=seed)).feeds
+        inputs = {name: file.inputs for name, file in found.items()}
+        feeds = prepare(inputs, InputRequest(batch=target.batch, seed=seed)).feeds
     with ExitStack() as stack:
         loaded = {name: _load(Path(path), target, feeds[name], clock, stack) for name, path in files.items()}
         listener(PhaseStarted(PHASE, total=rounds, detail=", ".join(files)))

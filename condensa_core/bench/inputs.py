@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +13,13 @@ from typing import Final
 
 import numpy as np
 
+from condensa_core.bench.memory import require_memory
 from condensa_core.bench.tensor_types import DTYPES, TensorSignature
 from condensa_core.errors import UsageError, first_line
 from condensa_core.randomness import Seed
 
 Feeds = Mapping[str, np.ndarray]  # one array for each input of a model, by its name
+DRAWN: Final = 2  # random numbers exist twice for a moment: as drawn, and in the input's type
 _BATCH_SYMBOL: Final = re.compile(r"n|b|bs|.*batch.*", re.IGNORECASE)
 _SHAPE: Final = re.compile(r"\d{1,12}(?:x\d{1,12})*")
 
@@ -70,7 +73,8 @@ def parse_shapes(texts: Sequence[str]) -> tuple[dict[str, tuple[int, ...]], dict
 def prepare(models: Mapping[str, Sequence[TensorSignature]], request: InputRequest) -> Prepared:
     """The feeds of each model; models whose inputs agree in type and shape, one by one, are fed the same numbers.
 
-    UsageError where the request does not fit a model: each says what the model takes and what would do.
+    UsageError where the request does not fit a model: each says what the model takes and what would do. MachineError
+    for inputs that do not fit into memory.
     """
     _known_names(models, request)
     arrays = _load(request.file) if request.file else None
@@ -81,6 +85,8 @@ def prepare(models: Mapping[str, Sequence[TensorSignature]], request: InputReque
     for model, signatures in models.items():
         if arrays is None:
             shapes, batches[model] = shapes_of(signatures, request, model)
+            sizes = (math.prod(shape) * _dtype(value).itemsize for value, shape in zip(signatures, shapes, strict=True))
+            require_memory(DRAWN * sum(sizes), f"the input of {model}")
             feeds[model] = {
                 value.name: random_input(value, shape, request.seed.child("inputs", position))
                 for position, (value, shape) in enumerate(zip(signatures, shapes, strict=True))

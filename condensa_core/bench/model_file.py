@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from condensa_core.bench.external_data import check_external
+from condensa_core.bench.memory import RESIDENT, require_memory
 from condensa_core.bench.onnx_header import read_header
 from condensa_core.bench.tensor_types import TensorSignature
 from condensa_core.bench.torch_header import read_program_inputs
@@ -24,10 +27,14 @@ class ModelFile:
     path: Path
     kind: Kind
     inputs: tuple[TensorSignature, ...]
+    weight_bytes: int  # once loaded, of weights in other files too
 
 
 def examine(path: str | Path) -> ModelFile:
-    """What the file says of itself. UsageError for what is missing, empty, a directory or no model."""
+    """What the file says of itself.
+
+    UsageError for what is missing, empty, a directory or no model, and for weights that are not where it says.
+    """
     path = Path(path)
     if path.is_dir():
         raise UsageError(f"{path} is a directory", hint="name the model's file in it")
@@ -41,5 +48,14 @@ def examine(path: str | Path) -> ModelFile:
         if start.startswith(mark):
             raise UsageError(f"{path} is {name}", hint="give " + " or ".join(KIND_NAMES.values()))
     if start.startswith(_ZIP):
-        return ModelFile(path, "torch-program", read_program_inputs(path))
-    return ModelFile(path, "onnx", read_header(path).inputs)
+        return ModelFile(path, "torch-program", read_program_inputs(path), path.stat().st_size)
+    header = read_header(path)
+    check_external(path, header.external)
+    return ModelFile(path, "onnx", header.inputs, header.weight_bytes)
+
+
+def require_room(files: Iterable[ModelFile]) -> None:
+    """MachineError where all of these files together do not fit into memory."""
+    found = list(files)
+    what = str(found[0].path) if len(found) == 1 else f"these {len(found)} models together"
+    require_memory(RESIDENT * sum(file.weight_bytes for file in found), what)

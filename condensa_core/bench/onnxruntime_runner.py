@@ -9,8 +9,9 @@ from types import ModuleType, TracebackType
 from typing import Any, Final
 
 from condensa_core.bench.inputs import Feeds
+from condensa_core.bench.loading import refusal
 from condensa_core.bench.target import BenchTarget
-from condensa_core.errors import MissingRuntime, UsageError, first_line
+from condensa_core.errors import MissingRuntime, UsageError
 
 _PROVIDERS: Final = {
     ("onnxruntime", "cpu"): "CPUExecutionProvider",
@@ -41,7 +42,7 @@ class OnnxRuntimeRunner:
         try:
             self._session: Any = runtime.InferenceSession(path, _options(runtime, target), providers=[self.provider])
         except Exception as err:  # the runtime's errors share no base class with a name
-            raise UsageError(f"ONNX Runtime cannot load {path}: {first_line(err)}") from err
+            raise refusal("ONNX Runtime", path, err) from err
         self.load_s = time.perf_counter() - started
         used = self._session.get_providers()[0]
         if used != self.provider:

@@ -8,8 +8,9 @@ from types import ModuleType, TracebackType
 from typing import Any, Final
 
 from condensa_core.bench.inputs import Feeds
+from condensa_core.bench.loading import refusal
 from condensa_core.bench.target import BenchTarget
-from condensa_core.errors import MissingRuntime, UsageError, first_line
+from condensa_core.errors import MissingRuntime, UsageError
 
 # A processor with bfloat16 would compute float32 files in it, unasked (seen with 2026.4).
 _SETTINGS: Final = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": "f32"}
@@ -34,7 +35,7 @@ class OpenVinoRunner:
             settings = {**_SETTINGS, "INFERENCE_NUM_THREADS": str(target.threads)}
             compiled: Any = core.compile_model(model, "CPU", settings)
         except Exception as err:  # pybind turns all of its errors into RuntimeError
-            raise UsageError(f"OpenVINO cannot load {path}: {first_line(err)}") from err
+            raise refusal("OpenVINO", path, err) from err
         self.load_s = time.perf_counter() - started
         self.provider = " ".join(compiled.get_property("EXECUTION_DEVICES"))
         self._request: Any = compiled.create_infer_request()

@@ -17,6 +17,7 @@ from condensa_core.bench import (
     fitting,
     judge,
     prepare,
+    require_room,
     runtime_named,
 )
 from condensa_core.errors import ExportFailed, ParityError, UsageError
@@ -59,6 +60,7 @@ def bench(
     found = {name: examine(path) for name, path in named.items()}
     shares = {runtime: _share(found, runtime, base if compare else None) for runtime in runtimes}
     _all_measured(found, shares)
+    require_room(found.values())
     whole, sizes = measuring.parse_shapes(shapes)
     request = InputRequest(batch, sizes=sizes, shapes=whole, file=inputs, seed=Seed(seed))
     prepared = prepare({name: file.inputs for name, file in found.items()}, request)

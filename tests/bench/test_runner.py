@@ -70,26 +70,6 @@ def test_what_is_no_model_is_refused(content, message, tmp_path):
     assert str(path) in caught.value.message
 
 
-def test_weights_outside_the_folder_are_refused(tmp_path):
-    (tmp_path / "secret.bin").write_bytes(bytes(64))
-    (tmp_path / "models").mkdir()
-    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4, 4], data_location=TensorProto.EXTERNAL)
-    weight.external_data.add(key="location", value="../secret.bin")
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
-        [weight],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    path = tmp_path / "models" / "m.onnx"
-    path.write_bytes(model.SerializeToString())
-
-    with pytest.raises(UsageError, match="cannot load"):
-        opened(path)
-
-
 def test_missing_runtime_names_the_extra(chain, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
 

@@ -1,0 +1,33 @@
+"""Weights that an ONNX file keeps in other files: there, inside its folder, and whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from condensa_core.bench.onnx_header import External
+from condensa_core.errors import UsageError
+
+
+def check_external(path: Path, external: Iterable[External]) -> None:
+    """UsageError for a file that lies outside the model's folder (by links too), is missing or cut short."""
+    ends: dict[str, int] = {}
+    for part in external:
+        ends[part.location] = max(ends.get(part.location, 0), part.offset + part.length)
+    folder = path.parent.resolve()
+    for location, end in ends.items():
+        file = (path.parent / location).resolve()
+        if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
+            raise UsageError(
+                f"{path} keeps weights outside its own folder, in {location!r}",
+                hint="a model may point at any file of yours: put the weights beside it, or save it as one file",
+            )
+        if not file.is_file():
+            raise UsageError(
+                f"{path} keeps weights in {location}, which is missing", hint="put that file beside the model"
+            )
+        if file.stat().st_size < end:
+            raise UsageError(
+                f"{path} keeps weights in {location} up to byte {end:,}, and that has {file.stat().st_size:,}",
+                hint="it was cut short or belongs to another model: copy both files again",
+            )

@@ -1,0 +1,37 @@
+"""What a runtime says of a file that it does not load, told so that the reader can act."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from condensa_core.errors import CondensaError, MachineError, UsageError, first_line
+
+# Of ONNX Runtime 1.31 (unknown, unknown in the standard domain, without a kernel) and of OpenVINO 2026.4.
+_UNKNOWN_OPERATORS: Final = (
+    re.compile(r"([\w.]+:\w+)\(-?\d+\) is not a registered"),
+    re.compile(r"No Op registered for (\w+)"),
+    re.compile(r"Could not find an implementation for (\w+)"),
+    re.compile(r"No conversion rule found for operations: (.+)"),
+)
+_OUT_OF_MEMORY: Final = re.compile(r"bad_alloc|bad allocation|failed to allocate|cannot allocate", re.IGNORECASE)
+_PREAMBLE: Final = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed:|Exception from \S+:\s|Check '.*' failed at \S+:"
+)
+
+
+def refusal(runtime: str, path: Path, error: Exception) -> CondensaError:
+    """The error to raise for what `runtime` raised when it loaded the file."""
+    text = str(error)
+    for pattern in _UNKNOWN_OPERATORS:
+        found = pattern.search(text)
+        if found:
+            return UsageError(
+                f"{path} uses operators that {runtime} does not have: {found[1].strip()}",
+                hint="custom operators are not loaded: export the model without them, or measure it where they are",
+            )
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
+        return MachineError(f"{runtime} ran out of memory when it loaded {path}")
+    reason = first_line(Exception(_PREAMBLE.sub("", text)))
+    return UsageError(f"{runtime} cannot load {path}: {reason}", hint="onnx.checker.check_model may tell more")
