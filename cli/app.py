@@ -19,6 +19,7 @@ from .check import check
 from .console import say, show, show_json
 from .crash import Crash, apology, save_traceback
 from .doctor import doctor
+from .engine import engine
 from .init import init
 from .inspect import inspect
 from .plan import plan
@@ -43,7 +44,9 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: half the start-up time, and greppable
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, check, plan, inspect, run, resume, bench, ablate, unpack, report, schemes, schema, doctor):
+for command in (
+    init, check, plan, inspect, run, resume, bench, ablate, unpack, engine, report, schemes, schema, doctor,
+):  # fmt: skip
     app.command(command.__name__)(command)
 
 # The base of every mistake the command line parser finds. Typer carries its parser under different names from one

@@ -34,6 +34,7 @@ PHASES: Mapping[str, tuple[str, str]] = {
     "learn": ("L-C", "step"),
     "finetune": ("fine-tuning", "epoch"),
     "bench": ("bench", "round"),
+    "engine": ("engine", "percent"),
 }
 # An L-C run advances hundreds of times: without --verbose a log gets one line of it per this many seconds.
 LOG_INTERVAL_S = 5.0

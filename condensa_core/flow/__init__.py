@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from condensa_core.flow.ablating import ablate
     from condensa_core.flow.benching import bench
     from condensa_core.flow.cataloguing import catalogue
+    from condensa_core.flow.compiling import engine
     from condensa_core.flow.planning import PlanReport, inspect_builtin, inspect_recipe, plan
     from condensa_core.flow.running import resume, run
     from condensa_core.flow.unpacking import unpack
@@ -19,6 +20,7 @@ _HOMES = {
     "ablate": "ablating",
     "bench": "benching",
     "catalogue": "cataloguing",
+    "engine": "compiling",
     "inspect_builtin": "planning",
     "inspect_recipe": "planning",
     "plan": "planning",
@@ -32,6 +34,7 @@ __all__ = [
     "ablate",
     "bench",
     "catalogue",
+    "engine",
     "inspect_builtin",
     "inspect_recipe",
     "plan",

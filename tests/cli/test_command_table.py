@@ -12,7 +12,7 @@ from condensa_cli.app import app
 
 COMMANDS = [
     "init", "check", "plan", "inspect", "run", "resume", "bench", "ablate",
-    "unpack", "report", "schemes", "schema", "doctor",
+    "unpack", "engine", "report", "schemes", "schema", "doctor",
 ]  # fmt: skip
 TABLE = typer.main.get_command(app)
 
