@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +20,12 @@ from condensa_core.export import OnnxModel, check_parity, save_pt2
 from condensa_core.flow.candidate import cut_model, finished, parameters_by_layer
 from condensa_core.flow.carrying import float_path
 from condensa_core.flow.comparing import beside_bisection
+from condensa_core.flow.fronting import CHART as FRONT_CHART
+from condensa_core.flow.fronting import front_of
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
 from condensa_core.flow.parallel import beside_notes
 from condensa_core.flow.scheme_notes import scheme_notes
+from condensa_core.flow.sensitivity import readings_of
 from condensa_core.flow.short_runs import short_runs
 from condensa_core.flow.sparing import sparing
 from condensa_core.flow.splitting import split_as
@@ -43,6 +46,7 @@ from condensa_core.report import (
     Figure,
     GateResult,
     IntegersResult,
+    KnobReading,
     LayerChange,
     ObjectiveResult,
     Outcome,
@@ -52,6 +56,7 @@ from condensa_core.report import (
     Sizes,
     TrainingCost,
     TrialResult,
+    front_chart,
     html_report,
     junit_xml,
     pictures_of,
@@ -149,6 +154,13 @@ def conclude(
             integers=_integers(best, timer),
             notes=tuple(_notes(bench, objective, gain, best, search.observations)),
         )
+    outcome = replace(outcome, sensitivity=tuple(_knob_readings(journal)))
+    if recipe.search.method == "pareto":
+        trials = {numbers[point_key(o.point)]: o for o in search.observations}
+        front = front_of(bench, directory, objective, reference, found, trials, listener)
+        outcome = replace(outcome, front=front)
+        if front:
+            directory.write_text(FRONT_CHART, front_chart(outcome))
     outcome = replace(outcome, reasons=tuple(reasons), timings_s={"this_process": time.monotonic() - begun})
     directory.write_text("junit.xml", junit_xml(outcome))
     if recipe.output.report == "html":
@@ -408,6 +420,13 @@ def _numbers(journal: Journal) -> dict[str, int]:
     """Trial number by point."""
     ended = [entry.payload for entry in journal.entries if entry.kind == "trial-ended"]
     return {point_key(payload["point"]): int(payload["number"]) for payload in ended}
+
+
+def _knob_readings(journal: Journal) -> Iterator[KnobReading]:
+    """What the pass over single knobs read, where several were searched."""
+    record = journal.last("sensitivity")
+    for knob, pairs in (readings_of(record) if record else {}).items():
+        yield from (KnobReading(knob, value, metric) for value, metric in pairs)
 
 
 def _trainings(journal: Journal) -> int:

@@ -2,6 +2,7 @@
 
 from condensa_core.report.ablation import ABLATION_SCHEMA, Ablation, Played
 from condensa_core.report.evidence import ShortRun, ShortRunsResult, WarmStartResult
+from condensa_core.report.front import front_chart
 from condensa_core.report.html import Picture, html_report, pictures_of, write_html_report
 from condensa_core.report.integers import Difference, IntegersResult
 from condensa_core.report.junit import junit_xml
@@ -15,7 +16,9 @@ from condensa_core.report.outcome import (
     ConstraintResult,
     DirectResult,
     Figure,
+    FrontMember,
     GateResult,
+    KnobReading,
     LayerChange,
     ObjectiveResult,
     Outcome,
@@ -48,8 +51,10 @@ __all__ = [
     "DirectResult",
     "Dot",
     "Figure",
+    "FrontMember",
     "GateResult",
     "IntegersResult",
+    "KnobReading",
     "LayerChange",
     "ObjectiveResult",
     "Outcome",
@@ -67,6 +72,7 @@ __all__ = [
     "TrialResult",
     "WarmStartResult",
     "finished_trials",
+    "front_chart",
     "html_report",
     "is_run",
     "junit_xml",

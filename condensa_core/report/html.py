@@ -16,7 +16,8 @@ from condensa_core.report.tables import Table, tables
 from condensa_core.report.verdict import verdict
 from condensa_core.whole_file import replacing
 
-_LATEST, _OF_TRIALS = "search.svg", "trials/*/posterior.svg"
+_WHOLE: Final = {"front.svg": "front", "search.svg": "search"}
+_OF_TRIALS: Final = "trials/*/posterior.svg"
 _STYLE: Final = """
 body { font: 15px/1.45 sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
@@ -81,10 +82,11 @@ def write_html_report(file: Path, outcome: Outcome, run_dir: Path) -> None:
 
 
 def pictures_of(run_dir: Path) -> list[Picture]:
-    """The latest picture of a run's search, then one for each trial; those that cannot be read are left out."""
+    """The front of a run and the latest picture of its search, then one for each trial; those that cannot be read are
+    left out."""
     found = []
-    for path in (run_dir / _LATEST, *sorted(run_dir.glob(_OF_TRIALS))):
-        title = "search" if path.name == _LATEST else f"after trial {path.parent.name.lstrip('0') or '0'}"
+    for path in (*(run_dir / name for name in _WHOLE), *sorted(run_dir.glob(_OF_TRIALS))):
+        title = _WHOLE.get(path.name, f"after trial {path.parent.name.lstrip('0') or '0'}")
         try:
             found.append(Picture(title, path.read_bytes()))
         except OSError:

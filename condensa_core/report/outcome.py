@@ -190,6 +190,33 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
+class FrontMember:
+    """A trial that no other beats in both objective and metric; all of them were measured together, in turns.
+
+    `folder` holds its files, relative to the run directory; `ratio` is how many times better than the reference's its
+    objective is; `bytes` and `sha256` are of its model.onnx.
+    """
+
+    trial: int
+    folder: str
+    bytes: int
+    sha256: str
+    knobs: Knobs = field(default_factory=dict)
+    metrics: SplitFigures = field(default_factory=dict)
+    objective: float | None = None
+    ratio: RatioInterval | None = None
+
+
+@dataclass(frozen=True)
+class KnobReading:
+    """The constraint's metric of the untrained model with one knob moved to `value`, the others at their mildest."""
+
+    knob: str
+    value: Value
+    metric: float
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A file that came out; `path` is relative to the run directory."""
 
@@ -232,6 +259,8 @@ class Outcome:
     trainings_used: int = 0
     training_cost: TrainingCost | None = None  # of all trials together
     search: SearchResult | None = None
+    sensitivity: tuple[KnobReading, ...] = ()  # of several knobs, before the search
+    front: tuple[FrontMember, ...] = ()  # of method pareto, from the best objective to the best metric
     artifacts: tuple[Artifact, ...] = ()
     sizes: Sizes = Sizes()
     parity: Mapping[str, Any] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from condensa_core.report.front import front_rows
 from condensa_core.report.outcome import Outcome
 from condensa_core.report.quantities import (
     UNKNOWN,
@@ -34,7 +35,9 @@ def tables(outcome: Outcome) -> tuple[Table, ...]:
         _sizes(outcome),
         _integers(outcome),
         _layers(outcome),
+        _sensitivity(outcome),
         _trials(outcome),
+        Table("front (* ships)", *front_rows(outcome)),
         _gates(outcome),
         _artifacts(outcome),
     )
@@ -122,6 +125,15 @@ def _layers(outcome: Outcome) -> Table:
         for change in changes
     )
     return Table("layers", ("layer", "units", "kept", "removed", "parameters", "after"), rows)
+
+
+def _sensitivity(outcome: Outcome) -> Table:
+    metric = outcome.constraint.metric if outcome.constraint else ""
+    rows = tuple(
+        (knobs_text({reading.knob: reading.value}), metric_text(metric, reading.metric))
+        for reading in outcome.sensitivity
+    )
+    return Table("untrained, with one knob moved", ("knob", metric or "metric"), rows)
 
 
 def _trials(outcome: Outcome) -> Table:

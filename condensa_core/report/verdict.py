@@ -160,6 +160,10 @@ def _places(outcome: Outcome) -> list[str]:
     if outcome.best is not None:
         found = f"trial {outcome.best.trial} ({knobs_text(outcome.best.knobs)})"
         lines.append(f"  found      {found}, {outcome.trainings_used} L-C runs{_short(outcome)}")
+    if outcome.front:
+        folders = f"{outcome.front[0].folder.partition('/')[0]}/"
+        count = f"{len(outcome.front)} compromise{'' if len(outcome.front) == 1 else 's'}"
+        lines.append(f"  front      {count} in {folders}, drawn in front.svg; 'condensa report' lists them")
     lines += _cost(outcome)
     if outcome.artifacts:
         lines.append("  artifacts  " + ", ".join(f"{a.path} ({bytes_text(a.bytes)})" for a in outcome.artifacts))
