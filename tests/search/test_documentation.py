@@ -57,9 +57,27 @@ def test_the_examples_run_and_find_the_level():
     assert names["size"](smallest.point) < 0.95 * names["size"]({"early": 0.7, "late": 0.5, "bits": 16})
 
 
+def recipes():
+    """The parts of recipes: of several knobs, then of the section search."""
+    several, search = [parse(code, "search.md").data for language, code in BLOCKS if language == "yaml"]
+    return several, search
+
+
+def test_the_recipe_of_several_knobs_reads_as_it_is_written():
+    several, _ = recipes()
+
+    recipe = recipe_from(
+        {
+            "condensa": 1, "name": "digits", "model": {"builtin": "small-cnn"}, "data": {"builtin": "digits"},
+            "constraint": {"metric": "top1", "max_drop": "2pp"}, "objective": {"maximize": "throughput"}, **several,
+        }
+    )  # fmt: skip
+
+    assert {knob for rule in recipe.layers for scheme in rule.scheme for knob in scheme.knobs} == set(recipe.knobs)
+
+
 def test_the_recipe_reads_as_it_is_written():
-    (text,) = [code for language, code in BLOCKS if language == "yaml"]
-    section = parse(text, "search.md").data["search"]
+    section = recipes()[1]["search"]
 
     recipe = recipe_from(
         {
