@@ -56,16 +56,15 @@ RUNTIMES: Final = {
     "onnxruntime": Runtime("condensa_core.bench.onnxruntime_runner:OnnxRuntimeRunner", "onnx"),
     "onnxruntime-tensorrt": Runtime("condensa_core.bench.onnxruntime_runner:OnnxRuntimeRunner", "onnx"),
     "openvino": Runtime("condensa_core.bench.openvino_runner:OpenVinoRunner", "onnx"),
+    "tensorrt": Runtime("condensa_core.bench.tensorrt_runner:TensorRtRunner", "onnx"),
+    "tensorrt-rtx": Runtime("condensa_core.bench.tensorrt_runner:TensorRtRunner", "onnx"),
     "torch": Runtime("condensa_core.bench.torch_runner:TorchRunner", "torch-program"),
     "torch-inductor": Runtime("condensa_core.bench.torch_runner:InductorRunner", "torch-program"),
 }
-ANNOUNCED: Final = ("tensorrt", "tensorrt-rtx")
 
 
 def runtime_named(name: str) -> Runtime:
     """UsageError with a suggestion if there is none."""
-    if name in ANNOUNCED:
-        raise UsageError(f"runtime {name!r} is not available in this version; known: {', '.join(RUNTIMES)}")
     if name not in RUNTIMES:
         near = difflib.get_close_matches(name, RUNTIMES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(RUNTIMES)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from condensa_core.cache_directory import default_cache_dir
 from condensa_core.engines import (
     Batches,
     Engine,
@@ -16,7 +17,6 @@ from condensa_core.engines import (
     nvidia_gpus,
 )
 from condensa_core.errors import MachineError, UsageError
-from condensa_core.flow.workbench import default_cache_dir
 from condensa_core.progress import Listener, silent
 from condensa_core.whole_file import replacing
 

@@ -13,10 +13,11 @@ from typing import Final
 import torch
 from torch import nn
 
+from condensa_core.cache_directory import default_cache_dir
 from condensa_core.evaluation_mode import evaluating
 from condensa_core.flow.effort import estimate, settings_for, training_batches
 from condensa_core.flow.trial import learning_copy
-from condensa_core.flow.workbench import Bound, default_cache_dir, learning_device
+from condensa_core.flow.workbench import Bound, learning_device
 from condensa_core.learning import Settings, recalibrate_batchnorm
 from condensa_core.learning.descent import descend, optimizer_named, stream
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from condensa_core.errors import MachineError, WorkloadError
+from condensa_core.cache_directory import default_cache_dir
+from condensa_core.errors import WorkloadError
 from condensa_core.flow.own_objects import own_kernel, own_objects
 from condensa_core.flow.rank_layers import checked_ranks
 from condensa_core.graph import ModelGraph, analyse
@@ -93,17 +93,6 @@ class Workbench(Bound):
             costs = {name: self.rank_costs[name] for name in task.names if name in self.rank_costs}
             tasks.append(dataclasses.replace(task, metrics=metrics if complete else {}, rank_costs=costs))
         return tuple(tasks)
-
-
-def default_cache_dir() -> Path:
-    """Where trained references are kept: $CONDENSA_CACHE, else condensa under the user's cache folder."""
-    given = os.environ.get("CONDENSA_CACHE")
-    if given:
-        return Path(given)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "condensa"
-    except RuntimeError as err:
-        raise MachineError("this user has no home folder", hint="name a cache with CONDENSA_CACHE") from err
 
 
 def learning_device() -> torch.device:

@@ -11,9 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "condensa_core"
 
-FOUNDATIONS = {"errors", "evaluation_mode", "progress", "randomness", "run_directory", "whole_file"}
+FOUNDATIONS = {"cache_directory", "errors", "evaluation_mode", "progress", "randomness", "run_directory", "whole_file"}
 # who may import whom; the foundations are open to everybody
 MAY_IMPORT: dict[str, set[str]] = {
+    "cache_directory": set(),
     "errors": set(),
     "evaluation_mode": set(),
     "progress": set(),

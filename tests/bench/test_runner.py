@@ -48,7 +48,7 @@ def test_a_runner_says_who_computes_and_how_long_loading_took(chain):
     [
         ("onnxruntim", "did you mean 'onnxruntime'"),
         ("abacus", "known: onnxruntime"),
-        ("tensorrt", "not available in this version"),
+        ("tensorrt-rxt", "did you mean 'tensorrt-rtx'"),
     ],
 )
 def test_unknown_runtimes_are_refused_with_a_suggestion(backend, message, chain):
