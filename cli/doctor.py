@@ -25,6 +25,7 @@ from .options import Json
 EXTRAS: Mapping[str, tuple[str, str]] = {
     "cpu": ("onnxruntime", "ONNX Runtime on the CPU, the default target"),
     "gpu": ("onnxruntime-gpu", "ONNX Runtime on CUDA; never together with cpu"),
+    "openvino": ("openvino", "a runtime for the CPU: condensa bench --runtime openvino, backend: openvino"),
     "tensorrt": ("tensorrt-rtx-cu12", "engines of TensorRT for RTX, for NVIDIA GPUs"),
     "images": ("pillow", "image-folder data"),
 }
@@ -86,6 +87,7 @@ def examine() -> list[Finding]:
         *(_package(name) for name in PACKAGES),
         *_onnxruntime(),
         *_extras(),
+        _inductor(),
         _gpu(),
         _cpu(),
         _disk(Path.cwd()),
@@ -144,6 +146,15 @@ def _extras() -> list[Finding]:
         else:
             findings.append(Finding(extra, "ok", f"{distribution} {version}"))
     return findings
+
+
+def _inductor() -> Finding:
+    """What `condensa bench --runtime torch-inductor` needs besides torch."""
+    named = os.environ.get("CXX")
+    compiler = shutil.which(named) if named else shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        return Finding("torch-inductor", "info", "needs a C++ compiler on the CPU", "apt-get install g++, or set CXX")
+    return Finding("torch-inductor", "ok", f"compiles with {compiler}")
 
 
 def _gpu() -> Finding:

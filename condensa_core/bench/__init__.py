@@ -6,7 +6,15 @@ from condensa_core.bench.inputs import Feeds, InputRequest, Prepared, parse_shap
 from condensa_core.bench.machine import Machine, describe_machine
 from condensa_core.bench.measurement import Comparison, Measurement, Ratio
 from condensa_core.bench.model_file import ModelFile, examine, require_room
-from condensa_core.bench.runner import RUNTIMES, DeviceTimed, Runner, fitting, open_runner, runtime_named
+from condensa_core.bench.runner import (
+    RUNTIMES,
+    DeviceTimed,
+    Runner,
+    fitting,
+    open_runner,
+    require_installed,
+    runtime_named,
+)
 from condensa_core.bench.statistics import Interval, Quantiles
 from condensa_core.bench.target import BenchTarget
 from condensa_core.bench.tensor_types import TensorSignature
@@ -36,6 +44,7 @@ __all__ = [
     "open_runner",
     "parse_shapes",
     "prepare",
+    "require_installed",
     "require_room",
     "runtime_named",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, runtime_checkable
@@ -12,7 +13,7 @@ from typing import Final, Protocol, runtime_checkable
 from condensa_core.bench.inputs import Feeds
 from condensa_core.bench.model_file import KIND_NAMES, Kind, ModelFile
 from condensa_core.bench.target import BenchTarget
-from condensa_core.errors import UsageError
+from condensa_core.errors import MissingRuntime, UsageError
 
 
 class Runner(Protocol):
@@ -49,17 +50,24 @@ class Runtime:
 
     maker: str  # module:name of a class or a function
     takes: Kind
+    package: str  # what it imports
+    install: str  # what to give to pip for it
 
 
+_ORT: Final = "condensa_core.bench.onnxruntime_runner:OnnxRuntimeRunner"
+_TORCH: Final = "condensa_core.bench.torch_runner"
+_TENSORRT: Final = "condensa_core.bench.tensorrt_runner:TensorRtRunner"
 # A runtime that is not installed must not stop the others, nor what nobody asked for delay the start.
 RUNTIMES: Final = {
-    "onnxruntime": Runtime("condensa_core.bench.onnxruntime_runner:OnnxRuntimeRunner", "onnx"),
-    "onnxruntime-tensorrt": Runtime("condensa_core.bench.onnxruntime_runner:OnnxRuntimeRunner", "onnx"),
-    "openvino": Runtime("condensa_core.bench.openvino_runner:OpenVinoRunner", "onnx"),
-    "tensorrt": Runtime("condensa_core.bench.tensorrt_runner:TensorRtRunner", "onnx"),
-    "tensorrt-rtx": Runtime("condensa_core.bench.tensorrt_runner:TensorRtRunner", "onnx"),
-    "torch": Runtime("condensa_core.bench.torch_runner:TorchRunner", "torch-program"),
-    "torch-inductor": Runtime("condensa_core.bench.torch_runner:InductorRunner", "torch-program"),
+    "onnxruntime": Runtime(_ORT, "onnx", "onnxruntime", "'.[cpu]' from a checkout"),
+    "onnxruntime-tensorrt": Runtime(_ORT, "onnx", "onnxruntime", "'.[gpu]' from a checkout"),
+    "openvino": Runtime(
+        "condensa_core.bench.openvino_runner:OpenVinoRunner", "onnx", "openvino", "'.[openvino]' from a checkout"
+    ),
+    "tensorrt": Runtime(_TENSORRT, "onnx", "tensorrt", "tensorrt"),
+    "tensorrt-rtx": Runtime(_TENSORRT, "onnx", "tensorrt_rtx", "'.[tensorrt]' from a checkout"),
+    "torch": Runtime(f"{_TORCH}:TorchRunner", "torch-program", "torch", "torch"),
+    "torch-inductor": Runtime(f"{_TORCH}:InductorRunner", "torch-program", "torch", "torch"),
 }
 
 
@@ -70,6 +78,14 @@ def runtime_named(name: str) -> Runtime:
         hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(RUNTIMES)
         raise UsageError(f"no runtime called {name!r}", hint=hint)
     return RUNTIMES[name]
+
+
+def require_installed(name: str) -> None:
+    """MissingRuntime, with what to install, where the package of the runtime is not there; nothing is loaded."""
+    runtime = runtime_named(name)
+    if find_spec(runtime.package) is None:
+        hint = f"pip install {runtime.install}"
+        raise MissingRuntime(f"runtime {name} needs {runtime.package}, which is not installed", hint=hint)
 
 
 def fitting(file: ModelFile, runtime: str) -> ModelFile:

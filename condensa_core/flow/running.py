@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from condensa_core import __version__
+from condensa_core.bench import require_installed
 from condensa_core.errors import CondensaError, MachineError, RunFailed
 from condensa_core.export import OnnxModel
 from condensa_core.export.session import onnxruntime
@@ -95,6 +96,7 @@ def resume(
 def checked(recipe: Recipe, allow_python: bool, listener: Listener) -> Bound:
     """Everything that can be found wrong before anything is paid for or written."""
     onnxruntime()
+    require_installed(Objective.of(recipe).target.backend)
     return bound(recipe, allow_python=allow_python, listener=listener)
 
 

@@ -224,7 +224,7 @@ class TargetSpec(Record):
     """Where the artifact runs and is measured."""
 
     later: ClassVar[frozenset[str]] = frozenset({"arch", "shapes", "bench"})
-    backend: Annotated[str, Word("backend", ("onnxruntime",), ("tensorrt", "tensorrt-rtx", "torch", "openvino"))] = (
+    backend: Annotated[str, Word("backend", ("onnxruntime", "openvino"), ("tensorrt", "tensorrt-rtx", "torch"))] = (
         "onnxruntime"
     )
     device: Annotated[str, Word("device", ("cpu",), ("cuda", "gpu"))] = "cpu"

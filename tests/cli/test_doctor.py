@@ -105,3 +105,12 @@ def test_the_data_folder_is_the_one_the_data_set_reads():
     from condensa_core.workload.datasets.fashion_mnist import DEBIAN_FOLDER
 
     assert doctor_module.FASHION_MNIST_FOLDER == DEBIAN_FOLDER
+
+
+def test_inductor_needs_a_compiler(condensa, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+
+    _, document = findings_of(condensa)
+
+    (finding,) = [finding for finding in document["findings"] if finding["topic"] == "torch-inductor"]
+    assert (finding["level"], finding["remedy"]) == ("info", "apt-get install g++, or set CXX")

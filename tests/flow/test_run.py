@@ -12,7 +12,7 @@ import torch
 from tiny_recipe import tiny
 
 from condensa_core import flow
-from condensa_core.errors import Interrupted, PlanError, ResumeError
+from condensa_core.errors import Interrupted, MissingRuntime, PlanError, ResumeError
 from condensa_core.progress import Advanced, Note, TrialEnded
 from condensa_core.randomness import Seed
 from condensa_core.recipe import recipe_from
@@ -239,6 +239,27 @@ def test_throughput_is_measured_with_an_interval(tmp_path, cache):
     assert outcome.best.ratio.low <= outcome.best.ratio.value <= outcome.best.ratio.high
     assert outcome.objective.unit == "1/s" and "onnxruntime" in outcome.objective.target
     assert outcome.best.measurement["rounds"] >= 3
+
+
+def test_another_runtime_measures_what_names_it(tmp_path, cache):
+    targets = {"vino": {"backend": "openvino", "batch": 4}}
+    recipe = tiny(objective={"minimize": "latency"}, targets=targets, search={"trials": 1})
+
+    outcome = run(recipe, tmp_path, cache)
+
+    assert "vino (openvino cpu, batch 4, 1 thread)" in outcome.objective.target
+    if outcome.best is not None:  # a network this small may not get faster
+        assert outcome.best.measurement["runtime"].startswith("openvino ")
+
+
+def test_a_runtime_that_is_not_installed_stops_before_training(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr("condensa_core.bench.runner.find_spec", lambda name: None)
+    recipe = tiny(objective={"minimize": "latency"}, targets={"vino": {"backend": "openvino"}})
+
+    with pytest.raises(
+        MissingRuntime, match=r"runtime openvino needs openvino.*pip install '\.\[openvino\]' from a checkout"
+    ):
+        run(recipe, tmp_path, cache)
 
 
 def test_a_rule_that_matches_nothing_stops_before_training(tmp_path, cache):

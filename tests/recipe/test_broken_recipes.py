@@ -331,7 +331,7 @@ BROKEN = {
     ),
     "backend to come": (
         [("{batch: 64}", "{backend: tensorrt}")],
-        "14:18 E110 backend 'tensorrt' is not available in this version = available: onnxruntime",
+        "14:18 E110 backend 'tensorrt' is not available in this version = available: onnxruntime, openvino",
     ),
     "two knobs and a method for one": (
         [
