@@ -13,7 +13,7 @@ from condensa_core.engines.build_log import BuildLog, listening
 from condensa_core.engines.engine import Batches, Engine
 from condensa_core.engines.family import Family, capability_text, family_named
 from condensa_core.engines.gpu import nvidia_gpus
-from condensa_core.engines.monitor import PERCENT, PHASE, monitor
+from condensa_core.engines.monitor import PERCENT, PHASE, Watch, monitor, supervised
 from condensa_core.engines.shelf import Shelf
 from condensa_core.errors import ExportFailed, UsageError
 from condensa_core.export.half_precision import cast_float16
@@ -78,7 +78,10 @@ def build_engine(
     if asked == "fp16" and precision_of(model) != "fp16":
         model = cast_float16(model)
     started = time.perf_counter()
-    content, layers, log = _compiled(runtime, model, targets, batches if free else None, path.name, listener)
+    watch = Watch()
+    content, layers, log = supervised(
+        lambda: _compiled(runtime, model, targets, batches if free else None, path.name, watch), watch, listener
+    )
     built = Engine(
         path=path,
         size_bytes=len(content),
@@ -124,7 +127,7 @@ def _compiled(
     targets: Sequence[int],
     batches: Batches | None,
     title: str,
-    listener: Listener,
+    watch: Watch,
 ) -> tuple[bytes, int, BuildLog]:
     """The engine's bytes, the layers of its network, and what was said."""
     trt = runtime.module
@@ -142,10 +145,8 @@ def _compiled(
                 config.set_compute_capability(named, place)
         if batches is not None:
             config.add_optimization_profile(_profile(builder, network, batches))
-        config.progress_monitor = watch = monitor(trt, listener)
+        config.progress_monitor = monitor(trt, watch)
         built = builder.build_serialized_network(network, config)
-        if watch.raised is not None:
-            raise watch.raised
         if built is None:
             raise _failure(runtime, log, targets, title)
         return bytes(built), network.num_layers, log

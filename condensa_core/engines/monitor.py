@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Final, TypeVar
 
 from condensa_core.progress import Advanced, Listener
 
 PHASE: Final = "engine"
 PERCENT: Final = 100
+T = TypeVar("T")
 
 
 @dataclass
@@ -48,17 +52,51 @@ class Advance:
         return min((phase.done + min(below, 1.0)) / phase.steps, 1.0)
 
 
-def monitor(module: Any, listener: Listener) -> Any:
-    """An IProgressMonitor that tells the listener each percent.
+class Watch:
+    """What passes between the thread that builds and the one that waits: progress one way, a cancelling the other."""
 
-    What the listener raises, or a signal raises meanwhile, cancels the build at its next step and is kept in `.raised`:
-    an exception must not cross TensorRT's own code.
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.steps: SimpleQueue[tuple[int, str] | None] = SimpleQueue()  # percent and phase; None at the end
+
+
+def supervised(work: Callable[[], T], watch: Watch, listener: Listener) -> T:
+    """What `work` returns or raises, done in a thread of its own while this one tells the listener each percent.
+
+    What the listener raises, or a signal raises meanwhile, cancels the work at its next step and is raised when it has
+    ended. In one thread that could not be: TensorRT swallows what is raised in its callbacks, and most signals of a
+    build would arrive in one.
     """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as err:
+            errors.append(err)
+        finally:
+            watch.steps.put(None)
+
+    thread = Thread(target=run, name="engine")
+    thread.start()
+    try:
+        while (step := watch.steps.get()) is not None:
+            listener(Advanced(PHASE, step[0], {"step": step[1]}))
+    finally:
+        watch.cancelled = True  # after its end this cancels nothing
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def monitor(module: Any, watch: Watch) -> Any:
+    """An IProgressMonitor for TensorRT, which tells `watch` each percent and stops where that is cancelled."""
 
     class Monitor(module.IProgressMonitor):
         def __init__(self) -> None:
             module.IProgressMonitor.__init__(self)  # super() leaves the native half unmade
-            self.raised: BaseException | None = None
             self._advance = Advance()
             self._told = 0
 
@@ -66,21 +104,14 @@ def monitor(module: Any, listener: Listener) -> Any:
             self._advance.start(name, parent, steps)
 
         def step_complete(self, name: str, _step: int) -> bool:
-            if self.raised is None:
-                try:
-                    self._advance.step(name)
-                    self._tell(name)
-                except BaseException as err:
-                    self.raised = err
-            return self.raised is None
-
-        def phase_finish(self, name: str) -> None:
-            self._advance.finish(name)
-
-        def _tell(self, name: str) -> None:
+            self._advance.step(name)
             percent = self._advance.percent
             if percent > self._told:
                 self._told = percent
-                listener(Advanced(PHASE, percent, {"step": name}))
+                watch.steps.put((percent, name))
+            return not watch.cancelled
+
+        def phase_finish(self, name: str) -> None:
+            self._advance.finish(name)
 
     return Monitor()

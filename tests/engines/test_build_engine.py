@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 
 import onnx
@@ -175,6 +176,25 @@ def test_a_stopped_build_leaves_nothing(files, tmp_path, capfd, stop, raised):
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")  # nothing was raised across TensorRT's own code, which would write it there
     assert not build_engine(files("mlp").path, cache_dir=tmp_path, capabilities=ADA).cached
+
+
+def test_a_signal_at_any_moment_stops_a_build(files, tmp_path, capfd):
+    def raises(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, raises)
+    try:
+        for delay_s in (0.1, 0.2, 0.3):  # of a build that takes longer; its callbacks are thousands of lines of log
+            signal.setitimer(signal.ITIMER_REAL, delay_s)
+            with pytest.raises(KeyboardInterrupt):
+                for _ in range(100):
+                    build_engine(files("transformer").path, cache_dir=tmp_path / "none", capabilities=ADA)
+                    shutil.rmtree(tmp_path / "none")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert capfd.readouterr() == ("", "")
 
 
 def test_weights_are_decoded_before_and_not_at_every_inference(files, cache, tmp_path):
