@@ -32,8 +32,8 @@ def bench(
         typer.Option(
             "--runtime",
             metavar="NAME",
-            help="onnxruntime, onnxruntime-tensorrt or openvino for ONNX files, torch or torch-inductor for .pt2 "
-            "programs. Several, by commas or one by one, give a table each.",
+            help="onnxruntime, onnxruntime-tensorrt, openvino, tensorrt or tensorrt-rtx for ONNX files, torch or "
+            "torch-inductor for .pt2 programs. Several, by commas or one by one, give a table each.",
         ),
     ] = ["onnxruntime"],  # noqa: B006 - typer copies it
     batch: Annotated[
