@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from condensa_core.errors import UsageError
-from condensa_core.report import Table
-from condensa_core.report.quantities import duration_text, quantity_text
+from condensa_core.report.bench_tables import bench_sections
 
+from .amounts import listed, percentage, ratio, samples, size_in_bytes
 from .console import drawn, show, show_json
 from .options import Json, Quiet, Verbose
 from .paths import is_file, is_folder
 from .working import working
-
-_RATIO = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})x?")
 
 
 def bench(
@@ -37,9 +33,21 @@ def bench(
         ),
     ] = ["onnxruntime"],  # noqa: B006 - typer copies it
     batch: Annotated[
-        int | None,
-        typer.Option("--batch", min=1, max=10**6, help="Samples per inference; 1, unless the file or --shape has one."),
-    ] = None,
+        list[str],
+        typer.Option(
+            "--batch",
+            metavar="N[,N...]",
+            help="Samples per inference: 1, unless the file or --shape has another. Several: throughput at each.",
+        ),
+    ] = [],  # noqa: B006
+    scenario: Annotated[
+        list[str],
+        typer.Option(
+            "--scenario",
+            metavar="NAME",
+            help="latency (one inference after another, at one batch) or throughput (at --batch 1,8,32), or both.",
+        ),
+    ] = [],  # noqa: B006
     shape: Annotated[
         list[str],
         typer.Option(
@@ -55,14 +63,35 @@ def bench(
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of the runtime.")] = 1,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="Measuring time per model.")] = 2.0,
-    rounds: Annotated[int, typer.Option("--rounds", min=3, max=10000, help="Interleaved rounds.")] = 20,
+    rounds: Annotated[int, typer.Option("--rounds", min=3, max=10000, help="Interleaved rounds, at most.")] = 100,
     compare: Annotated[
         Path | None, typer.Option("--compare", metavar="BASE.onnx", help="Report ratios to this model.")
     ] = None,
-    at_least: Annotated[
+    min_speedup: Annotated[
         str | None,
-        typer.Option("--at-least", metavar="RATIO", help="Exit 1 unless every ratio to BASE reaches this, as 1.5x."),
+        typer.Option("--min-speedup", metavar="RATIO", help="Exit 1 unless each is this much faster than BASE: 1.5x."),
     ] = None,
+    max_slowdown: Annotated[
+        str | None,
+        typer.Option("--max-slowdown", metavar="PERCENT", help="Exit 1 if one may take more time than BASE: 5%."),
+    ] = None,
+    max_size: Annotated[
+        str | None,
+        typer.Option("--max-size", metavar="BYTES", help="Exit 1 if a file is larger, with its weight files: 6MiB."),
+    ] = None,
+    max_error: Annotated[
+        float | None,
+        typer.Option(
+            "--max-error",
+            metavar="ERROR",
+            help="Exit 1 if outputs differ more, as max |difference| / max |output|, from those of BASE or, without "
+            "one, of the same file computed node by node.",
+        ),
+    ] = None,
+    allow_mismatch: Annotated[
+        bool,
+        typer.Option("--allow-mismatch", help="Do not exit 1 where a session computes something else than its file."),
+    ] = False,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**63 - 1, help="Orders the rounds and draws the inputs.")
     ] = 0,
@@ -74,9 +103,14 @@ def bench(
 
     They are loaded together and take turns in random order; ratios have 95 % intervals. All are fed the same numbers:
     random by --seed, or those of --inputs. A first look: condensa bench a.onnx b.onnx. In CI: condensa bench small.onnx
-    --compare base.onnx --at-least 1.5x. On two runtimes: --runtime onnxruntime,openvino.
+    --compare base.onnx --min-speedup 1.5x. On two runtimes: --runtime onnxruntime,openvino.
     """
-    least = None if at_least is None else _ratio(at_least)
+    fastest = None if min_speedup is None else ratio(min_speedup, "--min-speedup")
+    slowest = None if max_slowdown is None else percentage(max_slowdown, "--max-slowdown")
+    largest = None if max_size is None else size_in_bytes(max_size, "--max-size")
+    if max_error is not None and not 0 <= max_error < math.inf:
+        raise UsageError(f"--max-error {max_error} is no bound", hint="write a number such as 1e-3")
+    batches = [samples(text, "--batch") for text in listed(batch)]
     if not math.isfinite(seconds):  # the parser lets nan through, which is neither below nor above its bounds
         raise UsageError(f"--seconds {seconds} is no length of time")
     for path in [*models, *([compare] if compare else [])]:
@@ -88,8 +122,9 @@ def bench(
     with working(quiet=quiet, verbose=verbose) as listener:
         result = flow.bench(
             list(models),
-            runtimes=[name.strip() for names in runtime for name in names.split(",")],
-            batch=batch,
+            runtimes=listed(runtime),
+            scenarios=listed(scenario),
+            batches=batches,
             shapes=shape,
             inputs=inputs,
             threads=threads,
@@ -98,47 +133,13 @@ def bench(
             rounds=rounds,
             seed=seed,
             compare=compare,
-            at_least=least,
+            bounds=flow.Bounds(fastest, slowest, largest, max_error),
+            allow_mismatch=allow_mismatch,
             listener=listener,
         )
     if as_json:
         show_json(result)
     else:
-        for comparison in result["comparisons"]:
-            lines = (verdict["line"] for verdict in comparison["verdicts"])
-            show(_conditions(comparison, result["machine"]), drawn(_measurements(comparison)), *lines)
+        for section in bench_sections(result):
+            show(*filter(None, [section.heading]), *map(drawn, section.tables), *section.lines)
     return int(result["exit_code"])
-
-
-def _ratio(text: str) -> float:
-    """What `--at-least` asks for: `1.5x`, or `1.5`."""
-    number = _RATIO.fullmatch(text)
-    if number is None or not float(number[1]) > 0:
-        raise UsageError(f"--at-least {text} is no ratio", hint="write how many times as fast, such as 1.5x")
-    return float(number[1])
-
-
-def _conditions(comparison: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
-    """What all files of a comparison were run by and on, in one line."""
-    target, (measured, *_) = comparison["target"], comparison["measurements"].values()
-    threads = f"{target['threads']} thread{'' if target['threads'] == 1 else 's'}"
-    clock = "processor time" if measured["cpu_time"] else "wall time"
-    runtime = f"{measured['runtime']} ({measured['provider']})"
-    return f"{runtime}, batch {target['batch']}, {threads}, {clock}; {machine['cpu']}"
-
-
-def _measurements(comparison: Mapping[str, Any]) -> Table:
-    rows = []
-    for name, measured in comparison["measurements"].items():
-        latency, ratio = measured["latency_s"], comparison["ratios"].get(name)
-        rows.append(
-            (
-                str(name),
-                quantity_text(measured["throughput_per_s"], "1/s"),
-                duration_text(latency["p50"]),
-                duration_text(latency["p99"]),
-                f"{ratio['value']:.2f}x [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else "",
-                f"{measured['noise']:.2f}" if measured.get("noise") is not None else "",
-            )
-        )
-    return Table("", ("model", "throughput", "median", "p99", "ratio", "wall/CPU"), tuple(rows))

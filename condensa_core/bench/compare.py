@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -65,6 +66,7 @@ def compare(
     rounds: int = 100,
     seed: Seed = DEFAULT_SEED,
     feeds: Mapping[str, Feeds] | None = None,
+    check: Callable[[str, Runner], None] | None = None,
     listener: Listener = silent,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Comparison:
@@ -73,7 +75,8 @@ def compare(
     All files are loaded together and take turns in random order. It stops when the intervals of all ratios to the
     first file (of the one median, if there is only one) are within 2 % of their values, else after `rounds` rounds or
     about `seconds`; never below 3 rounds. `batch` and `threads` override the target's. `feeds` are what each file is
-    fed; None draws random inputs of the target's batch by `seed`.
+    fed; None draws random inputs of the target's batch by `seed`. `check` is shown every session before it is timed,
+    and leaves it with its inputs.
     UsageError for no file or one that cannot be run, MissingRuntime for what is not installed, MachineError for what
     does not fit into memory.
     """
@@ -91,7 +94,10 @@ def compare(
         inputs = {name: file.inputs for name, file in found.items()}
         feeds = prepare(inputs, InputRequest(batch=target.batch, seed=seed)).feeds
     with ExitStack() as stack:
-        loaded = {name: _load(Path(path), target, feeds[name], clock, stack) for name, path in files.items()}
+        loaded = {}
+        for name, path in files.items():
+            shown = partial(check, name) if check else None
+            loaded[name] = _load(Path(path), target, feeds[name], clock, stack, shown)
         listener(PhaseStarted(PHASE, total=rounds, detail=", ".join(files)))
         stop = StopRule(target, seed, seconds=seconds, rounds=rounds, listener=listener)
         turns = interleave(
@@ -132,7 +138,14 @@ class StopRule:
         return max(ratio_interval(times[first], times[name], seed=self._seed).half_width for name in others)
 
 
-def _load(path: Path, target: BenchTarget, feeds: Feeds, clock: Clock, stack: ExitStack) -> Loaded:
+def _load(
+    path: Path,
+    target: BenchTarget,
+    feeds: Feeds,
+    clock: Clock,
+    stack: ExitStack,
+    check: Callable[[Runner], None] | None,
+) -> Loaded:
     runner = stack.enter_context(open_runner(target, path, feeds))
     try:
         first = timed(runner.run, 1, clock)
@@ -140,6 +153,8 @@ def _load(path: Path, target: BenchTarget, feeds: Feeds, clock: Clock, stack: Ex
         raise
     except Exception as err:  # a runtime's errors share no base class with a name
         raise UsageError(f"{runner.runtime} loads {path} and cannot run it: {first_line(err)}") from err
+    if check is not None:
+        check(runner)
     repeats = runs_lasting(runner.run, clock, sample_s=SAMPLE_S, warm_up_s=WARM_UP_S)
     return Loaded(path, runner, first.wall_s, repeats)
 

@@ -3,57 +3,104 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from condensa_core.bench.measurement import Comparison
+from condensa_core.bench.parity import Parity
 from condensa_core.errors import UsageError
+
+Gate = Literal["min-speedup", "max-slowdown", "max-size", "max-error", "parity"]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What must hold of every file; None asks nothing. UsageError for limits that mean nothing."""
+
+    min_speedup: float | None = None  # how many times as fast as the base: 1.5
+    max_slowdown: float | None = None  # fraction more time than the base: 0.05
+    max_size_bytes: int | None = None
+    max_error: float | None = None  # max |difference| / max |output|, to the base or, without one, to the file itself
+
+    def __post_init__(self) -> None:
+        _positive("min-speedup", self.min_speedup)
+        _positive("max-slowdown", None if self.max_slowdown is None else 1 + self.max_slowdown)
+        _positive("max-size", self.max_size_bytes)
+        if self.max_error is not None and not self.max_error >= 0:
+            raise UsageError("max-error must not be negative")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether one bound holds, and the sentence that says so with the figures."""
+    """Whether one bound holds for one file, and the sentence that says so with the figures.
 
-    gate: str  # at-least, max-slowdown, max-size
+    `allowed`: it need not hold, and does not.
+    """
+
+    gate: Gate
+    name: str  # of the file
     passed: bool
     line: str
+    allowed: bool = False
 
 
-def judge(
-    comparison: Comparison,
-    name: str,
-    to: str,
-    *,
-    at_least: float | None = None,
-    max_slowdown: float | None = None,
-    max_size_bytes: int | None = None,
-) -> tuple[Verdict, ...]:
-    """One verdict per bound given, for the file `name` against `to`.
+def judge_speed(comparison: Comparison, name: str, to: str, bounds: Bounds) -> tuple[Verdict, ...]:
+    """One verdict for each bound on speed, for the file `name` against `to`.
 
-    `at_least` is how many times as fast (1.5), `max_slowdown` a fraction (0.05 is 5 % more time). A bound on speed
-    holds when the whole 95 % interval of the ratio holds it: a claim that the measurement does not show is not passed.
+    A bound holds when the whole 95 % interval of the ratio holds it: a claim that the measurement does not show is not
+    passed.
     """
-    ratio, size = comparison.ratio(name, to), comparison.measurement(name).size_bytes
-    shown = f"{ratio.value:.3f}x [{ratio.low:.3f}, {ratio.high:.3f}]"
+    ratio = comparison.ratio(name, to)
+    return judge_ratio(name, to, ratio.value, ratio.low, ratio.high, bounds)
+
+
+def judge_ratio(name: str, to: str, value: float, low: float, high: float, bounds: Bounds) -> tuple[Verdict, ...]:
+    """As `judge_speed`, of a ratio that was found elsewhere."""
+    shown = f"{value:.3f}x [{low:.3f}, {high:.3f}]"
     verdicts = []
-    if at_least is not None:
-        _positive("at-least", at_least)
-        line = f"{name} is {shown} as fast as {to}, asked at least {at_least:g}x"
-        verdicts.append(_verdict("at-least", ratio.low >= at_least, line))
-    if max_slowdown is not None:
-        _positive("max-slowdown", 1 + max_slowdown)
-        slowest = 1 / ratio.low - 1
-        line = f"{name} takes at most {slowest:+.1%} time against {to} ({shown}), allowed {max_slowdown:+.1%}"
-        verdicts.append(_verdict("max-slowdown", slowest <= max_slowdown, line))
-    if max_size_bytes is not None:
-        _positive("max-size", max_size_bytes)
-        passed = size <= max_size_bytes
-        verdicts.append(_verdict("max-size", passed, f"{name} takes {size:,} bytes, allowed {max_size_bytes:,}"))
+    if bounds.min_speedup is not None:
+        line = f"{name} is {shown} as fast as {to}, asked at least {bounds.min_speedup:g}x"
+        verdicts.append(verdict("min-speedup", name, low >= bounds.min_speedup, line))
+    if bounds.max_slowdown is not None:
+        slowest = 1 / low - 1
+        line = f"{name} takes at most {slowest:+.1%} time against {to} ({shown}), allowed {bounds.max_slowdown:+.1%}"
+        verdicts.append(verdict("max-slowdown", name, slowest <= bounds.max_slowdown, line))
     return tuple(verdicts)
 
 
-def _verdict(gate: str, passed: bool, line: str) -> Verdict:
-    return Verdict(gate, passed, f"{'pass' if passed else 'FAIL'}  {gate}: {line}")
+def judge_size(name: str, size_bytes: int, bounds: Bounds) -> tuple[Verdict, ...]:
+    """The verdict on the file's size, with the weights it keeps in other files; none where nothing is asked."""
+    limit = bounds.max_size_bytes
+    if limit is None:
+        return ()
+    return (verdict("max-size", name, size_bytes <= limit, f"{name} takes {size_bytes:,} bytes, allowed {limit:,}"),)
 
 
-def _positive(gate: str, limit: float) -> None:
-    if not limit > 0:
+def judge_outputs(
+    gate: Literal["parity", "max-error"], name: str, against: str, parity: Parity, *, allow: bool
+) -> tuple[Verdict, ...]:
+    """The verdict on the outputs of a timed session: none where nobody asked, failed where a bound cannot be judged."""
+    found = parity.difference
+    if found is None and gate == "max-error" and parity.tolerance is not None:
+        return (verdict(gate, name, False, f"{name} cannot be held against {against}: {parity.problem}"),)
+    if parity.ok is None or found is None:
+        return ()
+    if not found.finite:
+        line = f"{name} gives NaN or infinity"
+    else:
+        agreement = "" if found.top1_agreement is None else f", same class for {found.top1_agreement:.1%}"
+        line = (
+            f"{name} differs from {against} by {found.max_rel:.1e} relative, cosine {found.cosine:.6f}{agreement}, "
+            f"allowed {parity.tolerance:g}"
+        )
+    return (verdict(gate, name, parity.ok, line, allow=allow),)
+
+
+def verdict(gate: Gate, name: str, passed: bool, line: str, *, allow: bool = False) -> Verdict:
+    """The verdict, its line begun with `pass`, `FAIL`, or `warn` where a failure is allowed."""
+    word = "pass" if passed else "warn" if allow else "FAIL"
+    return Verdict(gate, name, passed, f"{word}  {gate}: {line}", allowed=allow and not passed)
+
+
+def _positive(gate: str, limit: float | None) -> None:
+    if limit is not None and not limit > 0:
         raise UsageError(f"{gate} must be positive")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
@@ -56,14 +57,18 @@ class OnnxRuntimeRunner:
                     hint="its figures would be those of two devices: change the model, or measure it on the cpu",
                 )
         self._binding = self._session.io_binding()
-        for name, array in feeds.items():
-            self._binding.bind_ortvalue_input(name, runtime.OrtValue.ortvalue_from_numpy(array, target.device, 0))
+        self._place: Any = partial(runtime.OrtValue.ortvalue_from_numpy, device_type=target.device, device_id=0)
+        self.feed(feeds)
         self._outputs = [value.name for value in self._session.get_outputs()]
         for name in self._outputs:
             self._binding.bind_output(name, target.device)
 
     def run(self) -> None:
         self._session.run_with_iobinding(self._binding)
+
+    def feed(self, feeds: Feeds) -> None:
+        for name, array in feeds.items():
+            self._binding.bind_ortvalue_input(name, self._place(array))
 
     def outputs(self) -> Feeds:
         return dict(zip(self._outputs, self._binding.copy_outputs_to_cpu(), strict=True))

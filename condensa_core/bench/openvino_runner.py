@@ -39,13 +39,17 @@ class OpenVinoRunner:
         self.load_s = time.perf_counter() - started
         self.provider = " ".join(compiled.get_property("EXECUTION_DEVICES"))
         self._request: Any = compiled.create_infer_request()
-        self._held = dict(feeds)  # the tensors are views of these
-        for name, array in feeds.items():
-            self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+        self._tensor: Any = openvino.Tensor
+        self.feed(feeds)
         self._names = [_name(port, i) for i, port in enumerate(compiled.outputs)]
 
     def run(self) -> None:
         self._request.infer(share_inputs=True, share_outputs=True)
+
+    def feed(self, feeds: Feeds) -> None:
+        self._held = dict(feeds)  # the tensors are views of these
+        for name, array in feeds.items():
+            self._request.set_tensor(name, self._tensor(array, shared_memory=True))
 
     def outputs(self) -> Feeds:
         return {name: self._request.get_output_tensor(i).data.copy() for i, name in enumerate(self._names)}

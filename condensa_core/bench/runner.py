@@ -26,6 +26,9 @@ class Runner(Protocol):
     def run(self) -> None:
         """One inference on the inputs, finished when it returns."""
 
+    def feed(self, feeds: Feeds) -> None:
+        """Other arrays, of the same names and shapes, take the place of the inputs."""
+
     def outputs(self) -> Feeds:
         """What the last `run` computed, by name in the model's order, copied to the host; never called while timing."""
 

@@ -74,6 +74,11 @@ class TensorRtRunner:
         end.synchronize()
         return int(start.elapsed_time(end) * 1e6)
 
+    def feed(self, feeds: Feeds) -> None:
+        for name, array in feeds.items():
+            self._tensors[name].copy_(torch.from_numpy(array))  # in their place, which a captured graph reads
+        torch.cuda.synchronize()
+
     def outputs(self) -> Feeds:
         return {name: tensor.cpu().numpy() for name, tensor in self._outputs.items()}
 

@@ -33,7 +33,7 @@ class TorchRunner:
         started = time.perf_counter()
         try:
             self._call = self._prepared(_module(path, self._device))
-            self._inputs = tuple(torch.from_numpy(array).to(self._device) for array in feeds.values())
+            self.feed(feeds)
             self._outputs: Any = None
             self._warmed()
         except BaseException:
@@ -64,6 +64,9 @@ class TorchRunner:
             end.record()
         end.synchronize()
         return int(start.elapsed_time(end) * 1e6)
+
+    def feed(self, feeds: Feeds) -> None:
+        self._inputs = tuple(self._torch.from_numpy(array).to(self._device) for array in feeds.values())
 
     def outputs(self) -> Feeds:
         leaves = self._torch.utils._pytree.tree_leaves(self._outputs)

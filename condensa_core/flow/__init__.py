@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from condensa_core.bench import Bounds
     from condensa_core.flow.ablating import ablate
     from condensa_core.flow.benching import bench
     from condensa_core.flow.cataloguing import catalogue
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "PlanReport": "planning",
     "ablate": "ablating",
+    "Bounds": "benching",
     "bench": "benching",
     "catalogue": "cataloguing",
     "engine": "compiling",
@@ -30,6 +32,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Bounds",
     "PlanReport",
     "ablate",
     "bench",

@@ -2,96 +2,191 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from condensa_core import bench as measuring
 from condensa_core.bench import (
     BenchTarget,
-    Feeds,
+    Bounds,
+    Comparison,
     InputRequest,
     ModelFile,
+    Verdict,
+    Witness,
     examine,
     fitting,
-    judge,
+    judge_outputs,
+    judge_size,
+    judge_speed,
+    parity_batches,
     prepare,
     require_room,
     runtime_named,
+    sizes_of,
 )
-from condensa_core.errors import ExportFailed, ParityError, UsageError
+from condensa_core.errors import UsageError
 from condensa_core.progress import Listener, silent
 from condensa_core.randomness import Seed
 
-SCHEMA = "condensa.bench/2"
+SCHEMA: Final = "condensa.bench/2"
+SCENARIOS: Final = ("latency", "throughput")
+SWEEP: Final = (1, 8, 32)  # batches of the throughput scenario where none are given
+_UNBOUNDED: Final = Bounds()
 
 
 def bench(
     paths: Sequence[Path],
     *,
     runtimes: Sequence[str] = ("onnxruntime",),
-    batch: int | None = None,
+    scenarios: Sequence[str] = (),
+    batches: Sequence[int] = (),
     shapes: Sequence[str] = (),
     inputs: Path | None = None,
     threads: int = 1,
     device: str = "cpu",
     seconds: float = 2.0,
-    rounds: int = 20,
+    rounds: int = 100,
     seed: int = 0,
     compare: Path | None = None,
-    at_least: float | None = None,
+    bounds: Bounds = _UNBOUNDED,
+    allow_mismatch: bool = False,
     listener: Listener = silent,
 ) -> dict[str, Any]:
-    """The comparisons, one for each runtime, as JSON values (schema condensa.bench/2) with status, exit_code, reasons.
+    """The comparisons as JSON values (schema condensa.bench/2) with status, exit_code and reasons.
 
+    There is one for each runtime, scenario and batch. latency is one inference after another at one batch, 1 where
+    neither `batches` nor the files say otherwise; throughput sweeps over `batches`, or 1, 8 and 32. No scenario:
+    latency for at most one batch, else throughput.
     A runtime measures those of the files that are of its kind; every file must be of the kind of one of them. All are
-    fed the same numbers: random by `seed`, of sizes that `batch` and `shapes` (`NAME=8x3x224x224`, `NAME=32`) give
+    fed the same numbers: random by `seed`, of sizes that the batch and `shapes` (`NAME=8x3x224x224`, `NAME=32`) give
     where the files leave them open, or the arrays of the .npz file `inputs`.
-    With `compare` all ratios are to that file, the difference of outputs on the same inputs is reported, and `at_least`
-    must hold for the lower end of every interval: `verdicts` says of each file whether it does, `reasons` of those that
-    do not.
+    Every session that is timed is first held against its own file computed node by node; with `compare` all ratios are
+    to that file, and so are the differences of outputs. `verdicts` has a line for each bound and each parity, `reasons`
+    those that fail; a failed parity does not count with `allow_mismatch`.
     UsageError for files that cannot be measured, MissingRuntime for what is not installed.
     """
-    if at_least is not None and compare is None:
-        raise UsageError("--at-least needs --compare: a ratio to what?")
+    for gate, bound in (("min-speedup", bounds.min_speedup), ("max-slowdown", bounds.max_slowdown)):
+        if bound is not None and compare is None:
+            raise UsageError(f"--{gate} needs --compare: against what?")
     named = _names([compare, *paths] if compare else list(paths))
-    base = next(iter(named))
+    base = next(iter(named)) if compare else None
     found = {name: examine(path) for name, path in named.items()}
-    shares = {runtime: _share(found, runtime, base if compare else None) for runtime in runtimes}
+    shares = {runtime: _share(found, runtime, base) for runtime in runtimes}
     _all_measured(found, shares)
     require_room(found.values())
-    whole, sizes = measuring.parse_shapes(shapes)
-    request = InputRequest(batch, sizes=sizes, shapes=whole, file=inputs, seed=Seed(seed))
-    prepared = prepare({name: file.inputs for name, file in found.items()}, request)
-    # before anything is timed: files that cannot be compared are refused in the first second
-    parity = _parity(found, prepared.feeds, base) if compare else {}
-    comparisons, reasons = [], []
-    for runtime, files in shares.items():
-        target = BenchTarget(runtime, device, prepared.batch, threads)
-        comparison = measuring.compare(
-            {name: file.path for name, file in files.items()},
-            target,
-            seconds=seconds * len(files),
-            rounds=rounds,
-            seed=Seed(seed),
-            feeds=prepared.feeds,
-            listener=listener,
-        )
-        others = [name for name in files if name != next(iter(files))]
-        verdicts = [verdict for name in others for verdict in judge(comparison, name, base, at_least=at_least)]
-        reasons += [verdict.line for verdict in verdicts if not verdict.passed]
-        record = {key: value for key, value in comparison.to_json().items() if key not in ("schema", "seed", "machine")}
-        comparisons.append({**record, "parity": parity, "verdicts": [asdict(verdict) for verdict in verdicts]})
+    whole, open_sizes = measuring.parse_shapes(shapes)
+    request = InputRequest(None, sizes=open_sizes, shapes=whole, file=inputs, seed=Seed(seed))
+    drawn = [
+        (scenario, _Drawn.of(found, replace(request, batch=batch))) for scenario, batch in _cases(scenarios, batches)
+    ]  # before anything is timed: inputs that do not fit are refused in the first second
+    asked = _Asked(found, base, bounds, allow_mismatch, threads, device, seconds, rounds, Seed(seed))
+    measured = [
+        _measured(asked, scenario, runtime, files, fed, listener)
+        for runtime, files in shares.items()
+        for scenario, fed in drawn
+    ]
+    sizes = {name: sizes_of(file) for name, file in found.items()}
+    verdicts = [v for name in named if name != base for v in judge_size(name, sizes[name].file, bounds)]
+    reasons = [v.line for v in verdicts if not v.passed]
+    for record in measured:
+        reasons += [v["line"] for v in record["verdicts"] if not (v["passed"] or v["allowed"])]
     return {
         "schema": SCHEMA,
         "status": "not-met" if reasons else "ok",
         "exit_code": 1 if reasons else 0,
         "reasons": reasons,
-        "machine": comparison.machine.to_json(),
+        "machine": measuring.describe_machine().to_json(),
         "seed": seed,
-        "comparisons": comparisons,
+        "base": base,
+        "sizes": {name: asdict(size) for name, size in sizes.items()},
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+        "comparisons": measured,
     }
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What all files are fed in one scenario: while they are timed, and to judge them by."""
+
+    timed: measuring.Prepared
+    judged: Sequence[Mapping[str, measuring.Feeds]]
+
+    @classmethod
+    def of(cls, found: Mapping[str, ModelFile], request: InputRequest) -> _Drawn:
+        timed = prepare({name: file.inputs for name, file in found.items()}, request)
+        return cls(timed, parity_batches(found, request, timed))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What holds for every comparison of a call."""
+
+    found: Mapping[str, ModelFile]
+    base: str | None
+    bounds: Bounds
+    allow_mismatch: bool
+    threads: int
+    device: str
+    seconds: float
+    rounds: int
+    seed: Seed
+
+
+def _cases(scenarios: Sequence[str], batches: Sequence[int]) -> Iterator[tuple[str, int | None]]:
+    """The scenarios with the batch of each comparison; None is the files' own."""
+    for scenario in scenarios or (["latency"] if len(batches) < 2 else ["throughput"]):
+        if scenario not in SCENARIOS:
+            raise UsageError(f"no scenario called {scenario!r}", hint="known: " + ", ".join(SCENARIOS))
+        if scenario == "throughput":
+            yield from ((scenario, batch) for batch in batches or SWEEP)
+        elif len(batches) > 1 and len(scenarios) < 2:
+            raise UsageError("the latency scenario has one batch", hint="several are for --scenario throughput")
+        else:
+            yield scenario, batches[0] if len(batches) == 1 else None
+
+
+def _measured(
+    asked: _Asked,
+    scenario: str,
+    runtime: str,
+    files: Mapping[str, ModelFile],
+    fed: _Drawn,
+    listener: Listener,
+) -> dict[str, Any]:
+    """One comparison with its verdicts, as JSON values."""
+    target = BenchTarget(runtime, asked.device, fed.timed.batch, asked.threads)
+    witness = Witness(asked.found, fed.judged, target.device, base=asked.base, max_error=asked.bounds.max_error)
+    comparison = measuring.compare(
+        {name: file.path for name, file in files.items()},
+        target,
+        seconds=asked.seconds * len(files),
+        rounds=asked.rounds,
+        seed=asked.seed,
+        feeds=fed.timed.feeds,
+        check=witness,
+        listener=listener,
+    )
+    record = {key: value for key, value in comparison.to_json().items() if key not in ("schema", "seed", "machine")}
+    return {
+        "scenario": scenario,
+        **record,
+        "parity": {name: parity.to_json() for name, parity in witness.parity.items()},
+        "differences": {name: parity.to_json() for name, parity in witness.to_base.items()},
+        "verdicts": [asdict(verdict) for verdict in _verdicts(asked, comparison, witness)],
+    }
+
+
+def _verdicts(asked: _Asked, comparison: Comparison, witness: Witness) -> Iterator[Verdict]:
+    base = asked.base
+    for name in comparison.measurements:
+        allow = asked.allow_mismatch
+        yield from judge_outputs("parity", name, "its file computed node by node", witness.parity[name], allow=allow)
+        if base is not None and name != base:
+            yield from judge_outputs("max-error", name, base, witness.to_base[name], allow=False)
+            yield from judge_speed(comparison, name, base, asked.bounds)
 
 
 def _share(found: Mapping[str, ModelFile], runtime: str, base: str | None) -> dict[str, ModelFile]:
@@ -110,33 +205,6 @@ def _all_measured(found: Mapping[str, ModelFile], shares: Mapping[str, Mapping[s
     for name, file in found.items():
         if not any(name in files for files in shares.values()):
             fitting(file, next(iter(shares)))
-
-
-def _parity(found: Mapping[str, ModelFile], feeds: Mapping[str, Feeds], base: str) -> dict[str, Any]:
-    """How far the outputs of each ONNX file are from those of the first, on what both are fed, by ONNX Runtime."""
-    files = [name for name, file in found.items() if file.kind == "onnx"]
-    if len(files) < 2 or base not in files:
-        return {}
-
-    import torch  # loads in seconds, of which a measurement alone needs none
-
-    from condensa_core.export import OnnxModel
-    from condensa_core.export.parity import compare
-
-    def inputs(name: str) -> tuple[torch.Tensor, ...]:
-        return tuple(torch.from_numpy(array) for array in feeds[name].values())
-
-    def computing(name: str) -> Callable[..., Any]:
-        model = OnnxModel(found[name].path)
-        return lambda *_: model(*inputs(name))
-
-    try:
-        reference = computing(base)
-        return {
-            name: asdict(compare(reference, computing(name), [inputs(base)], 1e-4)) for name in files if name != base
-        }
-    except (ExportFailed, ParityError) as err:
-        raise UsageError(err.message) from err
 
 
 def _names(paths: Sequence[Path]) -> dict[str, Path]:

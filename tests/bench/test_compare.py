@@ -4,7 +4,17 @@ import json
 
 import pytest
 
-from condensa_core.bench import BenchTarget, Comparison, Measurement, Ratio, compare, describe_machine, judge
+from condensa_core.bench import (
+    BenchTarget,
+    Bounds,
+    Comparison,
+    Measurement,
+    Ratio,
+    compare,
+    describe_machine,
+    judge_size,
+    judge_speed,
+)
 from condensa_core.bench.statistics import quantiles
 from condensa_core.errors import Interrupted, UsageError
 from condensa_core.progress import Advanced, PhaseEnded, PhaseStarted
@@ -163,30 +173,38 @@ def test_a_ratio_whose_interval_comes_near_one_is_not_distinguished(low, high, v
 @pytest.mark.parametrize(
     ("comparison", "name", "bounds", "passed"),
     [
-        (EXACT, "half", {"at_least": 2.0}, [True]),
-        (EXACT, "half", {"at_least": 2.01}, [False]),
+        (EXACT, "half", {"min_speedup": 2.0}, [True]),
+        (EXACT, "half", {"min_speedup": 2.01}, [False]),
         (EXACT, "half", {"max_slowdown": 0.05}, [True]),
         (EXACT, "base", {"max_slowdown": 1.0}, [True]),
-        (EXACT, "base", {"max_slowdown": 0.0, "max_size_bytes": 1000}, [True, True]),
-        (EXACT, "half", {"max_size_bytes": 999}, [False]),
+        (EXACT, "base", {"max_slowdown": 0.0, "min_speedup": 0.5}, [True, True]),
         (EXACT, "half", {}, []),
-        (UNSURE, "other", {"at_least": 1.4}, [False]),  # the median is 1.54, but the interval does not show it
+        (UNSURE, "other", {"min_speedup": 1.4}, [False]),  # the median is 1.54, but the interval does not show it
     ],
 )
 def test_a_bound_holds_when_the_whole_interval_holds_it(comparison, name, bounds, passed):
-    assert [v.passed for v in judge(comparison, name, "base", **bounds)] == passed
+    assert [v.passed for v in judge_speed(comparison, name, "base", Bounds(**bounds))] == passed
 
 
 def test_slowdown_is_time_against_the_baseline():
     slower = made({"base": [1.0, 1.0, 1.0], "late": [1.06, 1.06, 1.06]})
 
-    assert [v.passed for v in judge(slower, "late", "base", max_slowdown=0.05)] == [False]
-    assert [v.passed for v in judge(slower, "late", "base", max_slowdown=0.07)] == [True]
-    (verdict,) = judge(slower, "late", "base", max_slowdown=0.05)
+    assert [v.passed for v in judge_speed(slower, "late", "base", Bounds(max_slowdown=0.05))] == [False]
+    assert [v.passed for v in judge_speed(slower, "late", "base", Bounds(max_slowdown=0.07))] == [True]
+    (verdict,) = judge_speed(slower, "late", "base", Bounds(max_slowdown=0.05))
     assert verdict.line.startswith("FAIL  max-slowdown: late takes at most +6.0% time")
 
 
+def test_a_size_is_at_most_what_is_allowed():
+    assert [v.passed for v in judge_size("m", 1000, Bounds(max_size_bytes=1000))] == [True]
+    (verdict,) = judge_size("m", 1001, Bounds(max_size_bytes=1000))
+    assert (verdict.passed, verdict.line) == (False, "FAIL  max-size: m takes 1,001 bytes, allowed 1,000")
+    assert judge_size("m", 1001, Bounds()) == ()
+
+
 def test_bounds_that_mean_nothing_are_refused():
-    for bounds in ({"at_least": 0.0}, {"max_slowdown": -1.0}, {"max_size_bytes": 0}):
+    for bounds in ({"min_speedup": 0.0}, {"max_slowdown": -1.0}, {"max_size_bytes": 0}):
         with pytest.raises(UsageError, match="must be positive"):
-            judge(EXACT, "half", "base", **bounds)
+            Bounds(**bounds)
+    with pytest.raises(UsageError, match="must not be negative"):
+        Bounds(max_error=-1e-3)

@@ -105,38 +105,80 @@ def test_an_unknown_model_is_refused(condensa):
 def test_bench_finds_the_narrow_model_faster(condensa, models):
     arguments = ["bench", models["narrow"], "--compare", models["wide"], "--batch", "64", "--seconds", "0.3", "-q"]
 
-    document = json.loads(condensa(*arguments, "--at-least", ".5", "--json").out)
-    shown = condensa(*arguments, "--at-least", "1000000x")
+    document = json.loads(condensa(*arguments, "--min-speedup", ".5", "--json").out)
+    shown = condensa(*arguments, "--min-speedup", "1000000x")
 
     assert (document["schema"], document["exit_code"], document["reasons"]) == ("condensa.bench/2", 0, [])
     (comparison,) = document["comparisons"]
     assert comparison["ratios"]["narrow.onnx"]["low"] > 1
-    assert [(v["gate"], v["passed"]) for v in comparison["verdicts"]] == [("at-least", True)]
+    verdicts = [(v["gate"], v["name"], v["passed"]) for v in comparison["verdicts"]]
+    assert verdicts == [
+        ("parity", "wide.onnx", True),
+        ("parity", "narrow.onnx", True),
+        ("min-speedup", "narrow.onnx", True),
+    ]
     assert shown.code == 1
-    assert shown.out.splitlines()[-1].startswith("FAIL  at-least: narrow.onnx is ")
-    assert shown.out.splitlines()[-1].endswith(" as fast as wide.onnx, asked at least 1e+06x")
+    (failed,) = (line for line in shown.out.splitlines() if line.startswith("FAIL"))
+    assert failed.startswith("FAIL  min-speedup: narrow.onnx is ")
+    assert failed.endswith(" as fast as wide.onnx, asked at least 1e+06x")
+
+
+def test_bench_judges_sizes_and_differences_and_measures_throughput_apart(condensa, models):
+    arguments = ["bench", models["narrow"], "--compare", models["wide"], "--seconds", "0.1", "-q"]
+
+    document = json.loads(
+        condensa(*arguments, "--batch", "1,4", "--max-size", "1kB", "--max-error", "1e-3", "--json").out
+    )
+    shown = condensa(*arguments, "--scenario", "latency,throughput", "--max-size", "1MiB")
+
+    assert document["exit_code"] == 1
+    assert [c["scenario"] for c in document["comparisons"]] == ["throughput", "throughput"]
+    assert [c["target"]["batch"] for c in document["comparisons"]] == [1, 4]
+    assert [reason.split(":")[0] for reason in document["reasons"]] == ["FAIL  max-error"] * 2
+    assert [(v["gate"], v["name"], v["passed"]) for v in document["verdicts"]] == [("max-size", "narrow.onnx", True)]
+    assert document["sizes"]["narrow.onnx"]["file"] == models["narrow"].stat().st_size
+    assert document["sizes"]["narrow.onnx"]["weights"] == 4 * 16 * (8 + 4)
+    assert all(found["ok"] is False for c in document["comparisons"] for found in c["differences"].values())
+    assert shown.code == 0
+    lines = shown.out.splitlines()
+    assert [line.split(", ")[1] for line in lines if line.startswith("onnxruntime ")] == [
+        "latency at batch 1", "throughput at batch 1",
+    ]  # fmt: skip
 
 
 def test_bench_says_what_ran_the_files_and_that_a_bound_is_met(condensa, models):
-    compared = [models["narrow"], "--compare", models["wide"], "--batch", "64", "--threads", "2", "--at-least", "0.1x"]
+    compared = [
+        models["narrow"],
+        "--compare",
+        models["wide"],
+        "--batch",
+        "64",
+        "--threads",
+        "2",
+        "--min-speedup",
+        "0.1x",
+    ]
 
     answer = condensa("bench", *compared, "--seconds", "0.1", "-q")
 
-    first, last = answer.out.splitlines()[0], answer.out.splitlines()[-1]
+    first = answer.out.splitlines()[0]
+    (last,) = (line for line in answer.out.splitlines() if "min-speedup" in line)
     version = metadata.version("onnxruntime")
-    assert first.startswith(f"onnxruntime {version} (CPUExecutionProvider), batch 64, 2 threads, wall time; ")
+    assert first.startswith(
+        f"onnxruntime {version} (CPUExecutionProvider), latency at batch 64, 2 threads, wall time; "
+    )
     assert first.endswith(describe_machine().cpu)
     assert answer.code == 0
-    assert last.startswith("pass  at-least: narrow.onnx is ") and last.endswith("asked at least 0.1x")
+    assert last.startswith("pass  min-speedup: narrow.onnx is ") and last.endswith("asked at least 0.1x")
 
 
 @pytest.mark.parametrize("ratio", ["5 x", "x", "fast", "0", "0x", "nan", "inf", "5xx", "1e400", ""])
 def test_bench_refuses_a_ratio_that_is_none_in_its_own_words(condensa, models, ratio):
-    answer = condensa("bench", models["narrow"], "--compare", models["wide"], f"--at-least={ratio}")
+    answer = condensa("bench", models["narrow"], "--compare", models["wide"], f"--min-speedup={ratio}")
 
     assert answer.code == 2
     assert answer.err.splitlines() == [
-        f"error: --at-least {ratio} is no ratio",
+        f"error: --min-speedup {ratio} is no ratio",
         "      = help: write how many times as fast, such as 1.5x",
     ]
 
@@ -154,7 +196,7 @@ def test_bench_calls_files_of_one_name_by_as_many_folders_as_it_takes(condensa, 
     assert (twice.code, twice.err) == (2, "error: m.onnx is given twice\n")
 
 
-@pytest.mark.parametrize("flags", [["--at-least", "2"], ["--device", "abacus"], ["missing.onnx"]])
+@pytest.mark.parametrize("flags", [["--min-speedup", "2"], ["--device", "abacus"], ["missing.onnx"]])
 def test_bench_refuses_what_cannot_be_measured(condensa, models, flags):
     answer = condensa("bench", models["narrow"], *flags)
 

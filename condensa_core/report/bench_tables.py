@@ -1,0 +1,136 @@
+"""What `bench` found as tables of plain text, from its JSON document (condensa.bench/2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from condensa_core.report.quantities import UNKNOWN, bytes_text, duration_text, quantity_text
+from condensa_core.report.tables import Table
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What was run by what and where, its tables, and a line for each verdict that a reader must see."""
+
+    heading: str
+    tables: tuple[Table, ...]
+    lines: tuple[str, ...]
+
+
+def bench_sections(result: Record) -> tuple[Section, ...]:
+    """One section for each runtime and scenario, and a last one with the sizes of all files."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for comparison in result["comparisons"]:
+        groups.setdefault((comparison["target"]["backend"], comparison["scenario"]), []).append(comparison)
+    drawn = {"latency": _latencies, "throughput": _throughputs}
+    sections = []
+    for (_, scenario), comparisons in groups.items():
+        tables = (drawn[scenario](comparisons), _differences(comparisons, result["base"]))
+        lines = tuple(line for comparison in comparisons for line in _lines(comparison))
+        sections.append(Section(_conditions(scenario, comparisons, result["machine"]), _filled(tables), lines))
+    lines = tuple(verdict["line"] for verdict in result["verdicts"])
+    sections.append(Section("", (_sizes(result["sizes"], result["base"]),), lines))
+    return tuple(sections)
+
+
+def parity_text(parity: Record) -> str:
+    """`ok 3e-07`, `FAIL 0.34`, or that it was not checked; the figure is the largest relative difference."""
+    if parity["samples"] is None:
+        return "not checked"
+    if not parity["finite"]:
+        return f"{_word(parity['ok'])}NaN or infinity"
+    return f"{_word(parity['ok'])}{_error_text(parity['max_rel'])}"
+
+
+def _filled(tables: Sequence[Table]) -> tuple[Table, ...]:
+    return tuple(table for table in tables if table.rows)
+
+
+def _conditions(scenario: str, comparisons: Sequence[Record], machine: Record) -> str:
+    """What all files of these comparisons were run by and on, in one line."""
+    target, (measured, *_) = comparisons[0]["target"], comparisons[0]["measurements"].values()
+    threads = f"{target['threads']} thread{'' if target['threads'] == 1 else 's'}"
+    clock = "processor time" if measured["cpu_time"] else "wall time"
+    runtime = f"{measured['runtime']} ({measured['provider']})"
+    batches = ", ".join(str(comparison["target"]["batch"]) for comparison in comparisons)
+    return f"{runtime}, {scenario} at batch {batches}, {threads}, {clock}; {machine['cpu']}"
+
+
+def _latencies(comparisons: Sequence[Record]) -> Table:
+    columns = ("model", "median", "p90", "p99", "ratio", "parity", "wall/CPU")
+    rows = []
+    for comparison, name, measured in _each(comparisons):
+        latency = measured["latency_s"]
+        times = tuple(duration_text(latency[percentile]) for percentile in ("p50", "p90", "p99"))
+        rows.append((name, *times, *_beside(comparison, name, measured)))
+    return Table("", columns, tuple(rows))
+
+
+def _throughputs(comparisons: Sequence[Record]) -> Table:
+    columns = ("model", "batch", "samples", "ratio", "parity", "wall/CPU")
+    rows = []
+    for comparison, name, measured in sorted(_each(comparisons), key=lambda each: each[1]):
+        samples = quantity_text(measured["throughput_per_s"], "1/s")
+        rows.append((name, str(comparison["target"]["batch"]), samples, *_beside(comparison, name, measured)))
+    return Table("", columns, tuple(rows))
+
+
+def _beside(comparison: Record, name: str, measured: Record) -> tuple[str, str, str]:
+    ratio = comparison["ratios"].get(name)
+    shown = f"{ratio['value']:.2f}x [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else ""
+    return shown, parity_text(comparison["parity"][name]), f"{measured['noise']:.2f}"
+
+
+def _differences(comparisons: Sequence[Record], base: str | None) -> Table:
+    rows = []
+    for comparison in comparisons:
+        for name, found in comparison["differences"].items():
+            agreement = found["top1_agreement"]
+            figures = (
+                (_error_text(found["max_abs"]), _error_text(found["max_rel"]), f"{found['cosine']:.6f}")
+                if found["samples"] is not None
+                else (UNKNOWN, UNKNOWN, UNKNOWN)
+            )
+            same = UNKNOWN if agreement is None else f"{agreement:.1%}"
+            rows.append((name, str(comparison["target"]["batch"]), *figures, same))
+    columns = ("model", "batch", "max |error|", "relative", "cosine", "same class")
+    return Table(f"outputs, against {base}", columns, tuple(rows))
+
+
+def _sizes(sizes: Mapping[str, Record], base: str | None) -> Table:
+    rows = []
+    for name, size in sizes.items():
+        ratio = sizes[base]["file"] / size["file"] if base is not None and name != base else None
+        figures = (bytes_text(size[count]) for count in ("file", "stripped", "zstd", "weights"))
+        rows.append((name, *figures, quantity_text(ratio, "x") if ratio else ""))
+    return Table("", ("model", "file", "stripped", "zstd", "weights", "smaller"), tuple(rows))
+
+
+def _lines(comparison: Record) -> Iterator[str]:
+    """Every bound, and the parities that failed; of several batches, with the batch."""
+    for verdict in comparison["verdicts"]:
+        if verdict["gate"] != "parity" or not verdict["passed"]:
+            yield verdict["line"]
+    for name, parity in comparison["parity"].items():
+        if parity["problem"]:
+            yield f"warn  parity: {name} is not checked: {parity['problem']}"
+
+
+def _each(comparisons: Sequence[Record]) -> Iterator[tuple[Record, str, Record]]:
+    for comparison in comparisons:
+        for name, measured in comparison["measurements"].items():
+            yield comparison, name, measured
+
+
+def _word(ok: bool | None) -> str:
+    return {True: "ok ", False: "FAIL ", None: ""}[ok]
+
+
+def _error_text(error: float | None) -> str:
+    if error is None:
+        return "infinite"
+    return f"{error:.1e}" if 0 < error < 1e-3 else f"{error:.3g}"
