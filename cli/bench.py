@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from condensa_core.errors import UsageError
+from condensa_core.report.bench_files import bench_junit, bench_markdown, read_baseline, save_text
 from condensa_core.report.bench_tables import bench_sections
 
 from .amounts import listed, percentage, ratio, samples, size_in_bytes
@@ -92,6 +94,27 @@ def bench(
         bool,
         typer.Option("--allow-mismatch", help="Do not exit 1 where a session computes something else than its file."),
     ] = False,
+    save_baseline: Annotated[
+        Path | None, typer.Option("--save-baseline", metavar="FILE", help="Save the result to compare with later.")
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline",
+            metavar="FILE",
+            help="Hold the speed against what was saved, of the same files on the same machine.",
+        ),
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Show the time of each layer, on ONNX Runtime.")] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="Measure peak memory, in a process for each model.")
+    ] = True,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables for a pull request.")
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=2**63 - 1, help="Orders the rounds and draws the inputs.")
     ] = 0,
@@ -135,8 +158,17 @@ def bench(
             compare=compare,
             bounds=flow.Bounds(fastest, slowest, largest, max_error),
             allow_mismatch=allow_mismatch,
+            baseline=None if baseline is None else read_baseline(baseline),
+            memory=memory,
+            layers=layers,
             listener=listener,
         )
+    if save_baseline is not None:
+        save_text(save_baseline, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    if junit is not None:
+        save_text(junit, bench_junit(result))
+    if markdown is not None:
+        save_text(markdown, bench_markdown(result))
     if as_json:
         show_json(result)
     else:

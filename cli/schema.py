@@ -1,17 +1,34 @@
-"""`condensa schema`: the JSON Schema of recipes, for editors."""
+"""`condensa schema`: JSON Schemas of what goes in and comes out."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from condensa_core.errors import UsageError
 
 from .console import show_json
 from .exit_codes import OK
 
 
-def schema() -> int:
-    """Print the JSON Schema of recipes, for editors.
+def schema(
+    document: Annotated[
+        str, typer.Argument(metavar="[recipe|bench]", help="A recipe, or what condensa bench --json prints.")
+    ] = "recipe",
+) -> int:
+    """Print the JSON Schema of recipes, for editors, or of benchmark results.
 
     Use it with the comment `# yaml-language-server: $schema=FILE` at the top of a recipe.
     """
-    from condensa_core.recipe import recipe_schema
+    if document == "recipe":
+        from condensa_core.recipe import recipe_schema
 
-    show_json(recipe_schema())
+        show_json(recipe_schema())
+    elif document == "bench":
+        from condensa_core.report.bench_schema import bench_schema
+
+        show_json(bench_schema())
+    else:
+        raise UsageError(f"there is no schema of {document!r}", hint="known: recipe, bench")
     return OK

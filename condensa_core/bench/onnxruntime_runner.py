@@ -41,7 +41,9 @@ class OnnxRuntimeRunner:
         self.provider = _provider(runtime, target)
         started = time.perf_counter()
         try:
-            self._session: Any = runtime.InferenceSession(path, _options(runtime, target), providers=[self.provider])
+            self._session: Any = runtime.InferenceSession(
+                path, session_options(runtime, target), providers=[self.provider]
+            )
         except Exception as err:  # the runtime's errors share no base class with a name
             raise refusal("ONNX Runtime", path, err) from err
         self.load_s = time.perf_counter() - started
@@ -110,7 +112,7 @@ def _onnxruntime(target: BenchTarget) -> ModuleType:
     return onnxruntime
 
 
-def _options(runtime: ModuleType, target: BenchTarget) -> Any:
+def session_options(runtime: ModuleType, target: BenchTarget) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = target.threads
     options.inter_op_num_threads = 1

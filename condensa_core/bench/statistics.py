@@ -78,6 +78,23 @@ def ratio_interval(numerator: Sequence[float], denominator: Sequence[float], *, 
     return median_interval([a / b for a, b in zip(numerator, denominator, strict=True)], seed=seed)
 
 
+def unpaired_ratio_interval(numerator: Sequence[float], denominator: Sequence[float], *, seed: Seed) -> Interval:
+    """How the medians compare, numerator / denominator, of values that were taken apart, with a 95 % interval.
+
+    Both are resampled by themselves. UsageError for no values.
+    """
+    above, below = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
+    if not (above.size and below.size):
+        raise UsageError("an interval needs at least one value")
+    generator = seed.numpy_generator("bootstrap")
+    medians = [
+        np.median(values[generator.integers(values.size, size=(RESAMPLES, values.size))], axis=1)
+        for values in (above, below)
+    ]
+    low, high = np.quantile(medians[0] / medians[1], [0.025, 0.975])
+    return Interval(float(np.median(above) / np.median(below)), float(low), float(high))
+
+
 def pooled_ratio_interval(
     numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]], statistic: str, *, seed: Seed
 ) -> Interval:

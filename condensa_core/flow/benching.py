@@ -19,6 +19,7 @@ from condensa_core.bench import (
     examine,
     fitting,
     judge_outputs,
+    judge_ratio,
     judge_size,
     judge_speed,
     parity_batches,
@@ -27,7 +28,10 @@ from condensa_core.bench import (
     runtime_named,
     sizes_of,
 )
+from condensa_core.bench.steadiness import warnings_of
 from condensa_core.errors import UsageError
+from condensa_core.flow.bench_baseline import ratios_to_saved, require_same_machine, saved_rounds
+from condensa_core.flow.bench_surroundings import energy_of, layers_in, memory_of
 from condensa_core.progress import Listener, silent
 from condensa_core.randomness import Seed
 
@@ -53,6 +57,9 @@ def bench(
     compare: Path | None = None,
     bounds: Bounds = _UNBOUNDED,
     allow_mismatch: bool = False,
+    baseline: Mapping[str, Any] | None = None,
+    memory: bool = True,
+    layers: bool = False,
     listener: Listener = silent,
 ) -> dict[str, Any]:
     """The comparisons as JSON values (schema condensa.bench/2) with status, exit_code and reasons.
@@ -65,12 +72,20 @@ def bench(
     where the files leave them open, or the arrays of the .npz file `inputs`.
     Every session that is timed is first held against its own file computed node by node; with `compare` all ratios are
     to that file, and so are the differences of outputs. `verdicts` has a line for each bound and each parity, `reasons`
-    those that fail; a failed parity does not count with `allow_mismatch`.
+    those that fail; a failed parity does not count with `allow_mismatch`. `baseline` is an earlier result, of this
+    machine: the bounds on speed are then against what the same files took in it. `memory` asks for the peak of a
+    process for each file, `layers` for the times of layers on ONNX Runtime.
     UsageError for files that cannot be measured, MissingRuntime for what is not installed.
     """
     for gate, bound in (("min-speedup", bounds.min_speedup), ("max-slowdown", bounds.max_slowdown)):
-        if bound is not None and compare is None:
-            raise UsageError(f"--{gate} needs --compare: against what?")
+        if bound is not None and compare is None and baseline is None:
+            raise UsageError(f"--{gate} needs --compare or --baseline: against what?")
+    if baseline is not None and compare is not None:
+        raise UsageError("--baseline and --compare exclude each other: a bound holds against one of them")
+    if layers and "onnxruntime" not in runtimes:
+        raise UsageError("--layers needs the runtime onnxruntime, whose profile it reads")
+    if baseline is not None:
+        require_same_machine(baseline)
     named = _names([compare, *paths] if compare else list(paths))
     base = next(iter(named)) if compare else None
     found = {name: examine(path) for name, path in named.items()}
@@ -82,12 +97,13 @@ def bench(
     drawn = [
         (scenario, _Drawn.of(found, replace(request, batch=batch))) for scenario, batch in _cases(scenarios, batches)
     ]  # before anything is timed: inputs that do not fit are refused in the first second
-    asked = _Asked(found, base, bounds, allow_mismatch, threads, device, seconds, rounds, Seed(seed))
-    measured = [
-        _measured(asked, scenario, runtime, files, fed, listener)
+    asked = _Asked(found, base, bounds, allow_mismatch, memory, layers, seconds, rounds, Seed(seed))
+    cases = [
+        _Case(scenario, BenchTarget(runtime, device, fed.timed.batch, threads), files, fed, baseline)
         for runtime, files in shares.items()
         for scenario, fed in drawn
     ]
+    measured = [_measured(asked, case, listener) for case in cases]
     sizes = {name: sizes_of(file) for name, file in found.items()}
     verdicts = [v for name in named if name != base for v in judge_size(name, sizes[name].file, bounds)]
     reasons = [v.line for v in verdicts if not v.passed]
@@ -128,11 +144,27 @@ class _Asked:
     base: str | None
     bounds: Bounds
     allow_mismatch: bool
-    threads: int
-    device: str
+    memory: bool
+    layers: bool
     seconds: float
     rounds: int
     seed: Seed
+
+
+class _Case:
+    """One comparison to make; UsageError at once if the baseline has nothing to hold it against."""
+
+    def __init__(
+        self,
+        scenario: str,
+        target: BenchTarget,
+        files: Mapping[str, ModelFile],
+        fed: _Drawn,
+        baseline: Mapping[str, Any] | None,
+    ) -> None:
+        self.scenario, self.target, self.fed = scenario, target, fed
+        self.paths = {name: file.path for name, file in files.items()}
+        self.saved = {} if baseline is None else saved_rounds(baseline, target, scenario, files)
 
 
 def _cases(scenarios: Sequence[str], batches: Sequence[int]) -> Iterator[tuple[str, int | None]]:
@@ -148,34 +180,36 @@ def _cases(scenarios: Sequence[str], batches: Sequence[int]) -> Iterator[tuple[s
             yield scenario, batches[0] if len(batches) == 1 else None
 
 
-def _measured(
-    asked: _Asked,
-    scenario: str,
-    runtime: str,
-    files: Mapping[str, ModelFile],
-    fed: _Drawn,
-    listener: Listener,
-) -> dict[str, Any]:
-    """One comparison with its verdicts, as JSON values."""
-    target = BenchTarget(runtime, asked.device, fed.timed.batch, asked.threads)
-    witness = Witness(asked.found, fed.judged, target.device, base=asked.base, max_error=asked.bounds.max_error)
+def _measured(asked: _Asked, case: _Case, listener: Listener) -> dict[str, Any]:
+    """One comparison with its verdicts and what stands beside it, as JSON values."""
+    target, feeds = case.target, case.fed.timed.feeds
+    witness = Witness(asked.found, case.fed.judged, target.device, base=asked.base, max_error=asked.bounds.max_error)
     comparison = measuring.compare(
-        {name: file.path for name, file in files.items()},
+        case.paths,
         target,
-        seconds=asked.seconds * len(files),
+        seconds=asked.seconds * len(case.paths),
         rounds=asked.rounds,
         seed=asked.seed,
-        feeds=fed.timed.feeds,
+        feeds=feeds,
         check=witness,
         listener=listener,
     )
+    to_saved = dict(ratios_to_saved(comparison, case.saved))
+    verdicts = [*_verdicts(asked, comparison, witness)]
+    for name, ratio in to_saved.items():
+        verdicts += judge_ratio(name, "what was saved", ratio.value, ratio.low, ratio.high, asked.bounds)
     record = {key: value for key, value in comparison.to_json().items() if key not in ("schema", "seed", "machine")}
     return {
-        "scenario": scenario,
+        "scenario": case.scenario,
         **record,
+        "to_saved": {name: {**asdict(ratio), "verdict": ratio.verdict} for name, ratio in to_saved.items()},
         "parity": {name: parity.to_json() for name, parity in witness.parity.items()},
         "differences": {name: parity.to_json() for name, parity in witness.to_base.items()},
-        "verdicts": [asdict(verdict) for verdict in _verdicts(asked, comparison, witness)],
+        "memory": memory_of(case.paths, target, feeds) if asked.memory else {},
+        "energy": energy_of(case.paths, target, feeds),
+        "layers": layers_in(case.paths, target, feeds) if asked.layers else None,
+        "warnings": list(warnings_of(comparison)),
+        "verdicts": [asdict(verdict) for verdict in verdicts],
     }
 
 

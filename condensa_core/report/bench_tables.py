@@ -10,6 +10,7 @@ from condensa_core.report.quantities import UNKNOWN, bytes_text, duration_text, 
 from condensa_core.report.tables import Table
 
 Record = Mapping[str, Any]
+_BESIDE = ("ratio", "parity", "wall/CPU")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ def bench_sections(result: Record) -> tuple[Section, ...]:
     drawn = {"latency": _latencies, "throughput": _throughputs}
     sections = []
     for (_, scenario), comparisons in groups.items():
-        tables = (drawn[scenario](comparisons), _differences(comparisons, result["base"]))
+        tables = (
+            drawn[scenario](comparisons),
+            _costs(comparisons),
+            _differences(comparisons, result["base"]),
+            *map(_layers, comparisons),
+        )
         lines = tuple(line for comparison in comparisons for line in _lines(comparison))
         sections.append(Section(_conditions(scenario, comparisons, result["machine"]), _filled(tables), lines))
     lines = tuple(verdict["line"] for verdict in result["verdicts"])
@@ -61,7 +67,7 @@ def _conditions(scenario: str, comparisons: Sequence[Record], machine: Record) -
 
 
 def _latencies(comparisons: Sequence[Record]) -> Table:
-    columns = ("model", "median", "p90", "p99", "ratio", "parity", "wall/CPU")
+    columns = ("model", "median", "p90", "p99", *_BESIDE)
     rows = []
     for comparison, name, measured in _each(comparisons):
         latency = measured["latency_s"]
@@ -71,7 +77,7 @@ def _latencies(comparisons: Sequence[Record]) -> Table:
 
 
 def _throughputs(comparisons: Sequence[Record]) -> Table:
-    columns = ("model", "batch", "samples", "ratio", "parity", "wall/CPU")
+    columns = ("model", "batch", "samples", *_BESIDE)
     rows = []
     for comparison, name, measured in sorted(_each(comparisons), key=lambda each: each[1]):
         samples = quantity_text(measured["throughput_per_s"], "1/s")
@@ -80,9 +86,41 @@ def _throughputs(comparisons: Sequence[Record]) -> Table:
 
 
 def _beside(comparison: Record, name: str, measured: Record) -> tuple[str, str, str]:
-    ratio = comparison["ratios"].get(name)
+    """Of every scenario: the ratio to the base or to what was saved, the parity, the noise."""
+    ratio = comparison["to_saved"].get(name) or comparison["ratios"].get(name)
     shown = f"{ratio['value']:.2f}x [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else ""
     return shown, parity_text(comparison["parity"][name]), f"{measured['noise']:.2f}"
+
+
+def _costs(comparisons: Sequence[Record]) -> Table:
+    """What a start takes, and memory and energy where they are known."""
+    rows = []
+    for comparison, name, measured in _each(comparisons):
+        taken, energy = comparison["memory"].get(name), comparison["energy"]
+        memory = bytes_text(taken["peak_bytes"] - taken["before_bytes"]) if taken else UNKNOWN
+        joules = f"{energy['joules'][name] * 1e3:.3g} mJ ({energy['meter']})" if energy else UNKNOWN
+        start = (duration_text(measured["load_s"]), duration_text(measured["first_inference_s"]))
+        rows.append((name, str(comparison["target"]["batch"]), *start, memory, joules))
+    return Table("", ("model", "batch", "load", "first run", "peak memory", "energy of a run"), tuple(rows))
+
+
+def _layers(comparison: Record) -> Table:
+    """Layers side by side; the ratio is how many times faster than in the first file."""
+    names = list(comparison["measurements"])
+    rows = []
+    for layer in comparison["layers"] or ():
+        cells: list[str] = [layer["layer"]]
+        for name in names:
+            known = name in layer["mean_s"]
+            cells.append(duration_text(layer["mean_s"][name]) if known else UNKNOWN)
+            cells.append(layer["operators"].get(name, UNKNOWN))
+            if name != names[0]:
+                cells.append(quantity_text(layer["ratios"].get(name), "x"))
+        rows.append(tuple(cells))
+    columns = ["layer"]
+    for name in names:
+        columns += [name, "kernels"] + (["ratio"] if name != names[0] else [])
+    return Table("layers, profiled one file after another", tuple(columns), tuple(rows))
 
 
 def _differences(comparisons: Sequence[Record], base: str | None) -> Table:
@@ -118,6 +156,8 @@ def _lines(comparison: Record) -> Iterator[str]:
     for name, parity in comparison["parity"].items():
         if parity["problem"]:
             yield f"warn  parity: {name} is not checked: {parity['problem']}"
+    for warning in comparison["warnings"]:
+        yield f"warn  {warning}"
 
 
 def _each(comparisons: Sequence[Record]) -> Iterator[tuple[Record, str, Record]]:

@@ -3,12 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from comparisons import made
 
 from condensa_core.bench import (
     BenchTarget,
     Bounds,
-    Comparison,
-    Measurement,
     Ratio,
     compare,
     describe_machine,
@@ -114,37 +113,6 @@ def test_bad_requests_are_refused(chain):
         compare({"a": chain(4)}, batch=0)
     with pytest.raises(UsageError, match="no measurement called 'z'; measured: a"):
         compare({"a": chain(4)}, rounds=3).ratio("z", "a")
-
-
-def made(round_s: dict[str, list[float]], size_bytes: int = 1000) -> Comparison:
-    """A comparison with these seconds per round."""
-    return Comparison(
-        {
-            name: Measurement(
-                name=name,
-                file=f"{name}.onnx",
-                size_bytes=size_bytes,
-                runtime="onnxruntime 1.31.1",
-                provider="CPUExecutionProvider",
-                rounds=len(times),
-                runs=len(times),
-                cpu_time=True,
-                throughput_per_s=1 / times[0],
-                latency_s=quantiles(times),
-                latency_wall_s=quantiles(times),
-                round_s=tuple(times),
-                single_s=tuple((seconds,) for seconds in times),
-                noise=1.0,
-                load_s=0.1,
-                first_inference_s=0.1,
-            )
-            for name, times in round_s.items()
-        },
-        BenchTarget(),
-        describe_machine(),
-        Seed(),
-        "rounds",
-    )
 
 
 EXACT = made({"base": [2.0, 4.0, 2.0], "half": [1.0, 2.0, 1.0]})

@@ -1,0 +1,31 @@
+"""What a reader must know before believing times: how much they vary, and what else the machine did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from condensa_core.bench.measurement import NOISY, Comparison
+
+# As trtexec has it for GPUs, and torch.utils.benchmark for the CPU.
+MOST_VARIATION_GPU: Final = 0.025
+MOST_SPREAD_CPU: Final = 0.10
+
+
+def warnings_of(comparison: Comparison) -> Iterator[str]:
+    """A sentence for each model whose rounds vary too much, and one for a machine that others use."""
+    gpu = comparison.target.device == "cuda"
+    for name, measurement in comparison.measurements.items():
+        rounds = np.asarray(measurement.round_s)
+        quarter, median, three = (float(q) for q in np.percentile(rounds, [25, 50, 75]))
+        variation, spread = float(rounds.std(ddof=1) / rounds.mean()), (three - quarter) / median
+        if gpu and variation > MOST_VARIATION_GPU:
+            yield f"{name} varies by {variation:.1%} (standard deviation / mean) between rounds: lock the GPU's clocks"
+        if not gpu and spread > MOST_SPREAD_CPU:
+            yield f"{name} varies by {spread:.0%} (quartiles / median) between rounds: measure for longer, or alone"
+    noise = max(measurement.noise for measurement in comparison.measurements.values())
+    if noise > NOISY:
+        kept = "processor times hold, wall times do not" if comparison.target.cpu_timed else "these times do not hold"
+        yield f"other work took the machine ({noise:.1f} s of wall for 1 s of processor time): {kept}"

@@ -1,0 +1,105 @@
+"""The JSON Schema of what `condensa bench --json` prints, for whoever reads it in CI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_NUMBER: Final = {"type": "number"}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_TEXT: Final = {"type": "string"}
+_TRUTH: Final = {"type": "boolean"}
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Exactly these keys."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _by_name(values: Mapping[str, Any], description: str = "") -> dict[str, Any]:
+    """Values by the name of the model they are of."""
+    described = {"description": description} if description else {}
+    return {"type": "object", "additionalProperties": dict(values), **described}
+
+
+def _or_null(kind: Mapping[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [dict(kind), {"type": "null"}]}
+
+
+def _list(items: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": dict(items)}
+
+
+_RATIO: Final = _object(
+    {
+        "value": _NUMBER,
+        "low": _NUMBER,
+        "high": _NUMBER,
+        "verdict": {"enum": ["faster", "slower", "not distinguishable"]},
+    }
+)
+_QUANTILES: Final = _object(
+    dict.fromkeys(("min", "mean", "p50", "p90", "p95", "p99", "variation"), _NUMBER) | {"count": _COUNT}
+)
+_VERDICT: Final = _object({
+    "gate": {"enum": ["min-speedup", "max-slowdown", "max-size", "max-error", "parity"]},
+    "name": _TEXT, "passed": _TRUTH, "line": _TEXT, "allowed": _TRUTH,
+})  # fmt: skip
+_PARITY: Final = _object({
+    "max_abs": _or_null(_NUMBER), "max_rel": _or_null(_NUMBER), "cosine": _or_null(_NUMBER),
+    "top1_agreement": _or_null(_NUMBER), "samples": _or_null(_COUNT), "finite": _or_null(_TRUTH),
+    "tolerance": _or_null(_NUMBER), "ok": _or_null(_TRUTH), "problem": _TEXT,
+})  # fmt: skip
+_MEASUREMENT: Final = _object({
+    "name": _TEXT, "file": _TEXT, "size_bytes": _COUNT, "runtime": _TEXT, "provider": _TEXT, "rounds": _COUNT,
+    "runs": _COUNT, "cpu_time": _TRUTH, "throughput_per_s": _NUMBER, "latency_s": _QUANTILES,
+    "latency_wall_s": _QUANTILES, "round_s": _list(_NUMBER), "noise": _NUMBER, "load_s": _NUMBER,
+    "first_inference_s": _NUMBER, "noisy": _TRUTH,
+})  # fmt: skip
+_COMPARISON: Final = _object({
+    "scenario": {"enum": ["latency", "throughput"]},
+    "target": _object({"backend": _TEXT, "device": _TEXT, "batch": _COUNT, "threads": _COUNT}),
+    "stopped": {"enum": ["precise", "seconds", "rounds"]},
+    "noisy": _TRUTH,
+    "baseline": {**_TEXT, "description": "the file that ratios are to"},
+    "measurements": _by_name(_MEASUREMENT),
+    "ratios": _by_name(_RATIO, "times as fast as the file called baseline, in turns with it"),
+    "to_saved": _by_name(_RATIO, "times as fast as in the file of --baseline"),
+    "parity": _by_name(_PARITY, "the timed session against its own file, computed node by node"),
+    "differences": _by_name(_PARITY, "the timed session against the file of --compare"),
+    "memory": _by_name(_or_null(_object({"before_bytes": _COUNT, "peak_bytes": _COUNT})), "of a process of its own"),
+    "energy": _or_null(_object({"meter": _TEXT, "joules": _by_name(_NUMBER, "of an inference")})),
+    "layers": _or_null(_list(_object({
+        "layer": _TEXT, "mean_s": _by_name(_NUMBER), "operators": _by_name(_TEXT), "ratios": _by_name(_NUMBER),
+    }))),
+    "warnings": _list(_TEXT),
+    "verdicts": _list(_VERDICT),
+})  # fmt: skip
+_MACHINE: Final = _object({
+    "fingerprint": _TEXT, "cpu": _TEXT, "cpu_flags": _list(_TEXT), "gpus": _list(_TEXT), "cores_physical": _COUNT,
+    "cores_logical": _COUNT, "cores_usable": _COUNT, "memory_bytes": _COUNT, "os": _TEXT, "python": _TEXT,
+    "versions": _by_name(_TEXT), "load_average": _list(_NUMBER),
+})  # fmt: skip
+
+
+def bench_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a result, `condensa.bench/2`; what `bench` refuses is another document."""
+    sizes = {"file": _COUNT, "stripped": _or_null(_COUNT), "zstd": _or_null(_COUNT), "weights": _COUNT}
+    result = _object({
+        "schema": {"const": "condensa.bench/2"},
+        "status": {"enum": ["ok", "not-met"]},
+        "exit_code": {"enum": [0, 1]},
+        "reasons": _list(_TEXT),
+        "machine": _MACHINE,
+        "seed": _COUNT,
+        "base": _or_null(_TEXT),
+        "sizes": _by_name(_object(sizes), "bytes"),
+        "verdicts": _list(_VERDICT),
+        "comparisons": {**_list(_COMPARISON), "minItems": 1},
+    })  # fmt: skip
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "condensa bench", **result}

@@ -1,0 +1,82 @@
+"""Memory, energy and steadiness: what stands beside the times."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from comparisons import made
+
+from condensa_core.bench import BenchTarget, InputRequest, examine, prepare
+from condensa_core.bench.energy import joules_per_inference, meter_for
+from condensa_core.bench.resident import resident_memory
+from condensa_core.bench.steadiness import warnings_of
+
+
+def test_a_larger_model_takes_more_memory_in_its_own_process(chain):
+    taken = {}
+    for size in (192, 2048):
+        path = chain(4, size)
+        feeds = prepare({"m": examine(path).inputs}, InputRequest()).feeds["m"]
+        found = resident_memory(path, BenchTarget(), feeds)
+        assert found is not None
+        taken[size] = found.peak_bytes - found.before_bytes
+
+    weights = 4 * 4 * 2048**2  # 64 MiB
+    assert weights < taken[2048] - taken[192] < 3 * weights
+
+
+def test_a_file_that_does_not_run_has_no_memory(chain, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"broken")
+
+    assert resident_memory(path, BenchTarget(), {"x": np.zeros((1, 4), np.float32)}) is None
+
+
+def zone(folder, name, joules, full=1e3):
+    place = folder / name
+    place.mkdir(exist_ok=True)
+    (place / "energy_uj").write_text(f"{int(joules * 1e6)}\n")
+    (place / "max_energy_range_uj").write_text(f"{int(full * 1e6)}\n")
+
+
+def test_energy_sums_packages_and_counts_on_when_a_counter_starts_again(tmp_path):
+    zone(tmp_path, "intel-rapl:0", 990)
+    zone(tmp_path, "intel-rapl:1", 10)
+    zone(tmp_path, "intel-rapl:0:0", 500)  # a part of the first
+    meter = meter_for("cpu", rapl=tmp_path)
+    used = iter([995, 5, 25])  # the second step passes 1000, where the counter starts again
+
+    def run():
+        zone(tmp_path, "intel-rapl:0", next(used))
+
+    before = meter.joules()
+    run()
+    assert meter.joules() - before == pytest.approx(5)
+    run()
+    assert meter.joules() - before == pytest.approx(15)
+    run()
+    assert meter.joules() - before == pytest.approx(35)
+
+
+def test_energy_of_an_inference_is_the_share_of_one(tmp_path):
+    zone(tmp_path, "intel-rapl:0", 0)
+    done = []
+
+    def run():
+        done.append(None)
+        zone(tmp_path, "intel-rapl:0", 2 * len(done), full=1e9)
+
+    assert joules_per_inference(run, meter_for("cpu", rapl=tmp_path), least_s=0.01) == pytest.approx(2)
+
+
+def test_no_counter_no_energy(tmp_path):
+    assert meter_for("cpu", rapl=tmp_path) is None
+
+
+def test_rounds_that_scatter_are_told():
+    steady = made({"a": [1.0, 1.01, 1.0, 0.99]})
+    loose = made({"a": [1.0, 1.3, 1.0, 0.7, 1.2], "b": [1.0] * 5})
+
+    assert list(warnings_of(steady)) == []
+    (warning,) = warnings_of(loose)
+    assert warning.startswith("a varies by 20% (quartiles / median)")

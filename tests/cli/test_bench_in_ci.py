@@ -1,0 +1,172 @@
+"""What CI reads: the schema, JUnit, Markdown, exit codes, and baselines that only their own machine is held against."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import jsonschema
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+FAST = ("--seconds", "0.1", "--rounds", "5", "-q")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    def make(name: str, width: int):
+        path = tmp_path_factory.mktemp("ci") / f"{name}.onnx"
+        draw = np.random.default_rng(0).standard_normal
+        weights = [
+            numpy_helper.from_array(draw(shape).astype(np.float32), name)
+            for name, shape in (("body.fc.weight", (8, width)), ("head.weight", (width, 4)))
+        ]
+        nodes = [
+            helper.make_node("MatMul", ["x", "body.fc.weight"], ["h"], name="first"),
+            helper.make_node("MatMul", ["h", "head.weight"], ["y"], name="second"),
+        ]
+        ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", s]) for n, s in (("x", 8), ("y", 4))]
+        graph = helper.make_graph(nodes, name, ends[:1], ends[1:], weights)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def small(model):
+    return model("small_*model*", 16)
+
+
+@pytest.fixture(scope="module")
+def large(model):
+    return model("large", 1024)
+
+
+def test_the_result_is_what_the_published_schema_says(condensa, small, large):
+    schema = json.loads(condensa("schema", "bench").out)
+    arguments = ["bench", small, "--compare", large, "--layers", "--max-size", "1MiB", "--min-speedup", "0.01", *FAST]
+
+    compared = json.loads(condensa(*arguments, "--json").out)
+    swept = json.loads(condensa("bench", small, "--batch", "1,2", "--no-memory", *FAST, "--json").out)
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for document in (compared, swept):
+        jsonschema.validate(document, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(compared | {"colour": "red"}, schema)
+    assert compared["comparisons"][0]["memory"]["large.onnx"]["peak_bytes"] > 0
+    assert swept["comparisons"][0]["memory"] == {}
+
+
+def test_layers_are_called_as_the_modules_whose_weights_they_have(condensa, small, large):
+    arguments = ["bench", small, "--compare", large, "--batch", "64", "--layers", "--no-memory", *FAST]
+
+    document = json.loads(condensa(*arguments, "--json").out)
+    shown = condensa(*arguments).out
+
+    layers = {layer["layer"]: layer for layer in document["comparisons"][0]["layers"]}
+    assert set(layers) == {"body.fc", "head"}
+    head = layers["head"]
+    assert set(head["mean_s"]) == {"large.onnx", "small_*model*.onnx"}
+    ratio = head["mean_s"]["large.onnx"] / head["mean_s"]["small_*model*.onnx"]
+    assert head["ratios"] == {"small_*model*.onnx": pytest.approx(ratio)}
+    assert ratio > 1  # 64 times the work
+    assert "body.fc" in shown and "MatMul" in shown
+
+
+def test_junit_and_markdown_tell_what_failed(condensa, small, large, tmp_path):
+    answer = condensa(
+        "bench", small, "--compare", large, "--max-size", "1kB", "--max-error", "1e-3", "--no-memory",
+        "--junit", "j.xml", "--markdown", "c.md", *FAST,
+    )  # fmt: skip
+
+    assert answer.code == 1
+    suite = ElementTree.parse(tmp_path / "j.xml").getroot()
+    failed = {case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None}
+    assert (suite.get("tests"), suite.get("failures")) == ("4", "1")
+    assert failed == {"max-error small_*model*.onnx on onnxruntime, latency at batch 1"}
+    text = (tmp_path / "c.md").read_text()
+    assert text.startswith(
+        "### condensa bench: a bound does not hold\n\n- FAIL  max-error: small\\_\\*model\\*.onnx differs"
+    )
+    assert "\n| model | median | p90 | p99 | ratio | parity | wall/CPU |\n| --- |" in text
+
+
+def test_a_baseline_bounds_the_speed_on_the_same_machine(condensa, small, tmp_path):
+    saved = condensa("bench", small, "--save-baseline", "base.json", *FAST)
+    arguments = ["bench", small, "--baseline", "base.json", "--no-memory", "--json", *FAST]
+
+    held = json.loads(condensa(*arguments, "--max-slowdown", "2000%").out)
+    missed = condensa(*arguments, "--min-speedup", "1000x")
+
+    assert saved.code == 0
+    assert held["exit_code"] == 0
+    ratio = held["comparisons"][0]["to_saved"]["small_*model*.onnx"]
+    assert ratio["low"] <= ratio["value"] <= ratio["high"]
+    assert [v["gate"] for v in held["comparisons"][0]["verdicts"]] == ["parity", "max-slowdown"]
+    assert missed.code == 1
+
+
+def test_a_faster_past_is_found_out(condensa, small, tmp_path):
+    condensa("bench", small, "--save-baseline", "base.json", *FAST)
+    saved = json.loads((tmp_path / "base.json").read_text())
+    measured = saved["comparisons"][0]["measurements"]["small_*model*.onnx"]
+    measured["round_s"] = [seconds / 100 for seconds in measured["round_s"]]
+    (tmp_path / "base.json").write_text(json.dumps(saved))
+
+    answer = condensa("bench", small, "--baseline", "base.json", "--max-slowdown", "50%", "--no-memory", *FAST)
+
+    assert answer.code == 1
+    assert "FAIL  max-slowdown: small_*model*.onnx takes at most +" in answer.out
+
+
+def test_a_baseline_of_another_machine_is_refused_with_what_differs(condensa, small, tmp_path):
+    condensa("bench", small, "--save-baseline", "base.json", "--no-memory", *FAST)
+    saved = json.loads((tmp_path / "base.json").read_text())
+    saved["machine"]["cpu"] = "Abacus 3"
+    saved["machine"]["versions"]["onnxruntime"] = "0.1"
+    (tmp_path / "base.json").write_text(json.dumps(saved))
+
+    answer = condensa("bench", small, "--baseline", "base.json", *FAST)
+
+    assert answer.code == 3
+    first = answer.err.splitlines()[0]
+    assert first.startswith("error: the baseline was measured on another machine: cpu was Abacus 3, here ")
+    assert "versions.onnxruntime was 0.1, here " in first
+    assert "fingerprint" not in first and "load_average" not in first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--baseline", "missing.json"], "cannot read the baseline missing.json"),
+        (["--baseline", "text.json"], "it is not JSON"),
+        (["--baseline", "other.json"], "is no baseline of this version"),
+        (["--baseline", "base.json", "--batch", "2"], "the baseline has no latency with backend onnxruntime"),
+        (["--max-slowdown", "5"], "--max-slowdown 5 is no percentage"),
+        (["--max-size", "6"], "--max-size 6 is no size"),
+        (["--max-error", "nan"], "--max-error nan is no bound"),
+        (["--batch", "0"], "--batch 0 is no number of samples"),
+        (["--scenario", "speed"], "no scenario called 'speed'"),
+        (["--scenario", "latency", "--batch", "1,2"], "the latency scenario has one batch"),
+        (["--layers", "--runtime", "openvino"], "--layers needs the runtime onnxruntime"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(condensa, small, tmp_path, arguments, words):
+    (tmp_path / "text.json").write_text("speed: high")
+    (tmp_path / "other.json").write_text("{}")
+    if "base.json" in arguments:
+        condensa("bench", small, "--save-baseline", "base.json", "--no-memory", *FAST)
+
+    answer = condensa("bench", small, *arguments, *FAST)
+
+    assert answer.code == 2
+    assert words in answer.err
+
+
+def test_only_known_documents_have_a_schema(condensa):
+    assert condensa("schema", "poem").code == 2
+    assert json.loads(condensa("schema").out) == json.loads(condensa("schema", "recipe").out)
