@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
+
 from condensa_core.bench.arithmetic import arithmetic_of, tolerance_of
 from condensa_core.bench.difference import Difference, difference
 from condensa_core.bench.inputs import Feeds, InputRequest, Prepared, prepare
@@ -72,7 +74,7 @@ class Witness:
         """Judge the session of one file; it is left with the inputs of the first batch."""
         file = self._files[name]
         right = self._reference(name)
-        against = self._reference(self._base) if self._base not in (None, name) else None
+        against = self._of_base(name)
         count = max((len(known) for known in (right, against) if isinstance(known, list)), default=0)
         found = []
         for batch in self._batches[:count]:
@@ -84,11 +86,21 @@ class Witness:
         tolerance = tolerance_of(arithmetic_of(file), self._device) if asked is None else asked
         self.parity[name] = _judged(right, found, tolerance)
         if against is not None:
-            self.to_base[name] = _judged(against, found, self._max_error)
+            try:
+                self.to_base[name] = _judged(against, found, self._max_error)
+            except UsageError as err:
+                raise UsageError(f"{name} cannot be compared with {self._base}: {err.message}") from err
 
-    def _reference(self, name: str | None) -> list[Feeds] | str:
+    def _of_base(self, name: str) -> list[Feeds] | str | None:
+        """The outputs of the base, or why they are none to compare with; None without a base, and for the base."""
+        if self._base is None or name == self._base:
+            return None
+        if not all(_same_inputs(batch[name], batch[self._base]) for batch in self._batches):
+            return f"{name} takes other inputs than {self._base}"
+        return self._reference(self._base)
+
+    def _reference(self, name: str) -> list[Feeds] | str:
         """The outputs of a file as it is written, or why there are none."""
-        assert name is not None
         if name not in self._known:
             fed = [batch[name] for batch in self._batches]
             try:
@@ -116,3 +128,12 @@ def _judged(reference: list[Feeds] | str, found: Sequence[Feeds], tolerance: flo
     if isinstance(reference, str):
         return Parity(None, tolerance, reference)
     return Parity(difference(reference, found[: len(reference)]), tolerance)
+
+
+def _same_inputs(ours: Feeds, theirs: Feeds) -> bool:
+    """Whether two models are fed the same numbers, whatever the inputs are called; halves are rounded."""
+    pairs = list(zip(ours.values(), theirs.values(), strict=False))
+    return len(ours) == len(theirs) and all(
+        a.shape == b.shape and np.allclose(a.astype(float), b.astype(float), rtol=1e-2, atol=1e-2, equal_nan=True)
+        for a, b in pairs
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -43,7 +44,13 @@ def resident_memory(path: Path, target: BenchTarget, feeds: Feeds) -> Resident |
     command = [sys.executable, "-m", "condensa_core.bench.resident"]
     try:
         answer = subprocess.run(
-            command, input=json.dumps(asked), capture_output=True, text=True, timeout=TIMEOUT_S, check=True
+            command,
+            input=json.dumps(asked),
+            env={**os.environ, "PYTHONSAFEPATH": "1"},  # no module of the folder that the user stands in
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=True,
         )
         return Resident(**json.loads(answer.stdout.splitlines()[-1]))
     except (subprocess.SubprocessError, OSError, ValueError, IndexError, TypeError):

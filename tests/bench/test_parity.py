@@ -12,7 +12,17 @@ from onnx import TensorProto, helper, numpy_helper
 from saturating import SaturatingRunner
 from sklearn.datasets import load_digits
 
-from condensa_core.bench import BenchTarget, InputRequest, Witness, examine, open_runner, parity_batches, prepare
+from condensa_core.bench import (
+    BenchTarget,
+    InputRequest,
+    Parity,
+    Witness,
+    examine,
+    judge_outputs,
+    open_runner,
+    parity_batches,
+    prepare,
+)
 from condensa_core.bench.difference import difference
 from condensa_core.errors import UsageError
 from condensa_core.export.parity import deviation
@@ -217,3 +227,27 @@ def test_zeros_against_something_is_infinitely_far_and_json_says_null():
     assert found.max_rel == np.inf
     assert found.to_json()["max_rel"] is None
     assert not found.within(1e9)
+
+
+def test_outputs_on_other_inputs_are_not_compared(chain):
+    files = {"a": examine(chain(4)), "b": examine(chain(4))}
+    batches = [{"a": {"x": np.zeros((2, 192), np.float32)}, "b": {"x": np.ones((2, 192), np.float32)}}]
+    witness = Witness(files, batches, "cpu", base="a", max_error=1.0)
+
+    with open_runner(BenchTarget(batch=2), files["b"].path, batches[0]["b"]) as runner:
+        witness("b", runner)
+
+    assert witness.to_base["b"].difference is None
+    assert witness.to_base["b"].problem == "b takes other inputs than a"
+    (verdict,) = judge_outputs("max-error", "b", "a", witness.to_base["b"], allow=False)
+    assert not verdict.passed  # a bound that cannot be judged does not hold
+
+
+def test_an_allowed_mismatch_is_a_warning():
+    far = Parity(difference([{"y": np.ones((1, 2))}], [{"y": np.zeros((1, 2))}]), 0.1)
+
+    (failed,) = judge_outputs("parity", "m", "its file", far, allow=False)
+    (allowed,) = judge_outputs("parity", "m", "its file", far, allow=True)
+
+    assert (failed.passed, failed.allowed, failed.line[:4]) == (False, False, "FAIL")
+    assert (allowed.passed, allowed.allowed, allowed.line[:4]) == (False, True, "warn")

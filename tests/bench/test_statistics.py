@@ -6,7 +6,13 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from condensa_core.bench.statistics import median_interval, pooled_ratio_interval, quantiles, ratio_interval
+from condensa_core.bench.statistics import (
+    median_interval,
+    pooled_ratio_interval,
+    quantiles,
+    ratio_interval,
+    unpaired_ratio_interval,
+)
 from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
 
@@ -152,3 +158,18 @@ def test_rounds_that_do_not_pair_have_no_ratio():
     for above, below in (([], []), ([[1.0]], [[1.0], [1.0]])):
         with pytest.raises(UsageError, match="rounds in pairs"):
             pooled_ratio_interval(above, below, "p99", seed=Seed())
+
+
+def test_medians_of_values_taken_apart_have_a_wider_interval_than_pairs():
+    generator = np.random.default_rng(0)
+    drift = generator.uniform(1, 2, 40)
+    above, below = 2 * drift, drift
+
+    paired = ratio_interval(above, below, seed=Seed())
+    apart = unpaired_ratio_interval(above, generator.permutation(below), seed=Seed())
+
+    assert (paired.low, paired.value, paired.high) == pytest.approx((2, 2, 2))
+    assert apart.value == pytest.approx(2)
+    assert apart.low < 1.9 < 2.1 < apart.high
+    with pytest.raises(UsageError, match="at least one value"):
+        unpaired_ratio_interval([], [1.0], seed=Seed())

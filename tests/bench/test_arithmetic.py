@@ -1,0 +1,71 @@
+"""What a file computes in decides what its sessions may be off by."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from condensa_core.bench import examine
+from condensa_core.bench.arithmetic import arithmetic_of, tolerance_of
+
+
+def written(path, nodes, weights, kind=TensorProto.FLOAT):
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", kind, ["batch", 4])],
+        [helper.make_tensor_value_info("y", kind, ["batch", 4])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return examine(path)
+
+
+HALF = np.eye(4, dtype=np.float16)
+PRODUCT = helper.make_node("MatMul", ["x", "w"], ["y"])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "kind", "arithmetic"),
+    [
+        ([PRODUCT], {"w": np.eye(4, dtype=np.float32)}, TensorProto.FLOAT, "float32"),
+        ([PRODUCT], {"w": HALF}, TensorProto.FLOAT16, "float16"),
+        ([helper.make_node("Cast", ["h"], ["w"], to=1), PRODUCT], {"h": HALF}, TensorProto.FLOAT, "float32"),
+        (
+            [
+                helper.make_node("Cast", ["x"], ["a"], to=10),
+                helper.make_node("MatMul", ["a", "h"], ["b"]),
+                helper.make_node("Cast", ["b"], ["y"], to=1),
+            ],
+            {"h": HALF},
+            TensorProto.FLOAT,
+            "float16",
+        ),
+        (
+            [helper.make_node("DequantizeLinear", ["q", "s"], ["w"]), PRODUCT],
+            {"q": np.eye(4, dtype=np.int8), "s": np.float32(1)},
+            TensorProto.FLOAT,
+            "float32",  # integers that are only stored
+        ),
+        (
+            [
+                helper.make_node("QuantizeLinear", ["x", "s"], ["q"]),
+                helper.make_node("DequantizeLinear", ["q", "s"], ["y"]),
+            ],
+            {"s": np.float32(1)},
+            TensorProto.FLOAT,
+            "integer",
+        ),
+    ],
+)  # fmt: skip
+def test_arithmetic_is_that_of_the_nodes_not_of_the_storage(tmp_path, nodes, weights, kind, arithmetic):
+    weights = {name: np.asarray(array) for name, array in weights.items()}
+
+    assert arithmetic_of(written(tmp_path / "m.onnx", nodes, weights, kind)) == arithmetic
+
+
+def test_gpus_multiply_floats_with_fewer_digits():
+    assert tolerance_of("float32", "cuda") > tolerance_of("float32", "cpu")
+    assert tolerance_of("integer", "cuda") == tolerance_of("integer", "cpu")
