@@ -21,8 +21,8 @@ PROFILED_S: Final = 0.5
 FEWEST_RUNS, MOST_RUNS = 5, 200
 WARM_UP_RUNS = 2
 _KERNEL: Final = "_kernel_time"
-# What ONNX Runtime and this project add to the names of tensors: `features.0.weight.levels` is one of features.0.
-_SUFFIX: Final = re.compile(r"(\.(levels|scale|zero|step|zero_point|dequantized|packed)|\.\d+|_quantized|_scale)+$")
+# A parameter's own name ends the module's: `features.0.weight.levels` is one of features.0, by whoever stored it.
+_PARAMETER: Final = re.compile(r"(.+?)\.(?:\w*(?:weight|bias)\w*)(?:\..*)?$")
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,18 @@ def layers_of(kernels: Sequence[Kernel], graph: Nodes) -> list[str]:
     """The layer of each kernel: the module whose weights it reads, what was fused into it included.
 
     A kernel belongs to the node that it is called after, or whose output it is called after; the nodes before that
-    which have no kernel of their own were fused into it.
+    which have no kernel of their own were fused into it. Where a weight has no name, the bias added next has.
     """
     maker = {output: node for node in graph.nodes for output in node.outputs}
+    readers: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            readers.setdefault(tensor, []).append(node)
     named = {node.name: node for node in graph.nodes if node.name}
     anchors = [_anchor(kernel.name, named, maker) for kernel in kernels]
     kept = {id(node) for node in anchors if node is not None}
     return [
-        kernel.name if node is None else _layer(_fused(node, maker, kept), node, graph.weights)
+        kernel.name if node is None else _layer(_fused(node, maker, kept), node, graph.weights, readers)
         for kernel, node in zip(kernels, anchors, strict=True)
     ]
 
@@ -132,17 +136,21 @@ def _fused(node: Node, maker: Mapping[str, Node], kept: set[int]) -> list[Node]:
     return found
 
 
-def _layer(nodes: Iterable[Node], anchor: Node, weights: Mapping[str, int]) -> str:
-    nodes = list(nodes)
+def _layer(nodes: Sequence[Node], anchor: Node, weights: Mapping[str, int], readers: Mapping[str, list[Node]]) -> str:
     noted = next((node.module for node in nodes if node.module and set(node.inputs) & set(weights)), None)
-    if noted is not None:
-        return noted
+    owner = noted or _owner(nodes, weights)
+    if owner is None and any(tensor in weights for node in nodes for tensor in node.inputs):
+        # an exporter that stores a weight transposed gives it a name of its own; the bias added next has kept its name
+        after = [node for output in anchor.outputs for node in readers.get(output, [])]
+        owner = _owner(after, weights) if [node.operator for node in after] == ["Add"] else None
+    return owner or anchor.module or anchor.name or anchor.outputs[0]
+
+
+def _owner(nodes: Iterable[Node], weights: Mapping[str, int]) -> str | None:
+    """The module of the largest parameter that the nodes read."""
     read = {tensor for node in nodes for tensor in node.inputs if tensor in weights}
-    owned = [(weights[name], _SUFFIX.sub("", name)) for name in read]
-    modules = [(elements, name.rpartition(".")[0]) for elements, name in owned if "." in name]
-    if modules:
-        return max(modules)[1]
-    return anchor.module or anchor.name or anchor.outputs[0]
+    owned = [(weights[name], found[1]) for name in read if (found := _PARAMETER.match(name))]
+    return max(owned)[1] if owned else None
 
 
 def _kernels(events: Sequence[Mapping[str, Any]], runs: int) -> list[Kernel]:

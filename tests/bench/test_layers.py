@@ -92,6 +92,23 @@ def test_what_the_exporter_noted_counts_first():
     assert named(["n"], nodes) == ["encoder.layer.1"]
 
 
+def test_a_weight_without_a_name_belongs_with_the_bias_that_is_added_next():
+    nodes = graph(
+        ("p", "MatMul", ["x", "val_86"], "h"),
+        ("a", "Add", ["h", "0.linear1.bias"], "y"),
+        weights={"val_86": 4096, "0.linear1.bias": 64},
+    )
+
+    assert named(["p", "a"], nodes) == ["0.linear1", "0.linear1"]
+
+
+@pytest.mark.parametrize("name", ["a.b.weight", "a.b.weight.float16", "a.b.weight_ih_l0", "a.b.bias.2.scale"])
+def test_parameters_belong_to_modules_however_they_are_stored(name):
+    nodes = graph(("n", "MatMul", ["x", name], "y"), weights={name: 16})
+
+    assert named(["n"], nodes) == ["a.b"]
+
+
 def test_kernels_that_come_from_nowhere_keep_their_names():
     nodes = graph(("n", "Relu", ["x"], "y"), weights={})
 
