@@ -104,9 +104,13 @@ def bench(
         for scenario, fed in drawn
     ]
     measured = [_measured(asked, case, listener) for case in cases]
+    if len(measured) > 1:
+        for record in measured:
+            for verdict in record["verdicts"]:
+                verdict["line"] += f" ({_where(record)})"
     sizes = {name: sizes_of(file) for name, file in found.items()}
-    verdicts = [v for name in named if name != base for v in judge_size(name, sizes[name].file, bounds)]
-    reasons = [v.line for v in verdicts if not v.passed]
+    of_sizes = [v for name in named if name != base for v in judge_size(name, sizes[name].file, bounds)]
+    reasons = [v.line for v in of_sizes if not v.passed]
     for record in measured:
         reasons += [v["line"] for v in record["verdicts"] if not (v["passed"] or v["allowed"])]
     return {
@@ -118,7 +122,7 @@ def bench(
         "seed": seed,
         "base": base,
         "sizes": {name: asdict(size) for name, size in sizes.items()},
-        "verdicts": [asdict(verdict) for verdict in verdicts],
+        "verdicts": [asdict(verdict) for verdict in of_sizes],
         "comparisons": measured,
     }
 
@@ -211,6 +215,12 @@ def _measured(asked: _Asked, case: _Case, listener: Listener) -> dict[str, Any]:
         "warnings": list(warnings_of(comparison)),
         "verdicts": [asdict(verdict) for verdict in verdicts],
     }
+
+
+def _where(record: Mapping[str, Any]) -> str:
+    """Which of several comparisons it is."""
+    target = record["target"]
+    return f"{target['backend']}, {record['scenario']} at batch {target['batch']}"
 
 
 def _verdicts(asked: _Asked, comparison: Comparison, witness: Witness) -> Iterator[Verdict]:

@@ -135,6 +135,7 @@ def test_bench_judges_sizes_and_differences_and_measures_throughput_apart(conden
     assert [c["scenario"] for c in document["comparisons"]] == ["throughput", "throughput"]
     assert [c["target"]["batch"] for c in document["comparisons"]] == [1, 4]
     assert [reason.split(":")[0] for reason in document["reasons"]] == ["FAIL  max-error"] * 2
+    assert document["reasons"][1].endswith(" (onnxruntime, throughput at batch 4)")
     assert [(v["gate"], v["name"], v["passed"]) for v in document["verdicts"]] == [("max-size", "narrow.onnx", True)]
     assert document["sizes"]["narrow.onnx"]["file"] == models["narrow"].stat().st_size
     assert document["sizes"]["narrow.onnx"]["weights"] == 4 * 16 * (8 + 4)
