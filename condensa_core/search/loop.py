@@ -69,7 +69,11 @@ def find_level(
         ended(number)
         listener(TrialEnded(number, observation.status, _figures(observation)))
         search.tell_observation(observation)
-    return replace(search.recommend(), stopped=search.stopped() or f"the time limit of {timeout_s:g} s is spent")
+    stopped = search.stopped()
+    if stopped is None:
+        late = timeout_s is not None and history.spent_s >= timeout_s
+        stopped = f"the time limit of {timeout_s:g} s is spent" if late else "nothing is left to propose"
+    return replace(search.recommend(), stopped=stopped)
 
 
 def _open(points: Sequence[Point], journal: Journal, history: _History) -> None:

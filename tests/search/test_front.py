@@ -10,9 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from condensa_core.errors import UsageError
+from condensa_core.errors import Diverged, UsageError
 from condensa_core.randomness import Seed
-from condensa_core.search import Knob, LevelProblem, ObjectiveSurface, ParetoSearch, Search, Space, strategy_named
+from condensa_core.search import (
+    Journal,
+    Knob,
+    LevelProblem,
+    ObjectiveSurface,
+    ParetoSearch,
+    Reading,
+    Search,
+    Space,
+    find_level,
+    point_key,
+    strategy_named,
+)
 from condensa_core.search.front import non_dominated
 
 DENSE, LEVEL = 0.9, 0.85
@@ -113,3 +125,61 @@ def test_one_knob_or_nothing_to_gain_is_no_front():
     surface = ObjectiveSurface(one, 1.0, function=lambda p: 1.0)
     with pytest.raises(UsageError, match="knob"):
         ParetoSearch(replace(problem(), space=one, profile=surface), seed=Seed())
+
+
+CHOICES = Space((Knob("bits", choices=(32, 8)), Knob("rank", choices=(4, 2))))
+
+
+def few_settings() -> LevelProblem:
+    """Four settings: fewer than a budget."""
+    gain = ObjectiveSurface(CHOICES, 1.0, function=lambda p: 1.0 + 0.5 * sum(CHOICES.encode(p)), name="throughput")
+    return LevelProblem(CHOICES, gain, LEVEL, DENSE, noise_sd=1e-3)
+
+
+@pytest.mark.parametrize("timeout_s", [None, 3600.0])
+def test_a_search_that_tried_every_setting_ends_and_says_so_and_again_when_resumed(tmp_path, timeout_s):
+    def reading(trial):
+        return Reading(DENSE - 0.02 * sum(CHOICES.encode(trial.point)))
+
+    for _ in range(2):
+        search = Search(few_settings(), strategy_named("pareto", few_settings(), seed=Seed(0)), budget=8)
+        with Journal(tmp_path / "trials.jsonl", "f") as journal:
+            found = find_level(reading, search, journal, timeout_s=timeout_s)
+
+        assert len({point_key(o.point) for o in search.observations}) == len(search.observations) == 4
+        assert found.stopped == "every setting was tried" and found.front
+
+
+def test_settings_asked_for_together_are_distinct():
+    search = Search(few_settings(), strategy_named("pareto", few_settings(), seed=Seed(0)), budget=8)
+
+    together = search.ask(4)
+
+    assert len({point_key(point) for point in together}) == len(together) >= 1
+
+
+def test_the_search_goes_on_where_its_first_trials_all_fail(tmp_path):
+    def stumbling(trial):
+        if trial.number < 3:
+            raise Diverged(f"step {trial.number}: the loss is not finite")
+        return Reading(metric(trial.point))
+
+    search = Search(problem(), strategy_named("pareto", problem(), seed=Seed(0)), budget=5)
+    with Journal(tmp_path / "trials.jsonl", "f") as journal:
+        found = find_level(stumbling, search, journal)
+
+    assert [o.status for o in search.observations] == ["failed"] * 3 + ["ok"] * 2
+    assert len({point_key(o.point) for o in search.observations}) == 5
+    assert found.stopped == "the budget of 5 trials is spent" and found.point is not None
+
+
+def test_the_search_ends_where_every_setting_fails(tmp_path):
+    def failing(trial):
+        raise Diverged("the loss is not finite")
+
+    search = Search(few_settings(), strategy_named("pareto", few_settings(), seed=Seed(0)), budget=8)
+    with Journal(tmp_path / "trials.jsonl", "f") as journal:
+        found = find_level(failing, search, journal)
+
+    assert len(search.observations) == 4
+    assert found.stopped == "every setting was tried" and found.point is None

@@ -72,6 +72,23 @@ def test_a_trial_is_said_to_have_ended_once_the_journal_holds_it_and_again_when_
     assert first == told == [trial.number for trial in trials]
 
 
+class OnlyOne:
+    """A strategy that runs out of proposals without knowing it."""
+
+    def propose(self, told, count):
+        return () if told.observations else ({"s": 0.5},)
+
+    def finished(self, told):
+        return None
+
+
+@pytest.mark.parametrize("timeout_s", [None, 3600.0])
+def test_a_search_without_proposals_ends_and_blames_no_time_limit(started, timeout_s):
+    found, trials, _ = started(strategy=OnlyOne(), timeout_s=timeout_s)
+
+    assert len(trials) == 1 and found.stopped == "nothing is left to propose"
+
+
 def test_finished_search_is_told_again_without_evaluating(started):
     before, trials, _ = started()
 
