@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condensa_core.report.outcome import BisectionResult, Outcome
-from condensa_core.report.quantities import FRACTIONS, is_known, metric_text, quantity_text, ratio_text
+from condensa_core.report.quantities import FRACTIONS, is_known, knobs_text, metric_text, quantity_text, ratio_text
 
 _CLEAR_SD = 1.96  # of its standard error: beyond lies 5 % of pure noise
 
@@ -62,12 +62,26 @@ def search_lines(outcome: Outcome) -> list[str]:
     if found.bracket is not None and len(outcome.best.knobs) == 1:
         name = next(iter(outcome.best.knobs))
         holds, fails = found.bracket
-        parts.append(f"known to hold up to {name} {holds:.4g}" if is_known(holds) else "no trial is known to hold")
-        parts.append(f"to break from {fails:.4g} on" if is_known(fails) else "no stronger trial broke it")
+        parts.append(f"judged to hold up to {name} {holds:.4g}" if is_known(holds) else "no trial is judged to hold")
+        parts.append(f"to break from {fails:.4g} on" if is_known(fails) else _unbroken(outcome))
     lines = [f"  sure       {', '.join(parts)}"] if parts else []
     if found.reason:
         lines.append(f"  search     {found.method}: {found.reason}")
     return lines + _bisection(outcome)
+
+
+def _unbroken(outcome: Outcome) -> str:
+    """That no trial closes the bracket from above, and which one measured beyond the limit all the same."""
+    bound = outcome.constraint
+    missed = [(trial.metric, trial) for trial in outcome.trials if trial.feasible is False and is_known(trial.metric)]
+    if bound is None or not is_known(bound.limit) or not missed:
+        return "no stronger trial broke it"
+    limit = bound.limit
+    metric, nearest = min(missed, key=lambda pair: abs(pair[0] - limit))
+    clear = distance_text(bound.metric, metric, limit, nearest.stderr)
+    others = f", as {len(missed) - 1} more did" if len(missed) > 1 else ""
+    at = knobs_text(nearest.knobs)
+    return f"no trial is judged to break it, though trial {nearest.number} at {at} missed the limit{clear}{others}"
 
 
 def _bisection(outcome: Outcome) -> list[str]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from condensa_core.report import BisectionResult, BoundOnTest, RatioInterval, SearchResult, verdict
+from condensa_core.report import BisectionResult, BoundOnTest, RatioInterval, SearchResult, TrialResult, verdict
 
 
 def lines(outcome, head):
@@ -60,11 +60,24 @@ def test_belief_and_bracket_are_told(outcome):
 
     (line,) = lines(replace(outcome, search=sure), "sure")
     assert line.removeprefix("sure       P(the bound holds) 0.83 given all trials, ") == (
-        "known to hold up to sparsity 0.7125, to break from 0.75 on"
+        "judged to hold up to sparsity 0.7125, to break from 0.75 on"
     )
     assert lines(replace(outcome, search=sure), "search") == ["search     level-set: it was best; the budget is spent"]
     (unbroken,) = lines(replace(outcome, search=replace(sure, bracket=(0.7125, None))), "sure")
     assert unbroken.endswith("no stronger trial broke it")
+
+
+def test_a_trial_that_missed_the_limit_within_noise_is_not_denied(outcome):
+    missed = TrialResult(1, {"sparsity": 0.95}, "ok", 0.9648, 0.0085, 2600.0, 2.35, False, 0.37)
+    worse = replace(missed, number=2, knobs={"sparsity": 0.97}, metric=0.96)
+    sure = SearchResult("level-set", (0.9415, None), 0.77)
+
+    (one,) = lines(replace(outcome, search=sure, trials=(*outcome.trials, missed)), "sure")
+    (two,) = lines(replace(outcome, search=sure, trials=(*outcome.trials, worse, missed)), "sure")
+
+    told = "though trial 1 at sparsity 0.95 missed the limit by 0.27 ± 0.85 points, within noise"
+    assert "P(the bound holds) 0.77" in one and one.endswith(told)
+    assert two.endswith(f"{told}, as 1 more did")
 
 
 @pytest.mark.parametrize(
