@@ -52,6 +52,11 @@ class OnnxModel(nn.Module):
             raise ExportFailed(f"ONNX Runtime refuses {self.title}: {first_line(err)}") from err
         self._names = [value.name for value in self._session.get_inputs()]
 
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The graph's inputs, in the order in which tensors are given."""
+        return tuple(self._names)
+
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         if len(inputs) != len(self._names):
             names = ", ".join(self._names)

@@ -22,6 +22,7 @@ from condensa_core.flow.carrying import float_path
 from condensa_core.flow.comparing import beside_bisection
 from condensa_core.flow.fronting import CHART as FRONT_CHART
 from condensa_core.flow.fronting import front_of
+from condensa_core.flow.model_input import model_inputs
 from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
 from condensa_core.flow.parallel import beside_notes
 from condensa_core.flow.scheme_notes import scheme_notes
@@ -149,6 +150,7 @@ def conclude(
             constraint=constraint,
             gates=gates,
             artifacts=artifacts,
+            inputs=model_inputs(OnnxModel(file).input_names, bench.example, bench.splits.train),
             sizes=_sizes(reference, file, best),
             parity=best.details["parity"],
             integers=_integers(best, timer),

@@ -7,6 +7,7 @@ from condensa_core.report.html import Picture, html_report, pictures_of, write_h
 from condensa_core.report.integers import Difference, IntegersResult
 from condensa_core.report.junit import junit_xml
 from condensa_core.report.line_chart import line_chart
+from condensa_core.report.model_input import ModelInput
 from condensa_core.report.outcome import (
     SCHEMA,
     Artifact,
@@ -56,6 +57,7 @@ __all__ = [
     "IntegersResult",
     "KnobReading",
     "LayerChange",
+    "ModelInput",
     "ObjectiveResult",
     "Outcome",
     "Picture",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from condensa_core.errors import UsageError
 from condensa_core.report.evidence import ShortRunsResult, WarmStartResult
 from condensa_core.report.integers import IntegersResult
+from condensa_core.report.model_input import ModelInput
 from condensa_core.report.ratio import RatioInterval
 from condensa_core.report.training_cost import TrainingCost
 
@@ -262,6 +263,7 @@ class Outcome:
     sensitivity: tuple[KnobReading, ...] = ()  # of several knobs, before the search
     front: tuple[FrontMember, ...] = ()  # of method pareto, from the best objective to the best metric
     artifacts: tuple[Artifact, ...] = ()
+    inputs: tuple[ModelInput, ...] = ()  # of best/model.onnx, and so of all that is written beside it
     sizes: Sizes = Sizes()
     parity: Mapping[str, Any] = field(default_factory=dict)
     integers: IntegersResult | None = None  # where layers compute in integers; `parity` is that of the float file then

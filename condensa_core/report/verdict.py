@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from condensa_core.report.assurance import bound_lines, met_text, search_lines, searched_lines
+from condensa_core.report.model_input import ModelInput
 from condensa_core.report.outcome import BestResult, Outcome
 from condensa_core.report.quantities import (
     bytes_text,
@@ -167,9 +168,25 @@ def _places(outcome: Outcome) -> list[str]:
     lines += _cost(outcome)
     if outcome.artifacts:
         lines.append("  artifacts  " + ", ".join(f"{a.path} ({bytes_text(a.bytes)})" for a in outcome.artifacts))
+    lines += [f"  input      {text}" for text in map(_input, outcome.inputs) if text]
     if outcome.run_dir:
         lines.append(f"  in         {outcome.run_dir}")
     return lines
+
+
+def _input(wanted: ModelInput) -> str:
+    """How images become what the model wants; nothing where data comes as it is."""
+    if wanted.mean is None or wanted.deviation is None or wanted.pixels is None:
+        return ""
+    mean, deviation = (_per_channel(figures) for figures in (wanted.mean, wanted.deviation))
+    low, high = wanted.pixels
+    shape = " x ".join(str(size) for size in wanted.shape)
+    return f"'{wanted.name}', {shape}: (pixel - {mean}) / {deviation} for pixels of {low:g} to {high:g}"
+
+
+def _per_channel(figures: tuple[float, ...]) -> str:
+    told = [f"{figure:.4g}" for figure in figures]
+    return told[0] if len(told) == 1 else f"[{', '.join(told)}]"
 
 
 def _cost(outcome: Outcome) -> list[str]:

@@ -1,6 +1,6 @@
 """What is compressed and how it is judged: models, data, metrics, and the trained reference."""
 
-from condensa_core.workload.batches import Batches, TensorBatches
+from condensa_core.workload.batches import Batches, Standardise, TensorBatches
 from condensa_core.workload.datasets import DATASETS
 from condensa_core.workload.evaluation import Evaluation, agreement, device_of, difference_stderr, evaluate
 from condensa_core.workload.metrics import LOSS, METRICS, PERPLEXITY, TOP1, TOP5, Metric, Score
@@ -32,6 +32,7 @@ __all__ = [
     "SampleShape",
     "Score",
     "Splits",
+    "Standardise",
     "Task",
     "TensorBatches",
     "TrainingPlan",

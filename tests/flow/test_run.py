@@ -16,7 +16,7 @@ from condensa_core.errors import Interrupted, MissingRuntime, PlanError, ResumeE
 from condensa_core.progress import Advanced, Note, TrialEnded
 from condensa_core.randomness import Seed
 from condensa_core.recipe import recipe_from
-from condensa_core.report import Outcome, read_outcome
+from condensa_core.report import Outcome, read_outcome, verdict
 from condensa_core.run_directory import file_sha256
 from condensa_core.search import read_journal
 from condensa_core.workload import load_splits
@@ -91,6 +91,22 @@ def test_the_shipped_file_scores_on_test_what_the_outcome_says(finished):
 
     figure = outcome.best.metrics["test"]["top1"]
     assert (figure.value, figure.count) == (pytest.approx(right / total), total)
+
+
+def test_stored_pixels_prepared_as_the_outcome_says_are_what_the_model_was_judged_on(finished):
+    outcome, directory, _ = finished
+    splits = load_splits(recipe_from(tiny()).data, seed=Seed(3), directory=directory)
+    session = onnxruntime.InferenceSession(directory / "best" / "model.onnx", providers=["CPUExecutionProvider"])
+
+    (wanted,) = read_outcome(directory / "result.json").inputs
+    mean, deviation = (np.asarray(figures)[:, None, None] for figures in (wanted.mean, wanted.deviation))
+    prepared = (splits.test.inputs.numpy() - mean) / deviation
+
+    judged = torch.cat([inputs for inputs, _ in splits.test]).numpy()
+    np.testing.assert_allclose(prepared, judged, atol=1e-5)  # float32 against float64
+    assert wanted.name == session.get_inputs()[0].name
+    assert (wanted.shape, wanted.dtype, wanted.pixels) == ((1, 8, 8), "float32", (0.0, 1.0))
+    assert f"input      '{wanted.name}', 1 x 8 x 8: (pixel - " in verdict(outcome)
 
 
 def test_pruned_channels_are_gone_from_the_file(finished):
