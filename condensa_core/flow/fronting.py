@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from condensa_core.bench import Ratio
 from condensa_core.errors import RunFailed
 from condensa_core.export import OnnxModel
@@ -17,7 +19,8 @@ from condensa_core.flow.workbench import Workbench
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted
 from condensa_core.report import Figure, FrontMember, RatioInterval
 from condensa_core.run_directory import RunDirectory, file_sha256
-from condensa_core.search import Observation, Recommendation, point_key
+from condensa_core.search import Confidence, Observation, Recommendation, point_key
+from condensa_core.search.front import non_dominated
 from condensa_core.workload import evaluate
 
 FOLDER: Final = "front"
@@ -38,23 +41,25 @@ def front_of(
 ) -> tuple[FrontMember, ...]:
     """The trials on the front, their files copied to front/NNN/, from the best objective to the best metric.
 
-    Those of measured objectives are measured again, all in turns with the reference in one comparison: trials hours
-    apart would compare no better than the machine stayed the same. The test split is read for each of them, and
-    chooses none.
+    Where the objective is measured, all trials that hold the bound are measured again, in turns with the reference in
+    one comparison, and the front is of these figures: the timings that the search saw are hours apart, and a trial must
+    not be lost or kept by an error of one of them. The test split is read for each member, and chooses none.
     """
-    wanted = [point_key(point) for point in found.front]
-    members = {n: o for key in wanted for n, o in trials.items() if point_key(o.point) == key}
-    if not members:
+    margins = _margins(bench, reference, found, trials)
+    if not margins:
         return ()
-    listener(PhaseStarted("front", total=len(members), detail=f"{len(members)} trials"))
-    files = {number: _copied(bench, directory, number, o) for number, o in members.items()}
-    gains = _gains(objective, reference, files, members)
+    listener(PhaseStarted("front", detail=f"{len(margins)} trials that hold the bound"))
+    gains = _gains(objective, reference, directory.path, {number: trials[number] for number in margins})
+    numbers = _undominated(gains, margins)
+    if (directory.path / FOLDER).is_dir():  # of a conclusion that was cut short, and may have measured another front
+        shutil.rmtree(directory.path / FOLDER)
     rows = []
-    for done, (number, o) in enumerate(members.items(), 1):
-        rows.append(_member(bench, number, o, files[number], gains[number]))
+    for done, number in enumerate(numbers, 1):
+        file = _copied(bench, directory, number, trials[number])
+        rows.append(_member(bench, number, trials[number], file, gains[number]))
         listener(Advanced("front", done))
     listener(PhaseEnded("front", f"{len(rows)} compromises in {FOLDER}/"))
-    return tuple(sorted(rows, key=lambda member: -(member.ratio.value or 0.0) if member.ratio else 0.0))
+    return tuple(rows)
 
 
 def _copied(bench: Workbench, directory: RunDirectory, number: int, trial: Observation) -> Path:
@@ -70,15 +75,40 @@ def _copied(bench: Workbench, directory: RunDirectory, number: int, trial: Obser
     return judged
 
 
-def _gains(
-    objective: Objective, reference: Judged, files: Mapping[int, Path], trials: Mapping[int, Observation]
-) -> dict[int, Gain]:
+def _margins(
+    bench: Workbench, reference: Judged, found: Recommendation, trials: Mapping[int, Observation]
+) -> dict[int, float]:
+    """How far the metric of each trial that holds the bound with confidence lies on its good side."""
+    recipe, score = bench.recipe, reference.val.scores[bench.recipe.constraint.metric]
+    level, sign = recipe.constraint.limit(score.value), 1 if score.better == "higher" else -1
+    confidence = Confidence(recipe.search.return_.probability, recipe.search.return_.clear_sd)
+    margins = {}
+    for number, trial in trials.items():
+        if trial.status != "ok" or trial.metric is None:
+            continue
+        margin, probability = sign * (trial.metric - level), found.probabilities.get(point_key(trial.point), 0.0)
+        if confidence.holds(margin, trial.sd or 0.0, probability):
+            margins[number] = margin
+    return margins
+
+
+def _gains(objective: Objective, reference: Judged, folder: Path, trials: Mapping[int, Observation]) -> dict[int, Gain]:
+    """What the trials gain, by number."""
     if not objective.measured:  # what was counted stands
         return {n: Gain(o.objective or 0.0, Ratio(**o.details["ratio"])) for n, o in trials.items()}
+    files = {str(number): trial_folder(folder, number) / FILE for number in trials}
     seconds = min(MOST_SECONDS, SECONDS_EACH * (1 + len(files)))
-    named = {REFERENCE: reference.file.path} | {str(number): path for number, path in files.items()}
-    comparison = objective.time(named, seconds=seconds, rounds=ROUNDS)
-    return {number: objective.read(comparison, str(number)) for number in files}
+    comparison = objective.time({REFERENCE: reference.file.path, **files}, seconds=seconds, rounds=ROUNDS)
+    return {number: objective.read(comparison, str(number)) for number in trials}
+
+
+def _undominated(gains: Mapping[int, Gain], margins: Mapping[int, float]) -> tuple[int, ...]:
+    """The trials that are faster or smaller than the reference and that no other beats in both, best gain first."""
+    better = [number for number, gain in gains.items() if gain.ratio.value > 1]
+    if not better:
+        return ()
+    kept = non_dominated(np.array([(gains[n].ratio.value, margins[n]) for n in better]))
+    return tuple(sorted((n for n, keep in zip(better, kept, strict=True) if keep), key=lambda n: -gains[n].ratio.value))
 
 
 def _member(bench: Workbench, number: int, trial: Observation, file: Path, gain: Gain) -> FrontMember:

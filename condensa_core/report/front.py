@@ -46,19 +46,22 @@ def front_rows(outcome: Outcome) -> tuple[tuple[str, ...], tuple[tuple[str, ...]
 
 
 def front_chart(outcome: Outcome) -> str:
-    """An SVG of the metric on `val` against the objective: reference, level, all trials, and the front joined."""
+    """An SVG of the metric on `val` against the gain: reference, level, all trials, and the front joined.
+
+    Gains are ratios to the reference, each from one comparison with it: values of comparisons hours apart would not do.
+    """
     assert outcome.constraint is not None and outcome.objective is not None  # known as soon as a trial has ended
     metric, objective = outcome.constraint.metric, outcome.objective
     on_front = {member.trial: member for member in outcome.front}
     ships = outcome.best.trial if outcome.best else None
     dots = []
     reference = outcome.reference.metrics.get(SPLIT, {}).get(metric)
-    if reference is not None and is_known(reference.value) and is_known(outcome.reference.objective):
-        dots.append(Dot(outcome.reference.objective, reference.value, "reference"))
+    if reference is not None and is_known(reference.value):
+        dots.append(Dot(1.0, reference.value, "reference"))
     for trial in outcome.trials:
-        if trial.number not in on_front and is_known(trial.metric) and is_known(trial.objective):
+        if trial.number not in on_front and is_known(trial.metric) and is_known(trial.ratio):
             hint = f"trial {trial.number}: {knobs_text(trial.knobs)}"
-            dots.append(Dot(trial.objective, trial.metric, "other trials", hint=hint, ringed=trial.number == ships))
+            dots.append(Dot(trial.ratio, trial.metric, "other trials", hint=hint, ringed=trial.number == ships))
     places = [(member, place) for member in outcome.front if (place := _place(member, metric)) is not None]
     for member, (across, up) in places:
         hint = f"trial {member.trial}: {knobs_text(member.knobs)}"
@@ -67,7 +70,7 @@ def front_chart(outcome: Outcome) -> str:
     percent = metric in FRACTIONS
     return scatter(
         dots,
-        Axis(objective.name, lambda value: quantity_text(value, objective.unit)),
+        Axis(f"{objective.name}, times better than the reference", lambda value: f"{value:.6g}x"),
         Axis(
             f"{metric} ({SPLIT})",
             lambda value: f"{100 * value:.6g} %" if percent else f"{value:.6g}",
@@ -80,9 +83,8 @@ def front_chart(outcome: Outcome) -> str:
 
 def _place(member: FrontMember, metric: str) -> tuple[float, float] | None:
     figure = member.metrics.get(SPLIT, {}).get(metric)
-    if figure is None or not is_known(figure.value) or not is_known(member.objective):
-        return None
-    return member.objective, figure.value
+    ratio = member.ratio.value if member.ratio else None
+    return (ratio, figure.value) if figure is not None and is_known(figure.value) and is_known(ratio) else None
 
 
 def _stderr(member: FrontMember, metric: str) -> float:

@@ -6,13 +6,16 @@ import pytest
 from tiny_recipe import tiny
 
 from condensa_core import flow
+from condensa_core.bench import Ratio
+from condensa_core.errors import Interrupted
 from condensa_core.flow import fronting
-from condensa_core.flow.objective import Objective
+from condensa_core.flow.objective import Gain, Objective
 from condensa_core.flow.trial import Judged
+from condensa_core.progress import Advanced, PhaseStarted
 from condensa_core.recipe import recipe_from
-from condensa_core.report import Outcome, read_outcome, tables, verdict
+from condensa_core.report import Outcome, front_chart, read_outcome, tables, verdict
 from condensa_core.run_directory import file_sha256
-from condensa_core.search import read_journal
+from condensa_core.search import Observation, read_journal
 
 QUANTIZE = {"quantize": {"dtype": "$precision"}}
 RECIPE = recipe_from(
@@ -32,9 +35,14 @@ RECIPE = recipe_from(
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, cache):
     out = tmp_path_factory.mktemp("runs")
-    outcome = flow.run(RECIPE, out=out, cache_dir=tmp_path_factory.mktemp("cache"))
+    outcome = flow.run(RECIPE, out=out, cache_dir=cache)
     (directory,) = (out / "front").iterdir()
     return outcome, directory
 
@@ -90,19 +98,58 @@ def test_the_front_is_told_in_result_report_and_picture(finished):
         assert f"trial {member.trial}: " in picture
 
 
-def test_measured_objectives_of_the_front_are_measured_together(finished, monkeypatch):
-    outcome, directory = finished
-    monkeypatch.setattr(fronting, "SECONDS_EACH", 0.1)
+def test_the_front_is_of_what_was_measured_together(finished, monkeypatch):
+    _, directory = finished
     objective = replace(Objective.of(RECIPE), name="throughput", direction="maximize")
-    files = {member.trial: directory / member.folder / "model.onnx" for member in outcome.front}
-    asked = []
-    timed = Objective.time
-    monkeypatch.setattr(Objective, "time", lambda self, named, **how: asked.append(named) or timed(self, named, **how))
     reference = Judged(None, type("File", (), {"path": directory / "reference" / "model.onnx"}), None)
+    asked = []
+    # the search's timings, of which 0 was a lucky one and 1 an unlucky one, and those of all in turns
+    alone = {0: 3.0, 1: 1.1, 2: 1.2, 3: 1.3}
+    together = {0: 1.4, 1: 2.0, 2: 1.2, 3: 0.9}
+    margins = {0: 0.02, 1: 0.03, 2: 0.05, 3: 0.06}
+    trials = {n: Observation({"s": n}, "ok", 0.9, 0.01, 1.0, {"ratio": {"value": r}}) for n, r in alone.items()}
+    monkeypatch.setattr(Objective, "time", lambda self, named, **how: asked.append(named))
+    monkeypatch.setattr(
+        Objective,
+        "read",
+        lambda self, comparison, name: Gain(1.0, Ratio(together[int(name)], 0.0, 9.0)),
+    )
 
-    gains = fronting._gains(objective, reference, files, {})
+    gains = fronting._gains(objective, reference, directory, trials)
 
-    (together,) = asked
-    assert list(together) == ["reference", *map(str, files)]
-    assert gains.keys() == files.keys()
-    assert all(gain.value > 0 and gain.ratio.low <= gain.ratio.value <= gain.ratio.high for gain in gains.values())
+    (named,) = asked  # one comparison, the reference first
+    assert list(named) == ["reference", "0", "1", "2", "3"] and named["0"].parent == directory / "trials" / "000"
+    assert fronting._undominated(gains, margins) == (1, 2)  # 3 is slower than the reference
+    assert fronting._undominated(dict(list(gains.items())[3:]), margins) == ()
+
+
+def test_the_picture_of_the_front_has_one_base(finished):
+    outcome, _ = finished
+    drawn = front_chart(outcome)
+
+    # values measured on a machine twice as fast move nothing: only ratios to the reference of the same hour are drawn
+    other_hour = [replace(member, objective=member.objective * 2) for member in outcome.front]
+    assert front_chart(replace(outcome, front=tuple(other_hour))) == drawn
+    stronger = [replace(member, ratio=replace(member.ratio, value=9.0)) for member in outcome.front]
+    assert front_chart(replace(outcome, front=tuple(stronger))) != drawn
+
+
+def test_a_run_killed_while_it_files_the_front_ends_the_same(finished, tmp_path, cache):
+    whole, _ = finished
+
+    def stop(event):
+        if isinstance(event, Advanced) and event.phase == "front":
+            raise Interrupted("stop")
+
+    with pytest.raises(Interrupted):
+        flow.run(RECIPE, out=tmp_path, cache_dir=cache, listener=stop)
+    (directory,) = (tmp_path / "front").iterdir()
+    (directory / "front" / "099").mkdir()  # filed before the kill, and no member by the figures of the second time
+    phases = []
+    resumed = flow.resume(
+        directory, cache_dir=cache, listener=lambda e: phases.append(e.phase) if isinstance(e, PhaseStarted) else None
+    )
+
+    assert "learn" not in phases
+    assert resumed.front == whole.front
+    assert {path.name for path in (directory / "front").iterdir()} == {f"{m.trial:03d}" for m in whole.front}
