@@ -85,3 +85,25 @@ def test_a_killed_run_measures_nothing_twice_and_ends_the_same(finished, tmp_pat
         (t.knobs, t.metric, t.objective) for t in whole.trials
     ]
     assert resumed.best.trial == whole.best.trial
+
+
+def test_a_run_killed_between_profile_and_sensitivity_keeps_the_profile(finished, tmp_path, cache):
+    whole, _, _ = finished
+
+    def stop(event):
+        if isinstance(event, PhaseStarted) and event.phase == "sensitivity":
+            raise Interrupted("stop")
+
+    with pytest.raises(Interrupted):
+        flow.run(two_knobs(), out=tmp_path, cache_dir=cache, listener=stop)
+    (directory,) = (tmp_path / "two").iterdir()
+    _, before = read_journal(directory / "trials.jsonl")
+    phases = []
+    resumed = flow.resume(
+        directory, cache_dir=cache, listener=lambda e: phases.append(e.phase) if isinstance(e, PhaseStarted) else None
+    )
+
+    assert [entry.kind for entry in before] == ["profile"]
+    assert "sensitivity" in phases and "profile" not in phases
+    assert resumed.sensitivity == whole.sensitivity
+    assert [(t.knobs, t.metric) for t in resumed.trials] == [(t.knobs, t.metric) for t in whole.trials]
