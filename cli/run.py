@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from condensa_core.errors import UsageError
+
 from .console import say
 from .crash import runs_under
 from .options import Json, NoPython, Parallel, Quiet, RecipePath, Seed, Verbose
@@ -74,9 +76,24 @@ def with_overrides(
     """The recipe with what the command line says instead; the resolved recipe of the run records it."""
     if seed is not None:
         recipe = recipe.model_copy(update={"seed": seed})
+    if warm_start:
+        _require_earlier_runs(recipe, warm_start)
     told: dict[str, Any] = {"trials": trials, "parallel": parallel}
     told["warm_start"] = tuple(str(path.absolute()) for path in warm_start) if warm_start else None
     search = {key: value for key, value in told.items() if value is not None}
     if search:
         recipe = recipe.model_copy(update={"search": recipe.search.model_copy(update=search)})
     return recipe
+
+
+def _require_earlier_runs(recipe: Recipe, folders: Sequence[Path]) -> None:
+    """UsageError, before torch is loaded, where --warm-start names no folder or the recipe has not one knob."""
+    from condensa_core.recipe import knobs_in_use
+
+    names = knobs_in_use(recipe.layers)
+    if len(names) != 1:
+        has = f"{len(names)}: {', '.join(names)}" if names else "none"
+        raise UsageError(f"--warm-start needs a recipe with one knob, and this one has {has}", hint="leave it out")
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"--warm-start: there is no run directory {folder}", hint="name that of an earlier run")

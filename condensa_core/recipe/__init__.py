@@ -2,6 +2,7 @@
 
 from condensa_core.recipe.document import KeyPlace
 from condensa_core.recipe.expressions import Expression, Ref, references_in, setting_at
+from condensa_core.recipe.knob_checks import knobs_in_use
 from condensa_core.recipe.reading import check_recipe, read_recipe, read_recipe_text, recipe_from
 from condensa_core.recipe.records import (
     CompressSpec,
@@ -74,6 +75,7 @@ __all__ = [
     "TrainSpec",
     "check_recipe",
     "check_setting",
+    "knobs_in_use",
     "plain",
     "read_recipe",
     "read_recipe_text",

@@ -75,6 +75,7 @@ class CrossChecks:
             yield from self._splits(data)
         yield from self._about_text()
         yield from self._python_files()
+        yield from self._earlier_runs()
         if (model := self.sections.get("model")) and (reference := self.sections.get("reference")):
             yield from self._reference(model, reference)
         yield from self._unused_knobs()
@@ -143,6 +144,18 @@ class CrossChecks:
                     close = near(file, others)
                     advice = f"did you mean '{close}'?" if close else "a path starts from the folder of the recipe"
                     yield self._problem("E505", path, f"'{file}' does not exist", advice)
+
+    def _earlier_runs(self) -> Iterator[Problem]:
+        """E505 for each earlier run that is named and is no folder; none of them is opened."""
+        search = self.sections.get("search")
+        if self.directory is None or search is None:
+            return
+        listed = isinstance(self.document.data["search"]["warm_start"], tuple) if search.warm_start else False
+        for position, name in enumerate(search.warm_start or ()):
+            if not (self.directory / Path(name).expanduser()).is_dir():
+                path: KeyPath = ("search", "warm_start", *([position] if listed else []))
+                advice = "name the folder of an earlier run; a path starts from the folder of the recipe"
+                yield self._problem("E505", path, f"there is no run directory '{name}'", advice)
 
     def _constraint(self, constraint: ConstraintSpec, metrics: Mapping[str, Figure]) -> Iterator[Problem]:
         figure = metrics.get(constraint.metric)

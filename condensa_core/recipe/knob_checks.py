@@ -59,6 +59,8 @@ class KnobChecks:
             yield self._problem("W306", ("search", "parallel"), message)
         if search is not None and met:
             yield from self._method(search.method, met)
+        if search is not None and len(met) != 1:
+            yield from self._told_beforehand(search, met)
         if not met and (search is None or search.method != "none"):
             message = "no knob is used: one run, no search"
             yield self._problem("W302", ("search",), message, "write search: {method: none}", on_key=True)
@@ -78,6 +80,14 @@ class KnobChecks:
             what = "the front of one knob is its whole curve" if method == "pareto" else "it is about several knobs"
             message = f"search method '{method}' needs two knobs or more, and this recipe has '{first}' alone"
             yield self._problem("E307", path, message, f"{what}; write method: level-set")
+
+    def _told_beforehand(self, search: SearchSpec, met: Mapping[str, KeyPath]) -> Iterator[Problem]:
+        """E307 for what tells a search of one knob where to begin, in a recipe with none or several."""
+        for key, need in (("warm_start", "a warm start needs"), ("short", "short runs need")):
+            if getattr(search, key) is not None:
+                has = f"{len(met)}: {', '.join(met)}" if met else "none"
+                message = f"{need} a recipe with one knob, and this one has {has}"
+                yield self._problem("E307", ("search", key), message, "leave it out", on_key=True)
 
     def _values(self, use: _Use, reference: Ref | Expression, knobs: Mapping[str, KnobSpec]) -> Iterator[Problem]:
         """E312 where the knobs of a reference can take values, alone or together, that the setting cannot."""
@@ -121,6 +131,11 @@ class KnobChecks:
 
     def _problem(self, code: str, path: KeyPath, message: str, *advice: str, on_key: bool = False) -> Problem:
         return Problem(code, message, self.document.place(path, on_key=on_key), advice, path)
+
+
+def knobs_in_use(rules: tuple[RuleSpec, ...]) -> tuple[str, ...]:
+    """The knobs that these rules refer to, in the order of the recipe; of a recipe that was read, none are implied."""
+    return tuple(dict.fromkeys(name for use in _uses(rules) if use.reference for name in sorted(use.reference.names)))
 
 
 def combinations(knobs: Mapping[str, KnobSpec]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ import pytest
 from tiny_recipe import tiny
 
 from condensa_core import flow
-from condensa_core.errors import Interrupted, RecipeError, UsageError
+from condensa_core.errors import Interrupted, RecipeError
 from condensa_core.progress import Advanced, Note, TrialEnded
 from condensa_core.recipe import read_recipe_text, recipe_from, recipe_schema, resolved_yaml
 from condensa_core.search import read_journal
@@ -99,7 +99,7 @@ def test_an_interrupted_short_run_resumes_to_the_same_end(finished, tmp_path, ca
 def test_a_recipe_without_a_knob_has_no_short_runs(tmp_path, cache):
     layers = [{"match": "all", "scheme": {"filter": {"sparsity": 0.5}}}]
 
-    with pytest.raises(UsageError, match="need a recipe with one knob"):
+    with pytest.raises(RecipeError, match="need a recipe with one knob"):
         flow.run(recipe_from(tiny(layers=layers, knobs=None, search=SEARCH)), out=tmp_path, cache_dir=cache)
 
 

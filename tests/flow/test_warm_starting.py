@@ -7,7 +7,7 @@ import pytest
 from tiny_recipe import tiny
 
 from condensa_core import flow
-from condensa_core.errors import Interrupted, ResumeError, UsageError
+from condensa_core.errors import Interrupted, RecipeError, ResumeError, UsageError
 from condensa_core.progress import Note, TrialEnded, TrialStarted
 from condensa_core.recipe import recipe_from
 from condensa_core.run_directory import MANIFEST
@@ -229,5 +229,5 @@ def test_what_cannot_be_started_from_is_refused_before_anything_is_paid_for(spoi
 def test_a_recipe_without_a_knob_has_nothing_to_be_told(earlier, tmp_path, cache):
     layers = [{"match": "all", "scheme": {"filter": {"sparsity": 0.5}}}]
 
-    with pytest.raises(UsageError, match="needs a recipe with one knob"):
+    with pytest.raises(RecipeError, match="needs a recipe with one knob"):
         run(tmp_path, cache, layers=layers, knobs=None, search={"warm_start": str(earlier[1])})

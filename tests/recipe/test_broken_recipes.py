@@ -629,6 +629,19 @@ BROKEN = {
         [("level-set, trials", "level-set, parallel: 0, trials")],
         "26:39 E106 'parallel' must be at least 1, not 0",
     ),
+    "earlier run that is not there": (
+        [("trials: 8", "warm_start: [runs/nonsense], trials: 8")],
+        "26:42 E505 there is no run directory 'runs/nonsense'"
+        " = name the folder of an earlier run; a path starts from the folder of the recipe",
+    ),
+    "short runs of several knobs": (
+        [
+            ("0.7]}", "0.7]}\n  more: {range: [0.0, 0.5]}"),
+            ("align: 8}}", "align: 8}}\n  - match: [fc]\n    scheme: {filter: {sparsity: $more}}"),
+            ("trials: 8", "short: 2, trials: 8"),
+        ],
+        "29:29 E307 short runs need a recipe with one knob, and this one has 2: early, more = leave it out",
+    ),
     "noise without a unit": (
         [("level-set, trials", "level-set, noise: 0.2, trials")],
         "26:36 E402 noise '0.2' has a unit that the constraint's metric does not"
