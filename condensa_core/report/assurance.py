@@ -91,12 +91,19 @@ def _bisection(outcome: Outcome) -> list[str]:
     if not (is_known(found.trainings) and is_known(found.reached_after) and is_known(found.ships)):
         return []
     lines = []
-    published = found.bisection_raw if found.bisection_raw != found.bisection else None  # else it says nothing new
+    published = None if _as_good(found.bisection_raw, found.bisection) else found.bisection_raw  # it says nothing new
     for played, where in ((found.bisection, "bisection"), (published, "bisection as published, in the knob itself,")):
         if played is not None:
             told = _compared(played, found.trainings, found.reached_after, found.ships)
             lines.append(f"  beside it  {where} {told}")
     return lines
+
+
+def _as_good(one: BisectionResult | None, other: BisectionResult | None) -> bool:
+    """Whether both would be told in the same words, but for how many answers are the fitted curve's."""
+    if one is None or other is None:
+        return one is other
+    return (one.reached_after, quantity_text(one.ships, "x")) == (other.reached_after, quantity_text(other.ships, "x"))
 
 
 def _compared(played: BisectionResult, trainings: int, reached: int, ships: float) -> str:
@@ -110,8 +117,8 @@ def _compared(played: BisectionResult, trainings: int, reached: int, ships: floa
     else:
         speed = f"would have come within 1 % of this objective after {count} on the same answers, {mine}"
     ends = f"would ship {quantity_text(played.ships, 'x')}, this search {quantity_text(ships, 'x')}"
-    model = f" ({played.believed} of its answers are the model's)" if played.believed else ""
-    return f"{speed}; after {trainings} it {ends}{model}"
+    curve = f" (by the fitted curve at {played.believed} of its settings)" if played.believed else ""
+    return f"{speed}; after {trainings} it {ends}{curve}"
 
 
 def _trainings(count: int) -> str:

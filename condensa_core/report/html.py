@@ -105,6 +105,15 @@ def _table(table: Table) -> str:
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
 
 
+def _fact(value: object) -> str:
+    """A value of the result in words: lists by commas, mappings as `name value`."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_fact(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_fact, value))
+    return "-" if value is None else str(value)
+
+
 def _surroundings(outcome: Outcome) -> list[Table]:
     """Where and with what it was found."""
     timings = {name.replace("_", " "): duration_text(seconds) for name, seconds in outcome.timings_s.items()}
@@ -114,7 +123,7 @@ def _surroundings(outcome: Outcome) -> list[Table]:
         ("versions", outcome.versions),
     )
     return [
-        Table(title, ("", ""), tuple((str(name), str(value)) for name, value in facts.items()))
+        Table(title, ("", ""), tuple((name.replace("_", " "), _fact(value)) for name, value in facts.items()))
         for title, facts in found
         if facts
     ]

@@ -96,7 +96,14 @@ def test_bisection_is_told_whoever_was_quicker(outcome, reached, words):
     (line,) = lines(replace(outcome, search=found), "beside it")
 
     assert line.startswith(f"beside it  bisection {words}")
-    assert line.endswith("after 4 it would ship 2.10x, this search 2.30x (2 of its answers are the model's)")
+    assert line.endswith("after 4 it would ship 2.10x, this search 2.30x (by the fitted curve at 2 of its settings)")
+
+
+def test_the_published_coordinates_are_not_told_where_they_come_to_the_same(outcome):
+    scaled, raw = BisectionResult(None, 2.1, 6, 2), BisectionResult(None, 2.1001, 7, 3)
+    found = SearchResult("level-set", trainings=4, reached_after=3, ships=2.3, bisection=scaled, bisection_raw=raw)
+
+    assert len(lines(replace(outcome, search=found), "beside it")) == 1
 
 
 def test_the_published_coordinates_are_told_where_they_differ(outcome):

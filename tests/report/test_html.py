@@ -73,3 +73,12 @@ def test_pictures_are_those_of_the_run_directory_latest_first(outcome, tmp_path)
     shown = [base64.b64decode(image.get("src").partition(",")[2]) for image in root.iter("img")]
     assert shown == [b"<svg>latest</svg>", b"<svg>0</svg>", b"<svg>10</svg>"]
     assert len(list(root.iter("details"))) == 2
+
+
+def test_facts_of_the_machine_are_words_not_python(outcome):
+    page = html_report(
+        replace(outcome, machine={"power_limits": ("a", "b"), "gpu": {"name": "H", "mib": 3}, "no": None})
+    )
+
+    assert "<td>power limits</td><td>a, b</td>" in page
+    assert "<td>gpu</td><td>name H, mib 3</td>" in page and "<td>no</td><td>-</td>" in page
