@@ -31,7 +31,7 @@ from condensa_core.search.search import AskTell, Search
 from condensa_core.search.space import Knob, Point, Space, Value, point_key
 from condensa_core.search.strategy import Strategy, Told
 from condensa_core.search.surface import ObjectiveSurface
-from condensa_core.search.warm_start import ExpectedCrossing, ExpectedStrength
+from condensa_core.search.warm_start import ExpectedCrossing, ExpectedStrength, HeldUpTo
 
 __all__ = [
     "COORDINATES",
@@ -54,6 +54,7 @@ __all__ = [
     "ExpectedStrength",
     "FixedPoint",
     "GridSearch",
+    "HeldUpTo",
     "InTurn",
     "Journal",
     "Knob",

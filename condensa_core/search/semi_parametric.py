@@ -169,7 +169,7 @@ def collapse_posterior(
     low, high = 0.0, BEYOND * shape.reach
     for _ in range(_ZOOMS):
         crossings = low + (high - low) * (np.arange(_CROSSINGS) + 0.5) / _CROSSINGS
-        models = _weighted(readings, _grid(shape, crossings, log_prior))
+        models = _weighted(readings, _grid(shape, crossings), log_prior)
         of_crossing = models.weight.reshape(_CROSSINGS, -1).sum(axis=1)
         below = np.cumsum(of_crossing)
         first, last = np.searchsorted(below, [_SPARED / 2, 1 - _SPARED / 2])
@@ -182,19 +182,17 @@ def collapse_posterior(
     return CollapsePosterior(readings, models.kept(order[:count]))
 
 
-def _grid(shape: Shape, crossings: Floats, log_prior: Callable[[Models], Floats] | None) -> Models:
+def _grid(shape: Shape, crossings: Floats) -> Models:
     axes = np.meshgrid(crossings, STEEPNESSES, OFFSETS, AMPLITUDES, indexing="ij")
     t, beta, offset, amplitude = (axis.ravel() for axis in axes)
-    models = Models(shape, t, beta, offset, amplitude, np.ones_like(t))
-    if log_prior is None:
-        return models
-    prior = log_prior(models)
-    return replace(models, weight=np.exp(prior - prior.max()))
+    return Models(shape, t, beta, offset, amplitude, np.ones_like(t))
 
 
-def _weighted(readings: Readings, models: Models) -> Models:
+def _weighted(readings: Readings, models: Models, log_prior: Callable[[Models], Floats] | None) -> Models:
     """The models with their prior weights times the marginal likelihood of the readings, summing to 1."""
-    log_weight = np.log(models.weight) + log_likelihood(readings, models)
+    log_weight = log_likelihood(readings, models)
+    if log_prior is not None:  # added as it is: a weight that underflows could not be won back by the readings
+        log_weight = log_weight + log_prior(models)
     weight = np.exp(log_weight - log_weight.max())
     return replace(models, weight=weight / weight.sum())
 

@@ -57,6 +57,16 @@ class ExpectedStrength:
         return np.asarray(-0.5 * (_DEGREES + 1) * np.log1p(((t - self.t) / self.sd) ** 2 / _DEGREES))
 
 
+class HeldUpTo(ExpectedStrength):
+    """What a search says that broke its bound nowhere: the level lies at t, its strongest trial, or anywhere beyond.
+
+    The density is flat from t on, and falls to milder strengths as that of `ExpectedStrength` does.
+    """
+
+    def log_density(self, t: Floats) -> Floats:
+        return super().log_density(np.minimum(t, self.t))
+
+
 def _check_scale(sd: float) -> None:
     if not (math.isfinite(sd) and sd > 0):
         raise UsageError(f"the scale of an expected crossing must be positive, got {sd}")

@@ -13,7 +13,7 @@ from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
 from condensa_core.search import Knob, LevelProblem, ObjectiveSurface, Observation, Reading, Space, belief_of
 from condensa_core.search.semi_parametric import STEEPNESSES, Models, Readings, Shape, log_likelihood
-from condensa_core.search.short_evidence import EXTRA_SD, SHIFTS, ShortEvidence
+from condensa_core.search.short_evidence import EXTRA_SD, SHIFTS, UNRELATED, ShortEvidence
 
 LEVEL = 0.92
 SPARSITIES = (0.5, 0.7, 0.8, 0.86)
@@ -54,7 +54,9 @@ def test_what_short_readings_say_is_their_likelihood_integrated_over_the_shift()
         def density(shift, weight, start, to):
             return weight / (to - start) * math.exp(float(log_likelihood(noisy, models(c - shift))[0]) - top)
 
-        return sum(quad(density, start, to, args=(w, start, to), limit=200)[0] for w, start, to in SHIFTS)
+        related = sum(quad(density, start, to, args=(w, start, to), limit=200)[0] for w, start, to in SHIFTS)
+        first, last = -1.5, 1.25 * shape.reach + 0.3  # wherever a crossing of short runs can lie
+        return related + quad(lambda at: density(c - at, UNRELATED, first, last), first, last, limit=200)[0]
 
     said = ShortEvidence(readings, shape).log_weights(models(crossing))
 
@@ -102,6 +104,28 @@ def test_a_shift_that_nobody_expects_washes_out(problem, search, cliff, shift):
     curve = cliff(0.85, steepness=10)
 
     assert error(problem, search, curve, 6, short_readings=short_readings(curve, shift)) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("knee", "shift", "sparsities"), [(0.93, 2.0, (0.3, 0.4, 0.5, 0.6)), (0.6, -2.0, (0.5, 0.8, 0.9, 0.96))]
+)
+def test_even_an_absurd_shift_is_unlearned(problem, search, cliff, knee, shift, sparsities):
+    curve = cliff(knee, steepness=10)
+    readings = short_readings(curve, shift, sparsities)
+
+    assert error(problem, search, curve, 8) < 0.005
+    assert error(problem, search, curve, 8, short_readings=readings) < 0.005
+
+
+def test_whole_readings_outweigh_any_number_of_short_ones(problem, cliff):
+    """Where both cannot be right the belief is that of the whole ones alone."""
+    curve = cliff(0.93, steepness=10)
+    whole = [Observation.of({"s": s}, Reading(curve(s))) for s in (0.6, 0.8, 0.88, 0.9, 0.92)]
+    told = problem(short_readings=short_readings(curve, 2.2, tuple(np.linspace(0.2, 0.6, 12).tolist())))
+
+    crossings = [belief_of(p, whole, Seed()).crossing() * p.knob.reach for p in (told, problem())]
+
+    assert crossings[0] == pytest.approx(crossings[1], abs=0.02)
 
 
 def test_failed_short_runs_say_nothing(problem, cliff):

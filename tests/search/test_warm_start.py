@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
-from condensa_core.search import ExpectedCrossing, ExpectedStrength, belief_of
+from condensa_core.search import ExpectedCrossing, ExpectedStrength, HeldUpTo, Observation, Reading, belief_of
 
 KNEES = (0.6, 0.8, 0.9)
 
@@ -82,6 +82,33 @@ def test_several_expectations_are_evidence_together(problem):
 
     assert together[1] < 0.8 * alone[1]
     assert 1.38 < between[0] < 1.55
+
+
+def test_a_search_that_broke_its_bound_nowhere_says_nothing_of_what_lies_beyond(problem):
+    at = np.array([0.5, 1.0, 1.6, 2.0, 3.0, 9.0])
+    said = HeldUpTo(1.6, 0.2).log_density(at)
+
+    np.testing.assert_array_equal(said[2:], 0.0)
+    np.testing.assert_array_equal(said[:2], ExpectedStrength(1.6, 0.2).log_density(at[:2]))
+    units = at[2:-1, None] / problem().knob.reach
+    p = belief_of(problem(expected=HeldUpTo(1.6, 0.1)), (), Seed()).probability_feasible(units)
+    # crossings up to 1.25 times the strongest setting are as likely as each other
+    beyond = 1.25 * problem().knob.reach
+    np.testing.assert_allclose(p, (beyond - at[2:-1]) / (beyond - 1.6), atol=0.06)
+
+
+def test_an_absurdly_wrong_expectation_underflows_nowhere(problem, cliff):
+    """Warnings are errors: weights this small must stay logarithms."""
+    curve = cliff(0.6, steepness=10)
+    whole = [Observation.of({"s": s}, Reading(curve(s))) for s in (0.3, 0.5, 0.55, 0.6)]
+    many = tuple(ExpectedStrength(3.3, 1e-3) for _ in range(60))
+    truth = -math.log1p(-curve.crossing(0.92))
+
+    wrong = belief_of(problem(expected=many), (), Seed())
+    mended = belief_of(problem(expected=(ExpectedStrength(3.3, 1e-3),)), whole, Seed())
+
+    assert wrong.crossing() * wrong.reach == pytest.approx(3.3, abs=0.3)
+    assert mended.crossing() * mended.reach == pytest.approx(truth, abs=0.03)
 
 
 def test_an_expectation_beyond_the_range_starts_at_its_end(problem, search, cliff):
