@@ -63,10 +63,10 @@ def run(
         with directory.starting():
             directory.write_text(RECIPE, _text_of(recipe))
             directory.write_text(RESOLVED, resolved_yaml(recipe))
+            keep_earlier(directory, earlier)  # first: a manifest makes it a run that can be resumed
             head = manifest(command, seed=recipe.seed, hashes={"recipe": recipe_hash(recipe)})
             head |= {"condensa": __version__, "recipe_directory": str(recipe.directory), "recipe_name": recipe.name}
             directory.write_json(MANIFEST, head)
-            keep_earlier(directory, earlier)
         return _work(ready, directory, listener, allow_python, cache_dir)
 
 

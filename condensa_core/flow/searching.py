@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from condensa_core.flow.objective import Objective
@@ -105,12 +106,14 @@ def level_problem(bench: Workbench, reference: Judged, known: Known) -> LevelPro
     """What the recipe's search has to solve."""
     recipe = bench.recipe
     metric = reference.val.scores[recipe.constraint.metric]
+    noise = recipe.search.noise
     return LevelProblem(
         known.space,
         known.objective,
         recipe.constraint.limit(metric.value),
         metric.value,
         better=metric.better,
+        noise_sd=None if noise is None else math.hypot(metric.stderr, recipe.search.noise_sd(metric.value)),
         confidence=Confidence(recipe.search.return_.probability, recipe.search.return_.clear_sd),
         sensitivity=known.sensitivity,
     )

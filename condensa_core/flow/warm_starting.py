@@ -22,6 +22,7 @@ from condensa_core.report import WarmStartResult
 from condensa_core.run_directory import MANIFEST, RunDirectory
 from condensa_core.search import (
     ExpectedStrength,
+    HeldUpTo,
     Journal,
     Knob,
     LevelProblem,
@@ -121,7 +122,7 @@ def expectations(
     results = warm_starts(journal)
     for result in results:
         listener(Note(_told(result, problem.knob.name)))
-    return tuple(ExpectedStrength(result.strength, result.sd) for result in results)
+    return tuple((HeldUpTo if result.held else ExpectedStrength)(result.strength, result.sd) for result in results)
 
 
 def warm_starts(journal: Journal) -> tuple[WarmStartResult, ...]:
@@ -200,13 +201,23 @@ def _expected(run: EarlierRun, bench: Workbench, problem: LevelProblem) -> WarmS
     level = _level_of(run.reference_metric, bench.recipe.constraint, problem)
     empty = ObjectiveProfile(run.knob, (), 1.0)
     earlier = LevelProblem(Space((run.knob,)), empty, level, run.reference_metric, run.better, noise_sd=run.noise_sd)
+    differs = _differences(run, bench, problem)
+    margins = [earlier.margin(o.metric) for o in run.observations if o.metric is not None]
+    if min(margins) >= 0:
+        strongest = max(earlier.units(o.point)[0] for o in run.observations) * run.knob.reach
+        strength = _moved(strongest, run.knob, problem.knob)
+        value = _value(strength, problem.knob)
+        return WarmStartResult(run.path, len(margins), value, strength, _between(differs), differs, held=True)
     belief = one_knob_belief(earlier, run.observations)
     crossing, weight = belief.posterior.models.crossing, belief.posterior.models.weight
     low, middle, high = (_moved(t, run.knob, problem.knob) for t in _quantiles(crossing, weight))
-    differs = _differences(run, bench, problem)
     sd = math.hypot((high - low) / 2, _between(differs))
-    value = problem.knob.value(middle / problem.knob.reach) if middle <= problem.knob.reach else None
-    return WarmStartResult(run.path, len(run.observations), value, middle, sd, differs)
+    return WarmStartResult(run.path, len(margins), _value(middle, problem.knob), middle, sd, differs)
+
+
+def _value(strength: float, knob: Knob) -> float | int | str | None:
+    """The knob's value at strength t, None beyond its strongest."""
+    return knob.value(strength / knob.reach) if strength <= knob.reach else None
 
 
 def _level_of(reference: float, constraint: ConstraintSpec, problem: LevelProblem) -> float:
@@ -261,6 +272,11 @@ def _told(result: WarmStartResult, knob: str) -> str:
     where = "beyond the strongest setting" if result.value is None else f"about {at}"
     differs = f"; not the same: {', '.join(result.differs)}" if result.differs else ""
     sure = f"standard deviation {result.sd:.2g} of -ln(what is left)"
+    if result.held:
+        where = where.removeprefix("about at ")
+        return (
+            f"warm start: {trials} of {result.run} held up to {where}; the bound lies there or beyond ({sure}{differs})"
+        )
     return f"warm start: {trials} of {result.run} put the bound {where} ({sure}{differs})"
 
 

@@ -13,7 +13,8 @@ class WarmStartResult:
     """Where the trials of an earlier run put this run's bound.
 
     `value` is that of the knob, None where it lies beyond the strongest; `strength` the same as -ln(what is left), and
-    `sd` its standard deviation. `differs` names what is not the same in both runs.
+    `sd` its standard deviation. `differs` names what is not the same in both runs. Where `held`, no trial broke the
+    bound: value and strength are of the strongest of them, and the bound lies there or anywhere beyond.
     """
 
     run: str
@@ -22,6 +23,7 @@ class WarmStartResult:
     strength: float
     sd: float
     differs: tuple[str, ...] = ()
+    held: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
 """What a recipe says of its search reaches the search."""
 
 import json
+import math
+from types import SimpleNamespace
 
 import pytest
 from tiny_recipe import tiny
 
 from condensa_core import flow
 from condensa_core.errors import CondensaError, WorkloadError
+from condensa_core.flow.searching import Known, level_problem
 from condensa_core.recipe import read_recipe_text, recipe_from, resolved_yaml
-from condensa_core.search import read_journal
+from condensa_core.search import Knob, ObjectiveProfile, read_journal
 
 KERNELS = """
 from pathlib import Path
@@ -85,3 +88,15 @@ def test_no_python_means_no_kernel_either(tmp_path):
 
     with pytest.raises(WorkloadError, match="refused by --no-python"):
         flow.run(recipe, out=tmp_path / "runs", cache_dir=tmp_path / "cache", allow_python=False)
+
+
+@pytest.mark.parametrize(("noise", "sd"), [({"noise": "3pp"}, math.hypot(0.01, 0.03)), ({}, 0.002 * 0.9)])
+def test_the_noise_of_a_recipe_scales_its_problem(noise, sd):
+    bench = SimpleNamespace(recipe=recipe_from(tiny(search=noise)))
+    metric = SimpleNamespace(value=0.9, stderr=0.01, better="higher")
+    reference = SimpleNamespace(val=SimpleNamespace(scores={"top1": metric}))
+
+    problem = level_problem(bench, reference, Known(ObjectiveProfile(Knob("s", range=(0.0, 0.9)), (), 1.0)))
+
+    assert problem.default_sd == pytest.approx(sd)
+    assert problem.drop >= 2 * problem.default_sd

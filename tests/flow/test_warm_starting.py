@@ -7,10 +7,10 @@ import pytest
 from tiny_recipe import tiny
 
 from condensa_core import flow
-from condensa_core.errors import Interrupted, RecipeError, ResumeError, UsageError
+from condensa_core.errors import CondensaError, Interrupted, RecipeError, ResumeError, UsageError
 from condensa_core.progress import Note, TrialEnded, TrialStarted
 from condensa_core.recipe import recipe_from
-from condensa_core.run_directory import MANIFEST
+from condensa_core.run_directory import MANIFEST, RunDirectory
 from condensa_core.search import read_journal
 
 
@@ -110,6 +110,36 @@ def test_a_larger_drop_is_expected_to_be_met_further_out(earlier, tmp_path, cach
         strengths.append(told["strength"])
 
     assert strengths[0] < strengths[1]
+
+
+def test_an_earlier_run_that_broke_nothing_says_how_far_it_held(earlier, tmp_path, cache):
+    constraint = {"metric": "top1", "max_drop": "99pp"}
+    search = {"trials": 1, "warm_start": str(earlier[1])}
+
+    (told,) = expected(tmp_path, cache, constraint=constraint, search=search)
+
+    strongest = max(trial.knobs["s"] for trial in earlier[0].trials)
+    assert told["held"] is True
+    assert (told["value"], told["sd"]) == (pytest.approx(strongest), 0.1)
+    (log,) = (tmp_path / "tiny").glob("*/run.log")
+    assert f"held up to s {strongest:.4g}" in log.read_text()
+
+
+def test_a_run_that_is_killed_before_its_manifest_never_began(earlier, tmp_path, cache, monkeypatch):
+    write = RunDirectory.write_json
+
+    def killed(directory, name, value):
+        if name == "warm-start.json":
+            raise Interrupted("killed")
+        return write(directory, name, value)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(RunDirectory, "write_json", killed)
+        run(tmp_path, cache, search={"warm_start": str(earlier[1])})
+    (directory,) = (tmp_path / "tiny").iterdir()
+
+    with pytest.raises(CondensaError, match=r"holds no manifest\.json"):
+        flow.resume(directory, cache_dir=cache)
 
 
 def test_a_run_named_twice_counts_once(earlier, tmp_path, cache):
