@@ -50,12 +50,18 @@ def ablate(
     declared = with_overrides(read_recipe(recipe), trials=trials, seed=seed)
     say(*(drawn_problem(problem) for problem in declared.problems))
 
+    from condensa_core.recipe import strategy_words
+
+    names = [name for part in strategies.split(",") if (name := part.strip())]
+    for name in names:
+        strategy_words(name)
+
     from condensa_core import flow  # loads torch: only for recipes that read well
 
     with working(quiet=quiet, verbose=verbose) as listener:
         found = flow.ablate(
             declared,
-            [name for part in strategies.split(",") if (name := part.strip())],
+            names,
             seeds=seeds,
             out=out,
             resumed=resume,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,13 +18,10 @@ from condensa_core.flow.searching import known_before, level_problem
 from condensa_core.flow.trial import Evaluator
 from condensa_core.flow.workbench import Workbench, trained
 from condensa_core.progress import Listener, Note, silent
-from condensa_core.recipe import Recipe, resolved_yaml
+from condensa_core.recipe import Recipe, resolved_yaml, strategy_words
 from condensa_core.report import Ablation, Played, line_chart
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import (
-    COORDINATES,
-    METHODS,
-    SETTINGS,
     Evaluate,
     Journal,
     Knob,
@@ -222,16 +218,9 @@ def _strategy(bench: Workbench, problem: LevelProblem, name: str) -> Strategy:
 
 def _settings(recipe: Recipe, name: str, kernel: object) -> tuple[str, dict[str, Any]]:
     """The method that a strategy's name says, and its settings; UsageError for one that there is not."""
-    method, colon, coordinates = name.partition(":")
-    if method not in METHODS:
-        near = difflib.get_close_matches(method, METHODS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(METHODS)
-        raise UsageError(f"no search method is called {method!r}", hint=hint)
+    method, coordinates = strategy_words(name)
     settings = {**recipe.search.settings(), "kernel": kernel} if method == recipe.search.method else {}
-    if colon:
-        if coordinates not in COORDINATES or "coordinates" not in SETTINGS[method]:
-            known = ", ".join(name for name in METHODS if "coordinates" in SETTINGS[name])
-            raise UsageError(f"no strategy is called {name!r}", hint=f"write METHOD:raw; with one of {known}")
+    if coordinates is not None:
         settings["coordinates"] = coordinates
     return method, settings
 

@@ -39,6 +39,7 @@ from condensa_core.recipe.schemes import (
     check_setting,
     strength_of,
 )
+from condensa_core.recipe.strategies import strategy_words
 from condensa_core.recipe.units import Quantity
 
 __all__ = [
@@ -84,5 +85,6 @@ __all__ = [
     "references_in",
     "resolved_yaml",
     "setting_at",
+    "strategy_words",
     "strength_of",
 ]

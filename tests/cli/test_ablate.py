@@ -26,7 +26,11 @@ def test_it_shows_a_row_per_strategy_and_then_the_document(condensa, small):
     assert document["schema"] == "condensa.ablation/1" and document["trials"] == 2
 
 
-def test_a_strategy_that_there_is_not_is_refused(condensa, small):
+def test_a_strategy_that_there_is_not_is_refused_before_torch_is_loaded(condensa, small, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("the words were to be checked first")
+
+    monkeypatch.setattr("condensa_core.flow.ablate", never)
     answer = condensa("ablate", small, "--strategies", "bisektion")
 
     assert answer.code == 2
