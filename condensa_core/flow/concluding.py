@@ -127,7 +127,7 @@ def conclude(
         artifacts = _artifacts(bench, directory, shipped, trial_folder(directory.path, number), best)
         file = directory.path / "best" / FILE
         judged = {"val": reference.val}, {"val": _evaluated(bench, file, "val")}
-        if bench.splits.test is not None:  # the only place that reads it
+        if bench.splits.test is not None:  # nothing of it steers the search
             judged[0]["test"] = _evaluated(bench, reference.file.path, "test")
             judged[1]["test"] = _evaluated(bench, file, "test")
         files = {REFERENCE: reference.file.path, "best": file}

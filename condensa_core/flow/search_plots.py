@@ -31,21 +31,33 @@ class SearchPlots:
         self._name, self._metric = name, metric
 
     def ended(self, number: int) -> None:
-        """Draw the search as it was when trial `number` had ended, unless its picture is there already."""
-        file = f"trials/{number:03d}/{POSTERIOR}"
-        if self._problem is None or (self._directory.path / file).is_file():
+        """Draw the search as it was when trial `number` had ended, unless its picture is there already.
+
+        LATEST becomes the picture of the trial that ended last, also where it was drawn by a process that died then.
+        """
+        if self._problem is None:
             return
+        file = self._directory.path / f"trials/{number:03d}/{POSTERIOR}"
         with sparing("the search could not be drawn", self._listener):
-            drawn = self._drawn(self._problem, number)
-            self._directory.write_text(file, drawn)
-            self._directory.write_text(LATEST, drawn)
+            if not file.is_file():
+                drawn = self._drawn(self._problem, number)
+                self._directory.write_text(f"trials/{number:03d}/{POSTERIOR}", drawn)
+                self._directory.write_text(LATEST, drawn)
+            elif number == self._last_ended():
+                self._directory.write_text(LATEST, file.read_text(encoding="utf-8"))
+
+    def _last_ended(self) -> int:
+        ended = self._journal.last("trial-ended")
+        assert ended is not None  # whoever calls has written it down
+        return int(ended["number"])
 
     def _drawn(self, problem: LevelProblem, number: int) -> str:
         title = f"{self._name}: the search after trial {number}"
         finished, pending = self._at_the_end_of(number)
         if len(problem.space.knobs) > 1:
             return _trade_off(problem, finished, title, self._metric)
-        return posterior_chart(portrait(problem, list(finished.values()), pending), title=title, metric=self._metric)
+        found = portrait(problem, list(finished.values()), pending, numbers=list(finished))
+        return posterior_chart(found, title=title, metric=self._metric)
 
     def _at_the_end_of(self, last: int) -> tuple[dict[int, Observation], list[Point]]:
         """The finished trials by number, in the order of ending, up to the end of trial `last`; and those then open."""
@@ -70,6 +82,8 @@ def _trade_off(problem: LevelProblem, finished: Mapping[int, Observation], title
             continue
         factor = 1 + problem.profile.gain(objective, problem.profile.reference)
         kind = "meets the limit" if problem.margin(o.metric) >= 0 else "breaks the limit"
+        if o.status == "aborted":
+            kind = "given up, as expected"
         hint = f"trial {number}: {knobs_text(o.point)}"
         latest = point_key(o.point) == point_key(list(finished.values())[-1].point)
         dots.append(Dot(factor, o.metric, kind, up_sd=problem.sd(o), hint=hint, ringed=latest))

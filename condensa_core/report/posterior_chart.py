@@ -20,6 +20,7 @@ _STATES: Final = {  # colour, hollow, words
     "holds": (svg.COLOURS[2], False, "holds the bound"),
     "narrow": (svg.COLOURS[2], True, "meets it within noise"),
     "breaks": (svg.COLOURS[1], False, "breaks the bound"),
+    "aborted": ("#777", True, "given up, as expected"),
     "failed": ("#777", False, "failed to train"),
 }
 _MOST_CHOICES = 10
@@ -103,7 +104,7 @@ def _trials(found: Portrait, up: Scale, metric: str) -> list[str]:
     marks = []
     for position, trial in enumerate(found.trained):
         colour, hollow, words = _STATES[trial.state]
-        hint = f"trial {position}: {found.knob} {trial.value}, {words}"
+        hint = f"trial {trial.number}: {found.knob} {trial.value}, {words}"
         if trial.metric is None:
             place = _UPPER.at(trial.unit, _ROOM / 2)
             marks.append(svg.cross(place, colour, hint=hint))

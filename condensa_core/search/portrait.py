@@ -18,7 +18,7 @@ from condensa_core.search.problem import LevelProblem
 from condensa_core.search.profile import ObjectiveProfile
 from condensa_core.search.space import Point, Value, point_key
 
-State = Literal["holds", "narrow", "breaks", "failed"]
+State = Literal["holds", "narrow", "breaks", "aborted", "failed"]
 
 _PLACES: Final = 121  # of the posterior, from the reference to the strongest value
 _MARKS: Final = 400  # values whose place on the axis is given; between them it is as good as straight
@@ -36,11 +36,13 @@ class Band:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished trial: it holds the bound with confidence, meets it too narrowly, breaks it, or gave no metric.
+    """A finished trial: it holds the bound with confidence, meets it too narrowly, breaks it, was given up with an
+    expected metric, or gave none.
 
-    `factor` is its objective as a multiple of the reference's, larger = better.
+    `number` is the trial's own. `factor` is its objective as a multiple of the reference's, larger = better.
     """
 
+    number: int
     unit: float
     value: Value
     metric: float | None
@@ -88,8 +90,17 @@ class Portrait:
         return self.level + self.drop * math.sinh(height)
 
 
-def portrait(problem: LevelProblem, observations: Sequence[Observation], pending: Sequence[Point] = ()) -> Portrait:
-    """What `observations` say of a problem with one knob; whatever strategy chose them."""
+def portrait(
+    problem: LevelProblem,
+    observations: Sequence[Observation],
+    pending: Sequence[Point] = (),
+    *,
+    numbers: Sequence[int] | None = None,
+) -> Portrait:
+    """What `observations` say of a problem with one knob; whatever strategy chose them.
+
+    `numbers` are those of the trials, one per observation; by default they count from 0.
+    """
     knob, profile = problem.knob, problem.profile
     assert isinstance(profile, ObjectiveProfile)  # there is one knob
     belief = one_knob_belief(problem, observations)
@@ -108,12 +119,12 @@ def portrait(problem: LevelProblem, observations: Sequence[Observation], pending
     def factor(objective: float) -> float:
         return 1 + profile.gain(objective, profile.reference)
 
-    def trained(o: Observation) -> Trained:
+    def trained(number: int, o: Observation) -> Trained:
         objective = problem.objective(o)
         state: State = "failed" if o.metric is None else states[point_key(o.point)]
         sd = None if o.metric is None else problem.sd(o)
         gained = None if objective is None else factor(objective)
-        return Trained(problem.units(o.point)[0], o.point[knob.name], o.metric, sd, gained, state)
+        return Trained(number, problem.units(o.point)[0], o.point[knob.name], o.metric, sd, gained, state)
 
     measured = [(knob.unit(s.value), s.objective) for s in profile.settings]
     return Portrait(
@@ -128,7 +139,7 @@ def portrait(problem: LevelProblem, observations: Sequence[Observation], pending
         better=problem.better,
         bracket=(bracket.holds, bracket.fails),
         crossing=None if crossing > 1 else crossing,
-        trained=tuple(map(trained, observations)),
+        trained=tuple(map(trained, range(len(observations)) if numbers is None else numbers, observations)),
         objective=profile.name,
         waiting=tuple(problem.units(point)[0] for point in pending),
         best=None if best is None else best.units[0],
@@ -138,6 +149,8 @@ def portrait(problem: LevelProblem, observations: Sequence[Observation], pending
 
 
 def _state(judged: Judged) -> State:
+    if judged.observation.status == "aborted":
+        return "aborted"
     if judged.holds:
         return "holds"
     return "narrow" if judged.margin >= 0 else "breaks"

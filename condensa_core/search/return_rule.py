@@ -65,7 +65,7 @@ def recommend(problem: LevelProblem, observations: Sequence[Observation]) -> Rec
         return Recommendation(None, False, None, (None, None), nothing_better(problem), trials=len(observations))
     if all(o.status != "ok" for o in observations):
         last = observations[-1].failure if observations else ""
-        reason = f"all {len(observations)} trials failed; the last: {last}" if observations else "no trial was made"
+        reason = f"{_none_ended(observations)}; the last: {last}" if observations else "no trial was made"
         return Recommendation(None, False, None, (None, None), reason, trials=len(observations))
     # one seed for all strategies, so that the same trials get the same answer
     belief = belief_of(problem, observations, Seed())
@@ -86,6 +86,15 @@ def recommend(problem: LevelProblem, observations: Sequence[Observation]) -> Rec
         probabilities={point_key(j.observation.point): j.probability for j in judged},
         front=tuple(j.observation.point for j in pareto_front(problem, judged)),
     )
+
+
+def _none_ended(observations: Sequence[Observation]) -> str:
+    given_up = sum(o.status == "aborted" for o in observations)
+    if given_up == 0:
+        return f"all {len(observations)} trials failed"
+    if given_up == len(observations):
+        return f"all {given_up} trials were given up early"
+    return f"no trial reached its end: {given_up} given up early, {len(observations) - given_up} failed"
 
 
 def nothing_better(problem: LevelProblem) -> str:

@@ -50,6 +50,7 @@ def test_a_resumed_run_has_the_pictures_of_all_its_trials(tmp_path, cache):
     first = directory / "trials/000/posterior.svg"
     before = first.read_text()
     first.unlink()
+    (directory / "search.svg").write_text("that of the trial before: the process died between the two")
 
     outcome = flow.resume(directory, cache_dir=cache)
 
@@ -106,6 +107,46 @@ def test_trials_that_are_open_then_are_shown(tmp_path):
 
     root = ElementTree.parse(directory.path / "search.svg").getroot()
     assert "being trained" in {text.text for text in root.iter(f"{SVG}text")}
+
+
+def test_the_latest_picture_is_mended_where_the_process_died_before_it(several):
+    plots = SearchPlots(*several, name="n", metric="top1", listener=pytest.fail)
+    folder = several[2].path
+    plots.ended(0)
+    before = (folder / "search.svg").read_text()
+    plots.ended(1)
+    (folder / "search.svg").write_text(before)
+
+    plots.ended(0)
+    plots.ended(1)  # as a finished search is told when its run is resumed
+
+    assert (folder / "search.svg").read_text() == (folder / "trials/001/posterior.svg").read_text() != before
+
+
+def test_trials_that_end_out_of_order_keep_their_numbers(tmp_path):
+    knob = Knob("s", range=(0.0, 0.9))
+    profile = ObjectiveProfile.measured(knob, [(s, 1 / (1 - s)) for s in knob.grid(20)], 1.0)
+    problem = LevelProblem(Space((knob,)), profile, 0.9, 0.92)
+    search = Search(problem, strategy_named("level-set", problem, seed=Seed(0)), budget=3)
+    with RunDirectory.create(tmp_path, "order", "") as directory, Journal(tmp_path / "j", "") as journal:
+        for number, s in ((2, 0.7), (0, 0.5)):
+            observation = Observation({"s": s}, "ok", 0.91).to_record()
+            journal.append("trial-ended", {"number": number, "observation": observation, "wall_s": 1.0})
+
+        SearchPlots(search, journal, directory, name="n", metric="top1", listener=pytest.fail).ended(0)
+
+    assert hints(directory.path / "search.svg") == {"trial 2: s 0.7", "trial 0: s 0.5"}
+
+
+def test_an_aborted_trial_of_several_knobs_is_drawn_as_such(several):
+    search, journal, directory = several
+    observation = Observation({"early": 0.7, "late": 0.7}, "aborted", 0.6, 0.01, failure="given up").to_record()
+    journal.append("trial-ended", {"number": 2, "observation": observation, "wall_s": 1.0})
+
+    SearchPlots(search, journal, directory, name="n", metric="top1", listener=pytest.fail).ended(2)
+
+    words = {text.text for text in ElementTree.parse(directory.path / "search.svg").getroot().iter(f"{SVG}text")}
+    assert "given up, as expected" in words
 
 
 def test_a_full_disk_costs_no_trial_and_is_told(several, monkeypatch):

@@ -60,6 +60,20 @@ def test_what_it_shows_is_named(sparsities):
     assert {"0.5", "0.9"} <= words and any(word.endswith("%") and "band" not in word for word in words)
 
 
+def test_a_trial_that_was_given_up_does_not_look_measured():
+    knob = Knob("s", range=(0.0, 0.9))
+    pairs = [(s, 10 / (1 - s)) for s in knob.grid(20)]
+    measured = Observation({"s": 0.7}, "ok", 0.85, 0.002)
+    given_up = Observation({"s": 0.8}, "aborted", 0.8, 0.002, failure="given up")
+
+    _, root = drawn(knob, pairs, [measured, given_up])
+
+    (broke, _), (expected, hint) = [(mark, hint) for mark, hint in hints(root) if hint.startswith("trial")]
+    assert "given up" in hint
+    assert broke.get("stroke") != expected.get("stroke")
+    assert {"breaks the bound", "given up, as expected"} <= set(texts(root))
+
+
 def test_the_staircase_of_records_climbs_through_every_record():
     knob = Knob("s", range=(0.0, 0.9))
     found, root = drawn(knob, [(0.0, 10), (0.3, 20), (0.5, 15), (0.7, 40)], [Observation({"s": 0.3}, "ok", 0.918)])

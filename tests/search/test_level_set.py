@@ -176,6 +176,25 @@ def test_only_failures_are_reported_with_the_last_cause(problem):
     assert found.point is None and found.reason == "all 2 trials failed; the last: out of memory"
 
 
+@pytest.mark.parametrize(
+    ("aborted", "reason"),
+    [
+        (2, "all 2 trials were given up early; the last: hopeless"),
+        (1, "no trial reached its end: 1 given up early, 1 failed; the last: hopeless"),
+    ],
+)
+def test_trials_given_up_are_not_called_failed(problem, aborted, reason):
+    search = Search(problem(), LevelSetSearch(problem()), budget=2)
+    for number in range(2):
+        (point,) = search.ask()
+        given_up = Observation(point, "aborted", 0.1, 0.01, failure="hopeless")
+        search.tell_observation(given_up if number >= 2 - aborted else Observation.failed(point, "NaN"))
+
+    found = search.recommend()
+
+    assert found.point is None and found.reason == reason
+
+
 def test_narrow_passes_within_the_noise_are_not_shipped(problem):
     noisy = problem(noise_sd=0.01)
     search = Search(noisy, LevelSetSearch(noisy), budget=3)

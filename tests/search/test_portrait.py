@@ -57,13 +57,14 @@ def test_trials_are_told_apart_and_the_bracket_is_theirs():
         trained(0.7, 0.85),
         Observation.failed({"s": 0.6}, "diverged"),
         trained(0.75, 0.9005, sd=0.01),  # meets the level, by far less than its noise
+        Observation({"s": 0.72}, "aborted", 0.87, 0.01, failure="given up"),
     ]
 
     found = portrait(problem_of(), seen, pending=[{"s": 0.5}])
 
-    assert [t.state for t in found.trained] == ["holds", "breaks", "failed", "narrow"]
-    assert [t.metric for t in found.trained] == [0.92, 0.85, None, 0.9005]
-    assert [t.sd for t in found.trained] == [0.002, 0.002, None, 0.01]
+    assert [t.state for t in found.trained] == ["holds", "breaks", "failed", "narrow", "aborted"]
+    assert [t.metric for t in found.trained] == [0.92, 0.85, None, 0.9005, 0.87]
+    assert [t.sd for t in found.trained] == [0.002, 0.002, None, 0.01, 0.01]
     assert found.trained[0].factor == pytest.approx(2.1)  # as measured, not as profiled
     assert found.trained[1].factor == pytest.approx(4.0)
     assert found.trained[3].factor is None  # not profiled, not measured

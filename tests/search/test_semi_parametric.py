@@ -41,6 +41,13 @@ def test_every_curve_meets_the_level_at_its_crossing_and_falls(crossing, steepne
     assert (np.diff(along) <= 1e-12).all()
 
 
+def test_a_prior_that_rules_crossings_out_needs_no_logarithm_of_zero():
+    posterior = collapse_posterior(READINGS, SHAPE, lambda models: -1e4 * models.crossing)  # exp of it is 0 from 0.1 on
+
+    assert posterior.models.weight.sum() == pytest.approx(1)
+    assert np.isfinite(posterior.models.weight).all()
+
+
 def test_weights_are_marginal_likelihoods():
     models = collapse_posterior(READINGS, SHAPE).models
 
