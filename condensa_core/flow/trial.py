@@ -20,7 +20,7 @@ from condensa_core.export import OnnxFile, OnnxModel, check_parity, save_weights
 from condensa_core.flow.accounting import stored_bits
 from condensa_core.flow.candidate import Structure, cut_model, finished, laid_out, stored_halves
 from condensa_core.flow.carrying import carry
-from condensa_core.flow.early_abort import FINETUNED, Fate, certain_fate
+from condensa_core.flow.early_abort import CARRIED, FINETUNED, Fate, certain_fate
 from condensa_core.flow.effort import settings_for, training_batches
 from condensa_core.flow.integers import require_sound
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
@@ -235,7 +235,7 @@ class Evaluator:
             tuning.fate = certain_fate(
                 trial.brief.get(FINETUNED, ()), best.value, epoch,
                 reference=reference.value, level=bound.limit(reference.value), better=reference.better,
-                noise_sd=math.hypot(best.stderr, self._training_sd),
+                noise_sd=math.hypot(best.stderr, self._training_sd), carried=trial.brief.get(CARRIED, ()),
             )  # fmt: skip
             return tuning.fate is not None
 

@@ -12,7 +12,7 @@ from condensa_core.flow import early_abort
 from condensa_core.flow.early_abort import certain_fate
 from condensa_core.progress import Advanced, PhaseStarted
 from condensa_core.recipe import recipe_from
-from condensa_core.search import read_journal
+from condensa_core.search import Entry, Observation, read_journal
 
 # Accuracy at the start and at the end of fine-tuning, of the trials of three recorded runs: filters of a small CNN on
 # Fashion-MNIST (sparsity .27 to .85) and on digits (.79 to .95; .27 to .94 with two L steps); then the reference's and
@@ -77,6 +77,28 @@ def test_where_lower_is_better_the_mirror_image_is_given_up():
 )
 def test_nothing_is_certain(earlier, so_far):
     assert fate(earlier, so_far, reference=0.95, level=0.94, noise_sd=0.001) is None
+
+
+def test_what_integers_cost_the_trials_before_is_expected_of_this_one_too():
+    earlier, lost = [[0.5, 0.86], [0.7, 0.92]], [-0.02, -0.04]
+    bounds = {"reference": 0.95, "level": 0.94, "better": "higher", "noise_sd": 0.0}
+
+    floating = certain_fate(earlier, 0.05, 0, **bounds)
+    integers = certain_fate(earlier, 0.05, 0, carried=lost, **bounds)
+
+    assert integers.metric == pytest.approx(floating.metric - 0.03)
+    assert integers.sd > floating.sd
+    assert certain_fate(earlier, 0.05, 0, carried=[0.9, 0.0], **bounds) is None  # a file may have read that much more
+
+
+def test_a_brief_says_what_files_read_more_than_their_models():
+    def ended(status, metric, history):
+        observation = Observation({"s": 0.5}, status, metric, details={"finetuned_val": history})
+        return Entry("trial-ended", {"observation": observation.to_record()})
+
+    entries = [ended("ok", 0.8, [0.5, 0.85]), ended("aborted", 0.1, [0.1]), ended("ok", 0.7, [])]
+
+    assert early_abort.brief(entries)["carried"] == [pytest.approx(-0.05)]
 
 
 RECIPE = tiny(
