@@ -17,9 +17,9 @@ def schema(
         str, typer.Argument(metavar="[recipe|bench]", help="A recipe, or what condensa bench --json prints.")
     ] = "recipe",
 ) -> int:
-    """Print the JSON Schema of recipes, for editors, or of benchmark results.
+    """Print the JSON Schema of recipes or benchmark results.
 
-    Use it with the comment `# yaml-language-server: $schema=FILE` at the top of a recipe.
+    For editors, use it with the comment `# yaml-language-server: $schema=FILE` at the top of a recipe.
     """
     if document == "recipe":
         from condensa_core.recipe import recipe_schema

@@ -25,7 +25,7 @@ from condensa_core.flow.objective import Objective
 from condensa_core.flow.parallel import executor_of
 from condensa_core.flow.rank_costs import rank_costs
 from condensa_core.flow.search_plots import SearchPlots
-from condensa_core.flow.searching import Beforehand, known_before, search_for
+from condensa_core.flow.searching import known_before, search_for
 from condensa_core.flow.short_runs import require_short_runs_possible
 from condensa_core.flow.trial import Evaluator, Judged
 from condensa_core.flow.warm_starting import earlier_runs, keep_earlier
@@ -141,18 +141,13 @@ def _work(
                     search,
                     journal,
                     parallel=count,
-                    timeout_s=_left_s(recipe, beforehand),
+                    timeout_s=recipe.search.timeout_s,
+                    spent_s=beforehand.short_s,
                     listener=told,
                     ended=ended,
                     briefing=brief if recipe.search.early_abort else lambda entries: {},
                 )
             return conclude(bench, directory, objective, reference, search, found, journal, told, begun)
-
-
-def _left_s(recipe: Recipe, spent: Beforehand) -> float | None:
-    """What the short runs left of the time limit."""
-    limit = recipe.search.timeout_s
-    return None if limit is None else max(limit - spent.short_s, 0.0)
 
 
 def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:

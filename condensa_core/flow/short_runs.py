@@ -33,6 +33,8 @@ from condensa_core.search import (
 
 JOURNAL: Final = "short.jsonl"
 FOLDER: Final = "short"
+# Of the recipe's time limit: the rest is for whole trials, without which nothing ships.
+LIMIT_SHARE: Final = 0.5
 
 
 def require_short_runs_possible(ready: Bound) -> None:
@@ -50,8 +52,9 @@ def short_readings(
     fingerprint: str,
     listener: Listener,
 ) -> tuple[tuple[Observation, ...], float]:
-    """The readings of the recipe's short runs, trained now or by an earlier process, and the seconds they took.
+    """The readings of the recipe's short runs, trained now or by an earlier process, and the seconds charged for them.
 
+    None starts after half of the recipe's time limit, and no more than that half is charged.
     They look for the level of the short curve by the rule of the search, and keep a journal and trial folders of their
     own, so that none of them can be taken for a trial. None without `search.short`.
     """
@@ -65,17 +68,20 @@ def short_readings(
     counted = dataclasses.replace(Objective.of(bench.recipe), name="macs", direction="minimize")
     evaluator = Evaluator(brief, counted, reference, None, folder, listener)
     search = Search(problem, LevelSetSearch(problem), budget=spec.trials)
+    limit = bench.recipe.search.timeout_s
+    share = None if limit is None else LIMIT_SHARE * limit
     told = _told(listener, bench.recipe, spec.trials)
     with Journal(directory.path / JOURNAL, fingerprint) as journal:
         find_level(
             _metric_of(evaluator),
             search,
             journal,
-            timeout_s=bench.recipe.search.timeout_s,
+            timeout_s=share,
             listener=told,
             ended=evaluator.ended,
         )
-        return search.observations, _seconds(journal.entries)
+        took = _seconds(journal.entries)
+        return search.observations, took if share is None else min(took, share)
 
 
 def shortened(bench: Workbench, share: float) -> Recipe:

@@ -29,6 +29,7 @@ def find_level(
     *,
     parallel: int = 1,
     timeout_s: float | None = None,
+    spent_s: float = 0.0,
     listener: Listener = silent,
     ended: Ended = lambda number: None,
     briefing: Briefing = lambda entries: {},
@@ -42,13 +43,15 @@ def find_level(
     `parallel` is how many trials are open at once: as soon as one has ended the next is asked for. Open ones that find
     no room in the executor wait, in the order of asking. Finished trials in the journal are told to the search first,
     in the order in which they ended, and never evaluated again. No trial starts after `timeout_s` during which trials
-    were under way, earlier calls included.
+    were under way, of which `spent_s` were spent before the search. Attempts that ended in earlier calls count; what
+    was under way when a call was cut off does not, and a failed trial's second attempt starts whatever the time.
     `ended` is called with the number of every finished trial, earlier ones included, once the journal holds it for
     good: what it takes to go on with that trial is not needed any more. `briefing` makes the brief of an attempt from
     the journal before it; an attempt that is resumed keeps its brief.
     """
     executor = evaluate if isinstance(evaluate, Executor) else InTurn(evaluate)
     history = _History.of(journal)
+    history.spent_s += spent_s
     finished = history.finished.values()
     open_points = [dict(trial.point) for trial in history.open.values()]
     search.restore({"observations": [o.to_record() for o in finished], "pending": open_points})
