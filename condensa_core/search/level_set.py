@@ -19,10 +19,12 @@ from condensa_core.search.space import Point, point_key
 from condensa_core.search.strategy import Told
 
 _BISECTIONS = 3  # improvement alone overshoots at first: the objective grows fast and the crossing may be anywhere
-# A trial that is expected to improve the objective by less is not worth a training run. On 147 noisy random curves
-# 0.15 % took 8.2 trials on average (quiet ones take two fewer) and lost less than 8 trials always; 0.3 % took 7.0 and
-# lost a tenth more.
-_LEAST_GAIN = 0.0015
+# A trial that is expected to improve the objective by less is not worth a training run. While trials are few nearly all
+# are worth one; later ones mostly meet noise, and must be worth more. On 400 random curves this took 7.4 trials on
+# average and lost as little as 8 trials always; 0.15 % throughout took 7.5 and lost a twentieth more.
+_LEAST_GAIN = 0.0005
+_LATE_LEAST_GAIN = 0.01
+_LATE = 8  # trials
 _STOPPING_FROM = 4  # fewer trials know the spread of the crossing too badly to stop on an expectation
 _SURE = 0.9  # what would ship with a smaller trust is worth another trial: it tells of that one as well
 _DOUBTED_UNTIL = 10  # trials; a doubt that they leave is one of the noise, which further ones hardly lessen
@@ -35,16 +37,16 @@ class LevelSetSearch:
     1. The first trials bisect the posterior of the crossing: the record nearest to P(feasible) = 1/2.
     2. Later ones maximise the expected improvement of the known objective, (T(s) - T_safe)^+ P(s), with T_safe the best
        objective that holds with confidence, and P(s) that of holding by the noise of a reading.
-    It is over when, after 4 trials, no expected improvement reaches `least_gain` of T_safe and what would ship is
-    trusted to 90 % (or 10 trials could not make it so), or when no untried record is left between what holds and what
-    fails.
+    It is over when, after 4 trials, no expected improvement reaches `least_gain` of T_safe (by default 0.05 %, and 1 %
+    from 8 trials on) and what would ship is trusted to 90 % (or 10 trials could not make it so), or when no untried
+    record is left between what holds and what fails.
 
     Several trials at once split the probability of where the crossing lies into equal parts; once improvement is
     maximised, each is chosen for what it adds to those that are pending, as if the metric fell with strength: then the
     best of a batch is the strongest one that holds, and its expectation is known in closed form.
     """
 
-    def __init__(self, problem: LevelProblem, *, least_gain: float = _LEAST_GAIN) -> None:
+    def __init__(self, problem: LevelProblem, *, least_gain: float | None = None) -> None:
         self.problem = problem
         self.least_gain = least_gain
         knob, profile = problem.knob, problem.profile
@@ -71,11 +73,17 @@ class LevelSetSearch:
             return "no untried setting is left between what holds and what fails"
         if len(told.succeeded) < _BISECTIONS:
             return None
-        best = float(self._added_gains(seen, np.empty(0))[free].max())
+        best, least = float(self._added_gains(seen, np.empty(0))[free].max()), self._least(told)
         doubted = seen.trust < _SURE and len(told.succeeded) < _DOUBTED_UNTIL
-        if best <= 0 or (len(told.succeeded) >= _STOPPING_FROM and best < self.least_gain and not doubted):
-            return f"another trial is expected to gain less than {self.least_gain:.2%}"
+        if best <= 0 or (len(told.succeeded) >= _STOPPING_FROM and best < least and not doubted):
+            return f"another trial is expected to gain less than {least:.2%}"
         return None
+
+    def _least(self, told: Told) -> float:
+        """The expected gain that is worth another training run."""
+        if self.least_gain is not None:
+            return self.least_gain
+        return _LATE_LEAST_GAIN if len(told.succeeded) >= _LATE else _LEAST_GAIN
 
     def _bisecting(self, told: Told, count: int) -> list[int]:
         """Up to `count` records that divide the probability of where the crossing lies."""
@@ -108,7 +116,7 @@ class LevelSetSearch:
         while len(chosen) < count and len(free := self._free(told, chosen)):
             waiting = self._waiting(told, chosen)
             gains = self._added_gains(seen, waiting)[free]
-            if gains.max() <= (self.least_gain if len(waiting) else 0):
+            if gains.max() <= (self._least(told) if len(waiting) else 0):
                 break
             chosen.append(int(free[np.argmax(gains)]))
         return chosen

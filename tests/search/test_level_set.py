@@ -265,6 +265,19 @@ def test_little_is_left_to_win_but_what_would_ship_is_doubted(reading, doubted):
     assert (said is None) == doubted
 
 
+@pytest.mark.parametrize(("least_gain", "stops"), [(None, [False, True]), (0.001, [False, False]), (0.1, [True, True])])
+def test_a_small_gain_is_worth_a_trial_while_there_were_few(least_gain, stops):
+    knob = Knob("s", range=(0.0, 0.99))
+    held = [(0.1, 1.05), (0.2, 1.1), (0.3, 1.2), (0.4, 1.3), (0.5, 1.5), (0.6, 1.7), (0.7, 2.0)]
+    profile = ObjectiveProfile.measured(knob, [*held, (0.705, 2.012), (0.95, 2.02)], 1.0)
+    problem = LevelProblem(Space((knob,)), profile, 0.9, 0.93, noise_sd=0.001)
+    told = [Observation.of({"s": s}, Reading(0.93)) for s, _ in held]
+    told.insert(0, Observation.of({"s": 0.95}, Reading(0.6)))
+    strategy = LevelSetSearch(problem, least_gain=least_gain)
+
+    assert [strategy.finished(Told(tuple(told[:1] + told[-n:]))) is not None for n in (6, 7)] == stops
+
+
 @pytest.mark.parametrize("depth", [20, 77])
 def test_how_deep_a_collapsed_trial_lies_does_not_overrule_readings_near_the_level(problem, depth):
     asked = problem(noise_sd=0.01)  # as much as the drop
