@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
@@ -46,10 +45,9 @@ def _sort(graph: onnx.GraphProto) -> None:
 
 
 def _caster() -> Callable[..., onnx.ModelProto]:
-    before = list(sys.path)
-    try:
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-    finally:
-        sys.path[:] = before  # the package adds its folder, whose `metrics` and `benchmark` would hide a user's own
+    # The package appends its folder to sys.path. There it stays: others of its modules, and onnxruntime.quantization,
+    # cannot be imported without, and at the end it hides nothing.
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
     caster: Callable[..., onnx.ModelProto] = convert_float_to_float16
     return caster

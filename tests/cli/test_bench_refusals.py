@@ -75,7 +75,7 @@ FILES = {
     "dynamic": (written(model(shape=("batch", "time"))), [], "leaves dimension time open", "--shape time=SIZE"),
     "zero": (written(model(shape=("batch", 0))), [], "holds nothing: a dimension is fixed at 0", ""),
     "zero-asked": (written(model()), ["--shape", "x=0x4"], "holds nothing", "at least 1"),
-    "zero-batch": (written(model()), ["--batch", "0"], "'--batch'", ""),
+    "zero-batch": (written(model()), ["--batch", "0"], "--batch 0", ""),
     "fixed": (written(model(shape=(2, 4))), ["--batch", "3"], "fixes the batch of input 'x' at 2", "--batch 2"),
     "strings": (written(model(kind=TensorProto.STRING)), [], "of a type that cannot be made up", ""),
     "misfit": (written(model(shape=("batch", 5))), [], "ONNX Runtime cannot load m.onnx", "check_model"),

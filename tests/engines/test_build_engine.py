@@ -164,6 +164,15 @@ def press_control_c(_):
     os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C raises, as at a terminal; a process started in the background may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(("stop", "raised"), [(refuse, Interrupted), (press_control_c, KeyboardInterrupt)])
 def test_a_stopped_build_leaves_nothing(files, tmp_path, capfd, stop, raised):
     def listener(event):

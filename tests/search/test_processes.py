@@ -23,9 +23,10 @@ def trial(number, do="", attempt=0):
 
 
 @pytest.fixture
-def workers(tmp_path):
+def workers(tmp_path, monkeypatch):
     """Makes workers and, at the end, shows that nothing is left of them."""
-    before = set(Path(tempfile.gettempdir()).glob("condensa-workers-*"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))  # other tests run beside this one
 
     def make(count, opening=None, **settings):
         return Processes(opening or Told(tmp_path), count, **settings)
@@ -33,7 +34,7 @@ def workers(tmp_path):
     yield make
     for mark in tmp_path.glob("worker-*"):
         assert not Path(f"/proc/{mark.name.split('-')[2]}").exists()  # neither running nor a zombie
-    assert set(Path(tempfile.gettempdir()).glob("condensa-workers-*")) == before
+    assert list((tmp_path / "temporary").glob("condensa-workers-*")) == []
 
 
 def came(path, seconds=60.0):
