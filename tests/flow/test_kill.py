@@ -1,4 +1,4 @@
-"""kill -9 at random moments, ten times: nothing finished is lost or repeated, and the end is the same."""
+"""kill -9 at random moments, five times: nothing finished is lost or repeated, and the end is the same."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tiny_recipe import tiny
 from condensa_core.recipe import recipe_from, resolved_yaml
 from condensa_core.search import read_journal
 
-KILLS = 10
+KILLS = 5
 
 
 def start(arguments: list[str], folder: Path) -> subprocess.Popen:
@@ -52,7 +52,7 @@ def essence(trial: dict) -> tuple:
     return trial["number"], trial["attempt"], trial["point"]["s"], observation["metric"], observation["objective"]
 
 
-def test_ten_kills_cost_no_finished_trial_and_change_no_result(tmp_path):
+def test_five_kills_cost_no_finished_trial_and_change_no_result(tmp_path):
     for name in ("whole", "killed"):
         recipe = recipe_from(tiny(name=name, compress={**tiny()["compress"], "steps": 5}))
         (tmp_path / f"{name}.yaml").write_text(resolved_yaml(recipe))
