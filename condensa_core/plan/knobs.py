@@ -34,11 +34,7 @@ class KnobSpace:
 
     def strongest_point(self) -> dict[str, Value]:
         """Every knob at the end at which most is compressed."""
-        return {name: self._ends(name)[1] for name in self.specs}
-
-    def mildest_point(self) -> dict[str, Value]:
-        """Every knob at the end at which least is compressed."""
-        return {name: self._ends(name)[0] for name in self.specs}
+        return {name: self._strongest(name) for name in self.specs}
 
     def check(self, knobs: Mapping[str, Value]) -> None:
         """UsageError unless `knobs` gives every knob, and no other, a value that it can take."""
@@ -55,12 +51,12 @@ class KnobSpace:
                 if isinstance(value, (str, bool)) or not low <= value <= high:
                     raise UsageError(f"knob '{name}' lies in {low:g} to {high:g}, not {value!r}")
 
-    def _ends(self, name: str) -> tuple[Value, Value]:
+    def _strongest(self, name: str) -> Value:
         spec = self.specs[name]
         if spec.range is None:
-            return self.choices[name][0], self.choices[name][-1]
+            return self.choices[name][-1]
         low, high = spec.range
-        return (low, high) if self.strongest[name] == "high" else (high, low)
+        return high if self.strongest[name] == "high" else low
 
 
 def knob_space(rules: tuple[RuleSpec, ...], knobs: Mapping[str, KnobSpec]) -> KnobSpace:

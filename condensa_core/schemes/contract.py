@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
-import numpy as np
 from torch import Tensor
 
 from condensa_core.graph.channels import Family
@@ -95,14 +94,6 @@ class Code(Protocol):
 
     def terms(self) -> dict[str, tuple[Term, ...]]:
         """`decode()` as sums of pieces for the packed file."""
-
-
-class ChannelCode(Code, Protocol):
-    """The code of a scheme that removes units: physically smaller after `materialise.shrink`."""
-
-    @property
-    def keep(self) -> dict[str, np.ndarray]:
-        """Surviving units by family name, boolean."""
 
 
 @dataclass(frozen=True)

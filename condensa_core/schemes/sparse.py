@@ -73,8 +73,3 @@ class SparseCode:
     def terms(self) -> dict[str, tuple[Term, ...]]:
         """One plain piece: the packer finds the zeros."""
         return {name: (Plain(dense),) for name, dense in self.decode().items()}
-
-
-def survivors_of(tensors: Tensors, masks: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries that masks leave of `tensors`, as a code stores them."""
-    return {name: tensors[name].detach()[mask] for name, mask in masks.items()}

@@ -25,7 +25,7 @@ def notes_of(scheme: Any, metric: str | None = None) -> list[str]:
         search={"method": "none"},
     )
     plan = flow.plan(recipe_from(recipe)).plan
-    return scheme_notes(plan, plan.space.mildest_point(), metric)
+    return scheme_notes(plan, {}, metric)
 
 
 def told(name: str) -> str:
