@@ -81,6 +81,19 @@ def bench(
         str | None,
         typer.Option("--max-size", metavar="BYTES", help="Exit 1 if a file is larger, with its weight files: 6MiB."),
     ] = None,
+    engine: Annotated[
+        list[str],
+        typer.Option(
+            "--engine",
+            metavar="CAPABILITIES",
+            help="Build an engine of TensorRT for RTX of each ONNX file for these GPUs, such as sm86,sm89, and show "
+            "its bytes and memory. None is timed, and no GPU is needed.",
+        ),
+    ] = [],  # noqa: B006
+    max_engine_size: Annotated[
+        str | None,
+        typer.Option("--max-engine-size", metavar="BYTES", help="Exit 1 if an engine is larger: 6MiB."),
+    ] = None,
     max_error: Annotated[
         float | None,
         typer.Option(
@@ -131,6 +144,7 @@ def bench(
     fastest = None if min_speedup is None else ratio(min_speedup, "--min-speedup")
     slowest = None if max_slowdown is None else percentage(max_slowdown, "--max-slowdown")
     largest = None if max_size is None else size_in_bytes(max_size, "--max-size")
+    engine_limit = None if max_engine_size is None else size_in_bytes(max_engine_size, "--max-engine-size")
     if max_error is not None and not 0 <= max_error < math.inf:
         raise UsageError(f"--max-error {max_error} is no bound", hint="write a number such as 1e-3")
     batches = [samples(text, "--batch") for text in listed(batch)]
@@ -156,11 +170,12 @@ def bench(
             rounds=rounds,
             seed=seed,
             compare=compare,
-            bounds=flow.Bounds(fastest, slowest, largest, max_error),
+            bounds=flow.Bounds(fastest, slowest, largest, max_error, engine_limit),
             allow_mismatch=allow_mismatch,
             baseline=None if baseline is None else read_baseline(baseline),
             memory=memory,
             layers=layers,
+            engines=listed(engine),
             listener=listener,
         )
     if save_baseline is not None:

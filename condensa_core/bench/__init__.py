@@ -2,7 +2,15 @@
 
 from condensa_core.bench.compare import compare
 from condensa_core.bench.difference import Difference
-from condensa_core.bench.gate import Bounds, Verdict, judge_outputs, judge_ratio, judge_size, judge_speed
+from condensa_core.bench.gate import (
+    Bounds,
+    Verdict,
+    judge_engine,
+    judge_outputs,
+    judge_ratio,
+    judge_size,
+    judge_speed,
+)
 from condensa_core.bench.inputs import Feeds, InputRequest, Prepared, parse_shapes, prepare
 from condensa_core.bench.machine import Machine, describe_machine
 from condensa_core.bench.measurement import Comparison, Measurement, Ratio
@@ -48,6 +56,7 @@ __all__ = [
     "describe_machine",
     "examine",
     "fitting",
+    "judge_engine",
     "judge_outputs",
     "judge_ratio",
     "judge_size",

@@ -97,7 +97,7 @@ def compare(
         loaded = {}
         for name, path in files.items():
             shown = partial(check, name) if check else None
-            loaded[name] = _load(Path(path), target, feeds[name], clock, stack, shown)
+            loaded[name] = _load(Path(path), target, feeds[name], clock, stack, shown, listener)
         listener(PhaseStarted(PHASE, total=rounds, detail=", ".join(files)))
         stop = StopRule(target, seed, seconds=seconds, rounds=rounds, listener=listener)
         turns = interleave(
@@ -145,8 +145,9 @@ def _load(
     clock: Clock,
     stack: ExitStack,
     check: Callable[[Runner], None] | None,
+    listener: Listener,
 ) -> Loaded:
-    runner = stack.enter_context(open_runner(target, path, feeds))
+    runner = stack.enter_context(open_runner(target, path, feeds, listener))
     try:
         first = timed(runner.run, 1, clock)
     except CondensaError:

@@ -9,7 +9,7 @@ from condensa_core.bench.measurement import Comparison
 from condensa_core.bench.parity import Parity
 from condensa_core.errors import UsageError
 
-Gate = Literal["min-speedup", "max-slowdown", "max-size", "max-error", "parity"]
+Gate = Literal["min-speedup", "max-slowdown", "max-size", "max-engine-size", "max-error", "parity"]
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,13 @@ class Bounds:
     max_slowdown: float | None = None  # fraction more time than the base: 0.05
     max_size_bytes: int | None = None
     max_error: float | None = None  # max |difference| / max |output|, to the base or, without one, to the file itself
+    max_engine_bytes: int | None = None  # of the engine that TensorRT makes of the file
 
     def __post_init__(self) -> None:
         _positive("min-speedup", self.min_speedup)
         _positive("max-slowdown", None if self.max_slowdown is None else 1 + self.max_slowdown)
         _positive("max-size", self.max_size_bytes)
+        _positive("max-engine-size", self.max_engine_bytes)
         if self.max_error is not None and not self.max_error >= 0:
             raise UsageError("max-error must not be negative")
 
@@ -73,6 +75,15 @@ def judge_size(name: str, size_bytes: int, bounds: Bounds) -> tuple[Verdict, ...
     if limit is None:
         return ()
     return (verdict("max-size", name, size_bytes <= limit, f"{name} takes {size_bytes:,} bytes, allowed {limit:,}"),)
+
+
+def judge_engine(name: str, size_bytes: int, bounds: Bounds) -> tuple[Verdict, ...]:
+    """The verdict on the size of the file's engine; none where nothing is asked."""
+    limit = bounds.max_engine_bytes
+    if limit is None:
+        return ()
+    line = f"the engine of {name} takes {size_bytes:,} bytes, allowed {limit:,}"
+    return (verdict("max-engine-size", name, size_bytes <= limit, line),)
 
 
 def judge_outputs(

@@ -14,6 +14,7 @@ from condensa_core.bench.inputs import Feeds
 from condensa_core.bench.model_file import KIND_NAMES, Kind, ModelFile
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import MissingRuntime, UsageError
+from condensa_core.progress import Listener, silent
 
 
 class Runner(Protocol):
@@ -55,6 +56,7 @@ class Runtime:
     takes: Kind
     package: str  # what it imports
     install: str  # what to give to pip for it
+    builds: bool = False  # its maker takes a listener, too: what it builds first takes long
 
 
 _ORT: Final = "condensa_core.bench.onnxruntime_runner:OnnxRuntimeRunner"
@@ -67,8 +69,8 @@ RUNTIMES: Final = {
     "openvino": Runtime(
         "condensa_core.bench.openvino_runner:OpenVinoRunner", "onnx", "openvino", "'.[openvino]' from a checkout"
     ),
-    "tensorrt": Runtime(_TENSORRT, "onnx", "tensorrt", "tensorrt"),
-    "tensorrt-rtx": Runtime(_TENSORRT, "onnx", "tensorrt_rtx", "'.[tensorrt]' from a checkout"),
+    "tensorrt": Runtime(_TENSORRT, "onnx", "tensorrt", "tensorrt", builds=True),
+    "tensorrt-rtx": Runtime(_TENSORRT, "onnx", "tensorrt_rtx", "'.[tensorrt]' from a checkout", builds=True),
     "torch": Runtime(f"{_TORCH}:TorchRunner", "torch-program", "torch", "torch"),
     "torch-inductor": Runtime(f"{_TORCH}:InductorRunner", "torch-program", "torch", "torch"),
 }
@@ -102,11 +104,14 @@ def fitting(file: ModelFile, runtime: str) -> ModelFile:
     return file
 
 
-def open_runner(target: BenchTarget, path: str | Path, feeds: Feeds) -> Runner:
+def open_runner(target: BenchTarget, path: str | Path, feeds: Feeds, listener: Listener = silent) -> Runner:
     """The file loaded for `target`, fed with one array for each of its inputs; use it as a context manager.
 
+    A runtime that builds something of the file first tells `listener`, and stops where that raises.
     UsageError for an unknown runtime or a file it cannot load, MissingRuntime if the runtime or device is not there.
     """
-    module, _, name = runtime_named(target.backend).maker.partition(":")
-    runner: Runner = getattr(import_module(module), name)(Path(path), target, feeds)
+    runtime = runtime_named(target.backend)
+    module, _, name = runtime.maker.partition(":")
+    told = (listener,) if runtime.builds else ()
+    runner: Runner = getattr(import_module(module), name)(Path(path), target, feeds, *told)
     return runner

@@ -15,6 +15,7 @@ from condensa_core.cache_directory import default_cache_dir
 from condensa_core.engines import Batches, Family, build_engine, family_named, nvidia_gpus
 from condensa_core.engines.build_log import listening
 from condensa_core.errors import MissingRuntime, RunFailed, UsageError
+from condensa_core.progress import Listener
 
 _WARM_UP: Final = 3  # inferences before a capture: kernels are chosen and compiled in them, which no capture allows
 
@@ -27,12 +28,13 @@ class TensorRtRunner:
     capturing, not building it.
     """
 
-    def __init__(self, path: Path, target: BenchTarget, feeds: Feeds) -> None:
+    def __init__(self, path: Path, target: BenchTarget, feeds: Feeds, listener: Listener) -> None:
         family = family_named(target.backend)
         if not nvidia_gpus():
             raise MissingRuntime(
                 f"{family.title} runs on NVIDIA GPUs, and here is no NVIDIA driver",
-                hint=f"condensa engine {path} --for sm89 builds an engine without one, and tells its size and memory",
+                hint=f"condensa engine {path} --for sm89 builds an engine without one, and tells its size and memory; "
+                "condensa bench --engine sm89 tells them beside the times of other runtimes",
             )
         if target.device != "cuda":
             raise UsageError(f"{family.title} runs on NVIDIA GPUs only", hint="measure it with --device cuda")
@@ -40,7 +42,9 @@ class TensorRtRunner:
         if not torch.cuda.is_available():
             raise MissingRuntime(f"torch {torch.__version__} finds no CUDA device", hint="install a torch for CUDA")
         batches = Batches(target.batch, target.batch, target.batch)
-        built = build_engine(path, cache_dir=default_cache_dir() / "engines", family=family.name, batches=batches)
+        built = build_engine(
+            path, cache_dir=default_cache_dir() / "engines", family=family.name, batches=batches, listener=listener
+        )
         self.runtime = built.runtime
         started = time.perf_counter()
         self._engine = _opened(family, built.path)

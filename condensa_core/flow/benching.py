@@ -18,6 +18,7 @@ from condensa_core.bench import (
     Witness,
     examine,
     fitting,
+    judge_engine,
     judge_outputs,
     judge_ratio,
     judge_size,
@@ -60,6 +61,7 @@ def bench(
     baseline: Mapping[str, Any] | None = None,
     memory: bool = True,
     layers: bool = False,
+    engines: Sequence[str] = (),
     listener: Listener = silent,
 ) -> dict[str, Any]:
     """The comparisons as JSON values (schema condensa.bench/2) with status, exit_code and reasons.
@@ -74,7 +76,8 @@ def bench(
     to that file, and so are the differences of outputs. `verdicts` has a line for each bound and each parity, `reasons`
     those that fail; a failed parity does not count with `allow_mismatch`. `baseline` is an earlier result, of this
     machine: the bounds on speed are then against what the same files took in it. `memory` asks for the peak of a
-    process for each file, `layers` for the times of layers on ONNX Runtime.
+    process for each file, `layers` for the times of layers on ONNX Runtime, `engines` for what TensorRT for RTX makes
+    of the ONNX files for these compute capabilities (`sm89`): built before anything is timed, and not timed themselves.
     UsageError for files that cannot be measured, MissingRuntime for what is not installed.
     """
     for gate, bound in (("min-speedup", bounds.min_speedup), ("max-slowdown", bounds.max_slowdown)):
@@ -84,6 +87,8 @@ def bench(
         raise UsageError("--baseline and --compare exclude each other: a bound holds against one of them")
     if layers and "onnxruntime" not in runtimes:
         raise UsageError("--layers needs the runtime onnxruntime, whose profile it reads")
+    if bounds.max_engine_bytes is not None and not engines and not _builders(runtimes):
+        raise UsageError("--max-engine-size needs engines: name what to build for, such as --engine sm89")
     if baseline is not None:
         require_same_machine(baseline)
     named = _names([compare, *paths] if compare else list(paths))
@@ -103,13 +108,18 @@ def bench(
         for runtime, files in shares.items()
         for scenario, fed in drawn
     ]
+    sweep = [fed.timed.batch for _, fed in drawn]
+    built = _built(found, engines, (), sweep, listener)
     measured = [_measured(asked, case, listener) for case in cases]
+    built = built or _built(found, (), _builders(runtimes), sweep, listener)
     if len(measured) > 1:
         for record in measured:
             for verdict in record["verdicts"]:
                 verdict["line"] += f" ({_where(record)})"
     sizes = {name: sizes_of(file) for name, file in found.items()}
     of_sizes = [v for name in named if name != base for v in judge_size(name, sizes[name].file, bounds)]
+    for name, facts in built.items():
+        of_sizes += judge_engine(name, facts["size_bytes"], bounds) if name != base else ()
     reasons = [v.line for v in of_sizes if not v.passed]
     for record in measured:
         reasons += [v["line"] for v in record["verdicts"] if not (v["passed"] or v["allowed"])]
@@ -122,6 +132,7 @@ def bench(
         "seed": seed,
         "base": base,
         "sizes": {name: asdict(size) for name, size in sizes.items()},
+        "engines": built,
         "verdicts": [asdict(verdict) for verdict in of_sizes],
         "comparisons": measured,
     }
@@ -215,6 +226,28 @@ def _measured(asked: _Asked, case: _Case, listener: Listener) -> dict[str, Any]:
         "warnings": list(warnings_of(comparison)),
         "verdicts": [asdict(verdict) for verdict in verdicts],
     }
+
+
+def _builders(runtimes: Sequence[str]) -> list[str]:
+    """Those that make engines of the files."""
+    return [runtime for runtime in runtimes if runtime_named(runtime).builds]
+
+
+def _built(
+    found: Mapping[str, ModelFile],
+    capabilities: Sequence[str],
+    timed: Sequence[str],
+    sweep: Sequence[int],
+    listener: Listener,
+) -> dict[str, Any]:
+    """The engines for named capabilities, or else those that the first of the runtimes `timed` has run; or none."""
+    if not (capabilities or timed):
+        return {}
+    from condensa_core.flow.bench_engines import engines_named, engines_timed  # loads torch, which takes seconds
+
+    if capabilities:
+        return engines_named(found, capabilities, sweep, listener)
+    return engines_timed(found, timed[0], sweep, listener)
 
 
 def _where(record: Mapping[str, Any]) -> str:

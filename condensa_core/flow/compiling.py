@@ -59,12 +59,17 @@ def engine(
     except OSError as err:
         raise MachineError(f"cannot write {target}: {err.strerror or err}") from err
     head = {"schema": "condensa.engine/1", "status": "ok", "exit_code": 0, "reasons": []}
-    return head | built.to_json() | {"path": str(target), "unmeasured": f"latency not measured: {_why(built)}"}
+    return head | built.to_json() | {"path": str(target), "unmeasured": unmeasured(built)}
 
 
 def engine_cache_dir() -> Path:
     """Where engines are kept unless said otherwise: beside the trained references."""
     return default_cache_dir() / "engines"
+
+
+def unmeasured(built: Engine) -> str:
+    """That an engine was built and not run, and why."""
+    return f"latency not measured: {_why(built)}"
 
 
 def _why(built: Engine) -> str:

@@ -47,7 +47,7 @@ _QUANTILES: Final = _object(
     dict.fromkeys(("min", "mean", "p50", "p90", "p95", "p99", "variation"), _NUMBER) | {"count": _COUNT}
 )
 _VERDICT: Final = _object({
-    "gate": {"enum": ["min-speedup", "max-slowdown", "max-size", "max-error", "parity"]},
+    "gate": {"enum": ["min-speedup", "max-slowdown", "max-size", "max-engine-size", "max-error", "parity"]},
     "name": _TEXT, "passed": _TRUTH, "line": _TEXT, "allowed": _TRUTH,
 })  # fmt: skip
 _PARITY: Final = _object({
@@ -80,6 +80,14 @@ _COMPARISON: Final = _object({
     "warnings": _list(_TEXT),
     "verdicts": _list(_VERDICT),
 })  # fmt: skip
+_ENGINE: Final = _object({
+    "size_bytes": _COUNT, "sha256": _TEXT, "runtime": _TEXT, "capabilities": _list(_TEXT),
+    "precision": {"enum": ["fp32", "fp16", "int8"]},
+    "batches": _or_null(_object({"min": _COUNT, "opt": _COUNT, "max": _COUNT})),
+    "weights_bytes": _or_null(_COUNT), "activation_bytes": _or_null(_COUNT), "scratch_bytes": _or_null(_COUNT),
+    "layers": _COUNT, "build_s": _NUMBER, "cached": _TRUTH,
+    "unmeasured": {**_or_null(_TEXT), "description": "why it was not timed; null where a comparison did"},
+})  # fmt: skip
 _MACHINE: Final = _object({
     "fingerprint": _TEXT, "cpu": _TEXT, "cpu_flags": _list(_TEXT), "gpus": _list(_TEXT), "cores_physical": _COUNT,
     "cores_logical": _COUNT, "cores_usable": _COUNT, "memory_bytes": _COUNT, "os": _TEXT, "python": _TEXT,
@@ -99,6 +107,7 @@ def bench_schema() -> dict[str, Any]:
         "seed": _COUNT,
         "base": _or_null(_TEXT),
         "sizes": _by_name(_object(sizes), "bytes"),
+        "engines": _by_name(_ENGINE, "of TensorRT: those of --engine, or those that were timed"),
         "verdicts": _list(_VERDICT),
         "comparisons": {**_list(_COMPARISON), "minItems": 1},
     })  # fmt: skip

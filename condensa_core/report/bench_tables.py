@@ -23,7 +23,7 @@ class Section:
 
 
 def bench_sections(result: Record) -> tuple[Section, ...]:
-    """One section for each runtime and scenario, and a last one with the sizes of all files."""
+    """One section for each runtime and scenario, and a last one with the sizes of all files and engines."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for comparison in result["comparisons"]:
         groups.setdefault((comparison["target"]["backend"], comparison["scenario"]), []).append(comparison)
@@ -38,8 +38,9 @@ def bench_sections(result: Record) -> tuple[Section, ...]:
         )
         lines = tuple(line for comparison in comparisons for line in _lines(comparison))
         sections.append(Section(_conditions(scenario, comparisons, result["machine"]), _filled(tables), lines))
-    lines = tuple(verdict["line"] for verdict in result["verdicts"])
-    sections.append(Section("", (_sizes(result["sizes"], result["base"]),), lines))
+    lines = (*_engine_lines(result["engines"]), *(verdict["line"] for verdict in result["verdicts"]))
+    tables = (_sizes(result["sizes"], result["base"]), _engines(result["engines"]))
+    sections.append(Section("", _filled(tables), lines))
     return tuple(sections)
 
 
@@ -146,6 +147,27 @@ def _sizes(sizes: Mapping[str, Record], base: str | None) -> Table:
         figures = (bytes_text(size[count]) for count in ("file", "stripped", "zstd", "weights"))
         rows.append((name, *figures, quantity_text(ratio, "x") if ratio else ""))
     return Table("", ("model", "file", "stripped", "zstd", "weights", "smaller"), tuple(rows))
+
+
+def _engines(engines: Mapping[str, Record]) -> Table:
+    rows = []
+    for name, engine in engines.items():
+        counts = (bytes_text(engine[count]) for count in ("size_bytes", "weights_bytes", "activation_bytes"))
+        rows.append((name, *counts, str(engine["layers"])))
+    return Table("", ("model", "engine", "weights memory", "activations", "layers"), tuple(rows))
+
+
+def _engine_lines(engines: Mapping[str, Record]) -> Iterator[str]:
+    """What the engines are for, each kind once, and why they were not timed."""
+    yield from dict.fromkeys(map(_engine_line, engines.values()))
+
+
+def _engine_line(engine: Record) -> str:
+    batches = engine["batches"]
+    sizes = dict.fromkeys((batches["min"], batches["max"])) if batches else ()
+    of = f", batch {' to '.join(map(str, sizes))}" if batches else ""
+    why = f"; {engine['unmeasured']}" if engine["unmeasured"] else ""
+    return f"engines of {engine['runtime']} in {engine['precision']} for {', '.join(engine['capabilities'])}{of}{why}"
 
 
 def _lines(comparison: Record) -> Iterator[str]:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from condensa_core.bench import BenchTarget, open_runner
+from condensa_core.bench import BenchTarget, compare, open_runner
 from condensa_core.engines import Gpu
-from condensa_core.errors import MissingRuntime, UsageError
+from condensa_core.errors import Interrupted, MissingRuntime, UsageError
+from condensa_core.progress import Advanced
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed, or not made for this platform")
 
@@ -75,6 +76,19 @@ def test_the_engine_is_built_for_the_gpu_and_the_batch_and_a_driver_that_fails_i
     text = facts.read_text()
     assert '"capabilities": [89]' in text
     assert '"batches": {"min": 4, "opt": 4, "max": 4}' in text
+
+
+def test_building_is_told_to_who_compares_and_stops_where_that_raises(chain, machine):
+    folder = machine(ADA)
+
+    def refusing(event):
+        if isinstance(event, Advanced):
+            raise Interrupted(f"stopped in {event.phase}")
+
+    with pytest.raises(Interrupted, match="stopped in engine"):
+        compare({"m": chain(2)}, BenchTarget("tensorrt-rtx", device="cuda", batch=4), listener=refusing)
+
+    assert not list(folder.rglob("*.engine"))
 
 
 def names_read_of(source: str, owner: str) -> set[str]:
