@@ -14,12 +14,9 @@ from typing import Any
 
 import psutil
 
+from condensa_core.platforms import INSTRUCTION_SETS, processor
+
 _PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
-# Instruction sets that change which kernels run: vector width, int8 dot products, matrix tiles; then those of Arm.
-_FLAGS = (
-    "avx", "avx2", "fma", "f16c", "avx512f", "avx512vl", "avx512_vnni", "avx_vnni", "avx512_bf16",
-    "amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "asimdhp", "sve", "sve2", "i8mm", "bf16",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,11 +48,11 @@ class Machine:
 
 def describe_machine() -> Machine:
     """This machine, now; imports no runtime."""
-    cpu, flags = _processor()
+    cpu = processor()
     logical = os.cpu_count() or 1
     return Machine(
-        cpu=cpu,
-        cpu_flags=tuple(flag for flag in _FLAGS if flag in flags),
+        cpu=cpu.name,
+        cpu_flags=tuple(flag for flag in INSTRUCTION_SETS if flag in (cpu.flags or ())),
         gpus=_nvidia_gpus(),
         cores_physical=psutil.cpu_count(logical=False) or logical,
         cores_logical=logical,
@@ -66,18 +63,6 @@ def describe_machine() -> Machine:
         versions={name: found for name in _PACKAGES if (found := _version(name))},
         load_average=psutil.getloadavg(),
     )
-
-
-def _processor() -> tuple[str, frozenset[str]]:
-    """The model name and the instruction-set flags, where the system tells them."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine(), frozenset()
-    lines = (line.partition(":") for line in text.splitlines())
-    facts = {key.strip().lower(): value.strip() for key, _, value in lines}
-    flags = facts.get("flags") or facts.get("features") or ""
-    return facts.get("model name") or platform.processor() or platform.machine(), frozenset(flags.split())
 
 
 def _nvidia_gpus() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from condensa_core.engines.acceptance import Precision
 from condensa_core.engines.build import build_engine
 from condensa_core.engines.engine import Batches, Engine
 from condensa_core.engines.family import FAMILIES, Family, capability_named, capability_text, family_named
-from condensa_core.engines.gpu import Gpu, nvidia_gpus
+from condensa_core.platforms import Gpu, nvidia_gpus
 
 __all__ = [
     "FAMILIES",

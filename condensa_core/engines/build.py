@@ -12,7 +12,6 @@ from condensa_core.engines.acceptance import Precision, precision_of, require_pr
 from condensa_core.engines.build_log import BuildLog, listening
 from condensa_core.engines.engine import Batches, Engine
 from condensa_core.engines.family import Family, capability_text, family_named
-from condensa_core.engines.gpu import nvidia_gpus
 from condensa_core.engines.monitor import PERCENT, PHASE, Watch, monitor, supervised
 from condensa_core.engines.shelf import Shelf
 from condensa_core.errors import ExportFailed, UsageError
@@ -20,6 +19,7 @@ from condensa_core.export.half_precision import cast_float16
 from condensa_core.export.onnx_file import load_onnx
 from condensa_core.export.packing.constants import densify
 from condensa_core.export.session import onnxruntime
+from condensa_core.platforms import nvidia_gpus
 from condensa_core.progress import Listener, Note, PhaseEnded, PhaseStarted, silent
 
 if TYPE_CHECKING:

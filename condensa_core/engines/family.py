@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
-from condensa_core.engines.gpu import Gpu, nvidia_gpus
 from condensa_core.errors import MissingRuntime, UsageError
+from condensa_core.platforms import Gpu, nvidia_gpus
 
 _CAPABILITY: Final = re.compile(r"(?:sm_?)?(\d{1,2})\.?(\d)", re.IGNORECASE)
 _ARCHITECTURES: Final = {70: "Volta", 72: "Volta", 75: "Turing", 90: "Hopper", 100: "Blackwell for data centres"}

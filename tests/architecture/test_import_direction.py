@@ -11,12 +11,22 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "condensa_core"
 
-FOUNDATIONS = {"cache_directory", "errors", "evaluation_mode", "progress", "randomness", "run_directory", "whole_file"}
+FOUNDATIONS = {
+    "cache_directory",
+    "errors",
+    "evaluation_mode",
+    "platforms",
+    "progress",
+    "randomness",
+    "run_directory",
+    "whole_file",
+}
 # who may import whom; the foundations are open to everybody
 MAY_IMPORT: dict[str, set[str]] = {
     "cache_directory": set(),
     "errors": set(),
     "evaluation_mode": set(),
+    "platforms": set(),
     "progress": set(),
     "randomness": set(),
     "run_directory": set(),
@@ -36,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"recipe", "search", "bench"},
 }
 MAY_IMPORT["flow"] = set(MAY_IMPORT) - FOUNDATIONS
-CLI_MAY_IMPORT = {"errors", "progress", "recipe", "report", "flow"}
+CLI_MAY_IMPORT = {"errors", "platforms", "progress", "recipe", "report", "flow"}
 
 # third-party packages that only these rooms may know
 HOMES = {
@@ -55,7 +65,7 @@ HOMES = {
     "rich": set(),
     "click": set(),
 }
-TORCH_FREE = {"errors", "progress", "randomness", "recipe", "report"}
+TORCH_FREE = {"errors", "platforms", "progress", "randomness", "recipe", "report"}
 
 
 def room_of(path: Path) -> str:

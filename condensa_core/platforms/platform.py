@@ -1,0 +1,70 @@
+"""A runtime on a device of a machine, and what that device can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from condensa_core.errors import UsageError
+from condensa_core.platforms.features import FEATURES, feature_named
+from condensa_core.platforms.gpus import Gpu, nvidia_gpus
+from condensa_core.platforms.processor import Processor, processor
+
+DEVICES: Final = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Where a model runs. Features are asked of the device: of `processor` for cpu, of `gpu` for cuda.
+
+    `target` is the name of a recipe's target, empty where none has one. UsageError for an unknown device.
+    """
+
+    runtime: str
+    device: str
+    processor: Processor
+    gpu: Gpu | None
+    target: str = ""
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise UsageError(f"no device called {self.device!r}; known: {', '.join(DEVICES)}")
+
+    @classmethod
+    def here(cls, runtime: str = "onnxruntime", device: str = "cpu", target: str = "") -> Platform:
+        """This machine, with its first GPU; the driver is asked only for cuda."""
+        gpus = nvidia_gpus() if device == "cuda" else ()
+        return cls(runtime, device, processor(), gpus[0] if gpus else None, target)
+
+    def has(self, feature: str) -> bool:
+        """Whether the device has a feature; UsageError for one that does not exist."""
+        return not self.why_not(feature)
+
+    def why_not(self, feature: str) -> str:
+        """Why the device lacks a feature, empty where it has it; UsageError for one that does not exist."""
+        known = feature_named(feature)
+        if self.device == "cpu":
+            if not known.flags:
+                return f"{feature} is of GPUs, and the target is on the cpu"
+            if self.processor.flags is None:
+                return f"this system does not tell whether its CPU has {feature}"
+            return "" if known.of_processor(self.processor) else f"{feature} is not on this machine's CPU"
+        if known.since is None:
+            return f"{feature} is of CPUs, and the target is on cuda"
+        if self.gpu is None:
+            return f"this machine has no NVIDIA GPU to have {feature}"
+        if known.of_gpu(self.gpu):
+            return ""
+        return f"{feature} is not on this machine's GPU ({self.gpu.name}, sm{self.gpu.capability})"
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features that the device has, in the order of the table."""
+        return tuple(name for name in FEATURES if self.has(name))
+
+    @property
+    def hardware(self) -> str:
+        """The device by name."""
+        if self.device == "cpu":
+            return self.processor.name
+        return self.gpu.name if self.gpu else "no NVIDIA GPU"
