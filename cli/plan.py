@@ -79,8 +79,15 @@ def _remarks(document: Mapping[str, Any], *, verbose: bool) -> list[str]:
     for label, names in (("kept", document["kept"]), ("frozen", document["frozen"])):
         if names:
             lines.append(f"{label:<10} {_names(names, everything=verbose)}")
+    lines += [f"left out   {_left_out(row)}" for row in document["left_out"]]
     lines += [f"estimate   {_estimate(document['estimate'])}"] if document["estimate"] else []
     return [*lines, *_training(document["training_s"])]
+
+
+def _left_out(row: Mapping[str, Any]) -> str:
+    """`line 12 (conv1): fp16 is not on this machine's CPU`."""
+    where = f"line {row['line']}" if row["line"] else f"layers[{row['rule']}]"
+    return f"{where} ({row['match']}): {row['reason']}"
 
 
 def _training(seconds: Mapping[str, float]) -> list[str]:

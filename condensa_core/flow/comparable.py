@@ -27,12 +27,13 @@ def recipe_in(path: Path) -> Recipe:
 
 
 def fingerprint(bench: Workbench) -> str:
-    """All that makes two trials comparable: recipe, data, reference weights, version.
+    """All that makes two trials comparable: recipe and the rules of it that apply, data, reference weights, version.
 
     How many trials run at once is no part of it, so a run may go on with another number.
     """
     recipe = with_parallel(bench.recipe, 1)
     parts = [resolved_yaml(recipe), bench.splits.fingerprint, bench.reference.sha256, __version__]
+    parts += [f"without {', '.join(map(str, recipe.left_out))}"] if recipe.left_out else []
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

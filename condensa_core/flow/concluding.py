@@ -116,6 +116,7 @@ def conclude(
             listener,
         ),
         machine=_machine(),
+        notes=_left_out(bench),
         versions={name: version for name, version in versions().items() if version is not None},
     )
     best = found.observation
@@ -484,11 +485,15 @@ def _machine() -> dict[str, Any]:
     return {**machine.to_json(), "fingerprint": machine.fingerprint}
 
 
+def _left_out(bench: Workbench) -> tuple[str, ...]:
+    return tuple(f"left out: {text}" for text in bench.recipe.left_out_texts)
+
+
 def _notes(
     bench: Workbench, objective: Objective, gain: Gain, best: Observation, trials: Sequence[Observation]
 ) -> list[str]:
     """What a reader would want to be told unasked."""
-    notes = beside_notes(trials)
+    notes = [*_left_out(bench), *beside_notes(trials)]
     if objective.measured and gain.ratio.low <= 1 <= gain.ratio.high:
         notes.append("the measured gain lies inside its own noise: the interval contains 1")
     return notes + scheme_notes(bench.plan, best.point, bench.recipe.compress.metric)

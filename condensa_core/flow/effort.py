@@ -58,7 +58,7 @@ def settings_for(recipe: Recipe, splits: Splits, model: nn.Module, attempt: int 
 
 def estimate(recipe: Recipe) -> dict[str, int]:
     """How much a run may train, before any data is read."""
-    knobs = any(scheme.knobs for rule in recipe.layers for scheme in rule.scheme)
+    knobs = any(scheme.knobs for rule in recipe.rules.values() for scheme in rule.scheme)
     trials = recipe.search.trials if knobs and recipe.search.method != "none" else 1
     if recipe.compress.method == "direct":
         return {"trials at most": trials}

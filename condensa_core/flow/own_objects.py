@@ -14,7 +14,7 @@ from condensa_core.workload.python_reference import user_code
 def own_objects(recipe: Recipe, *, allow_python: bool) -> dict[str, Any]:
     """Patterns by the name they are declared under, criteria by `PythonSpec.key`; WorkloadError where one fails."""
     specs = dict(recipe.patterns)
-    for rule in recipe.layers:
+    for rule in recipe.rules.values():
         for leaf in (leaf for scheme in rule.scheme for _, leaf in scheme.leaves()):
             for value in leaf.settings.values():
                 if isinstance(value, PythonSpec):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from condensa_core.errors import Problem
+from condensa_core.flow.conditions import applied_here, left_out_rows
 from condensa_core.flow.durations import durations
 from condensa_core.flow.effort import estimate
 from condensa_core.flow.exportable import require_exportable
@@ -47,6 +48,7 @@ class PlanReport:
             "name": recipe.name,
             "target": Objective.of(recipe).where,
             "rows": plan.rows(),
+            "left_out": left_out_rows(recipe),
             "kept": list(plan.kept),
             "frozen": [f"{f.layer}: {f.reason}" for f in graph.frozen],
             "problems": [f"{p.place}: {p.code}: {p.message}" for p in plan.problems],
@@ -68,8 +70,10 @@ def plan(
 ) -> PlanReport:
     """The recipe bound to its (untrained) model; `timed` also reads the data and measures how long training would take.
 
-    PlanError names every place where they do not fit, WorkloadError what keeps an own model from being exported.
+    PlanError names every place where they do not fit, WorkloadError what keeps an own model from being exported,
+    MachineError that no rule applies on this machine.
     """
+    recipe = applied_here(recipe)
     if timed:
         ready = bound(recipe, allow_python=allow_python, listener=listener)
         require_exportable(recipe, ready, listener)

@@ -18,6 +18,7 @@ from condensa_core.flow.beforehand import told_beforehand
 from condensa_core.flow.candidate import Structure, exported, finished
 from condensa_core.flow.comparable import RESOLVED, fingerprint, recipe_in, with_parallel
 from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
+from condensa_core.flow.conditions import answers_record, left_out_rows, require_same_answers
 from condensa_core.flow.early_abort import brief
 from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.narration import narrated
@@ -66,6 +67,7 @@ def run(
             keep_earlier(directory, earlier)  # first: a manifest makes it a run that can be resumed
             head = manifest(command, seed=recipe.seed, hashes={"recipe": recipe_hash(recipe)})
             head |= {"condensa": __version__, "recipe_directory": str(recipe.directory), "recipe_name": recipe.name}
+            head |= answers_record(recipe)
             directory.write_json(MANIFEST, head)
         return _work(ready, directory, listener, allow_python, cache_dir)
 
@@ -81,13 +83,15 @@ def resume(
     """Continue the run in the directory `path` at its last completed L-C step; finished trials are not repeated.
 
     `parallel` is how many trials are under way at once from now on, the recipe's number by default.
-    ResumeError when it is no run directory, is in use, or when recipe, data or reference are no longer the same.
+    ResumeError when it is no run directory, is in use, when recipe, data or reference are no longer the same, or when
+    this machine answers the conditions of rules otherwise.
     """
     with RunDirectory.resume(path) as directory:
         recipe = recipe_in(path)
         if (path / RESULT).is_file():
             listener(Note("this run is finished; its result stands"))
             return read_outcome(path / RESULT)
+        require_same_answers(path, recipe)
         if parallel is not None:
             recipe = with_parallel(recipe, parallel)
         return _work(checked(recipe, allow_python, listener), directory, listener, allow_python, cache_dir)
@@ -106,11 +110,15 @@ def _work(
     begun = time.monotonic()
     with logged(directory, listener) as told:
         told(Note(f"run directory: {directory.path}"))
-        bench, recipe = trained(ready, cache_dir=cache_dir, listener=told), ready.recipe
+        recipe = ready.recipe
+        for text in recipe.left_out_texts:
+            told(Note(f"left out: {text}"))
+        bench = trained(ready, cache_dir=cache_dir, listener=told)
         for problem in bench.plan.problems:
             told(Note(f"{problem.place}: {problem.message}", level="warning"))
         _complete_manifest(directory, bench)
-        directory.write_json("plan.json", {"rows": bench.plan.rows(), "kept": list(bench.plan.kept)})
+        planned = {"rows": bench.plan.rows(), "left_out": left_out_rows(recipe), "kept": list(bench.plan.kept)}
+        directory.write_json("plan.json", planned)
         bench = dataclasses.replace(bench, rank_costs=rank_costs(bench, directory, told))
         with Journal(directory.path / JOURNAL, fingerprint(bench)) as journal:
             objective = Objective.of(recipe)

@@ -78,7 +78,7 @@ def measured_untrained(
 
 def _sharing_key(bench: Workbench, point: Point, structure: Structure) -> object:
     """Equal for points whose candidates have the same shapes and numbers of the same form."""
-    schemes = (scheme for rule in bench.recipe.layers for scheme in rule.scheme)
+    schemes = (scheme for rule in bench.recipe.rules.values() for scheme in rule.scheme)
     within = frozenset().union(*(scheme.knobs for scheme in schemes if scheme.kind not in STRUCTURED))
     return structure.counts(), tuple((name, value) for name, value in point.items() if name in within)
 

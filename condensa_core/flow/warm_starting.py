@@ -246,7 +246,9 @@ def _moved(t: float, earlier: Knob, now: Knob) -> float:
 
 def _shapes(bench: Workbench) -> dict[str, str]:
     """A fingerprint of everything that the metric's fall depends on."""
-    sections = {name: _digest(plain(getattr(bench.recipe, name))) for name in _SHAPING}
+    recipe = bench.recipe
+    applied = [rule.model_copy(update={"when": None}) for rule in recipe.rules.values()]
+    sections = {name: _digest(plain(getattr(recipe, name) if name != "layers" else applied)) for name in _SHAPING}
     return {**sections, "the data as read": bench.splits.fingerprint, "the reference's weights": bench.reference.sha256}
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from condensa_core.cache_directory import default_cache_dir
 from condensa_core.errors import WorkloadError
+from condensa_core.flow.conditions import applied_here
 from condensa_core.flow.own_objects import own_kernel, own_objects
 from condensa_core.flow.rank_layers import checked_ranks
 from condensa_core.graph import ModelGraph, analyse
@@ -70,7 +71,7 @@ class Bound(Modelled):
         """Whether a packed file is made: where one is asked for, or could be smaller."""
         recipe = self.recipe
         asked = "size.packed" in (recipe.objective.name, *(gate.metric for gate in recipe.gates))
-        kinds = {scheme.kind for rule in recipe.layers for scheme in rule.scheme}
+        kinds = {scheme.kind for rule in recipe.rules.values() for scheme in rule.scheme}
         return asked or "packed" in recipe.output.export or not kinds <= set(STRUCTURED)
 
 
@@ -111,7 +112,11 @@ def modelled(recipe: Recipe, *, allow_python: bool = True, listener: Listener = 
 
 
 def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = silent) -> Bound:
-    """Data, model, plan; nothing is trained. Errors of model and data carry their place in the recipe."""
+    """Data, model, plan; nothing is trained. Errors of model and data carry their place in the recipe.
+
+    Rules whose conditions do not hold on this machine are left out (`recipe.left_out`).
+    """
+    recipe = applied_here(recipe)
     seed = Seed(recipe.seed)
     with _placed(recipe, "data"):
         splits = load_splits(recipe.data, seed=seed, directory=recipe.directory, allow_python=allow_python)

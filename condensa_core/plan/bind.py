@@ -38,7 +38,7 @@ def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, 
     known = _Known(_uses(graph), own or {})
     parts = [part for match in rules.matches for part in _parts(match, families, parameters, known)]
     return Plan(
-        space=knob_space(recipe.layers, recipe.knobs),
+        space=knob_space(tuple(recipe.rules.values()), recipe.knobs),
         assignments=tuple(_merged(parts, {match.number: match.rule.scope for match in rules.matches})),
         kept=tuple(name for name in rules.names.layers if name in rules.kept),
         problems=problems,

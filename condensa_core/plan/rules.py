@@ -61,7 +61,7 @@ class Rules:
         }
         self.kept = self._keep()
         self._with_units = {without_wrappers(layer) for family in graph.families for layer in family.layers}
-        self.matches = [self._match(number, rule) for number, rule in enumerate(recipe.layers)]
+        self.matches = [self._match(number, rule) for number, rule in recipe.rules.items()]
         self._overlaps()
         self._ties()
 
@@ -229,8 +229,8 @@ class Rules:
 
     def _overlaps(self) -> None:
         """E210 once for each pair of rules; a rule with `override: true` takes its layers from earlier ones."""
-        for later in self.matches:
-            for earlier in self.matches[: later.number]:
+        for place, later in enumerate(self.matches):
+            for earlier in self.matches[:place]:
                 shared = _shared(earlier, later)
                 if not shared:
                     continue

@@ -1,5 +1,7 @@
 """What the user wants, read and checked: text in, frozen records with positions out. Torch-free."""
 
+from condensa_core.recipe.applying import answers, applied_on
+from condensa_core.recipe.conditions import Answer, WhenSpec, answer
 from condensa_core.recipe.document import KeyPlace
 from condensa_core.recipe.expressions import Expression, Ref, references_in, setting_at
 from condensa_core.recipe.knob_checks import knobs_in_use
@@ -46,6 +48,7 @@ __all__ = [
     "FLOATING",
     "LEFT_ALONE",
     "STRUCTURED",
+    "Answer",
     "CompressSpec",
     "ConstraintSpec",
     "DataSpec",
@@ -74,6 +77,10 @@ __all__ = [
     "SourceSpec",
     "TargetSpec",
     "TrainSpec",
+    "WhenSpec",
+    "answer",
+    "answers",
+    "applied_on",
     "check_recipe",
     "check_setting",
     "knobs_in_use",

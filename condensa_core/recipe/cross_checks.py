@@ -87,6 +87,7 @@ class CrossChecks:
         if (search := self.sections.get("search")) and (compress := self.sections.get("compress")):
             yield from self._early_abort(search, compress)
         if "layers" in self.sections:
+            yield from self._conditions(self.sections["layers"])
             yield from self._timed_ranks(self.sections["layers"])
             yield from self._observers(self.sections["layers"])
             yield from self._calibration(self.sections["layers"])
@@ -257,8 +258,23 @@ class CrossChecks:
     def _target(self, name: str, path: KeyPath) -> Iterator[Problem]:
         targets = _declared(self.document.data, "targets")
         if name not in targets:
-            advice = suggestion(name, targets) if targets else "declare it under 'targets', or leave 'on' out"
+            advice = suggestion(name, targets) if targets else "declare it under 'targets', or leave this out"
             yield self._problem("E240", path, f"target '{name}' is not declared", advice)
+
+    def _conditions(self, rules: tuple[RuleSpec, ...]) -> Iterator[Problem]:
+        """E240 for targets of `when` that are not declared, E413 where the objective is on none of several."""
+        targets = _declared(self.document.data, "targets")
+        asking = {number: rule.when for number, rule in enumerate(rules) if rule.when is not None}
+        for number, when in asking.items():
+            for position, name in enumerate(when.target or ()):
+                yield from self._target(name, ("layers", number, "when", "target", position))
+        objective = self.sections.get("objective")
+        if asking and objective and objective.on is None and len(targets) > 1:
+            figure = OBJECTIVES.get(objective.name)
+            if figure is not None and not figure.on_hardware:  # else said of the objective itself
+                path: KeyPath = ("objective", objective.direction)
+                message = "'when' asks about the objective's target: say which with 'on: <target>'"
+                yield self._problem("E413", path, message, f"targets: {', '.join(targets)}")
 
     def _splits(self, data: DataSpec) -> Iterator[Problem]:
         val, test = data.val, data.test

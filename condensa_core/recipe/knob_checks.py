@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from condensa_core.errors import Problem
+from condensa_core.errors import Place, Problem
 from condensa_core.recipe.document import Document, KeyPath
 from condensa_core.recipe.expressions import Expression, Ref, references_in
 from condensa_core.recipe.records import KnobSpec, RuleSpec
@@ -43,7 +43,7 @@ class KnobChecks:
     ) -> Iterator[Problem]:
         """Every problem, in no particular order; `search` is None where it is in question, or not written."""
         met: dict[str, KeyPath] = {}
-        for use in _uses(rules):
+        for use in _uses(dict(enumerate(rules))):
             if use.reference is None and IMPLIED_KNOB in self.references.vars:
                 message = f"a sparsity left out is the knob '{IMPLIED_KNOB}', but '{IMPLIED_KNOB}' is a var here"
                 yield self._problem("E304", use.path, message, f"write sparsity: ${IMPLIED_KNOB}, or rename the var")
@@ -57,37 +57,11 @@ class KnobChecks:
         if search is not None and search.parallel > (trials := search.trials if met else 1):
             message = f"{search.parallel} trials at once, but there {'is' if trials == 1 else 'are'} at most {trials}"
             yield self._problem("W306", ("search", "parallel"), message)
-        if search is not None and met:
-            yield from self._method(search.method, met)
-        if search is not None and len(met) != 1:
-            yield from self._told_beforehand(search, met)
+        if search is not None and all(rule.when is None for rule in rules):  # else the platform decides how many apply
+            yield from search_problems(dict(enumerate(rules)), search, self.document.place)
         if not met and (search is None or search.method != "none"):
             message = "no knob is used: one run, no search"
             yield self._problem("W302", ("search",), message, "write search: {method: none}", on_key=True)
-
-    def _method(self, method: str, met: Mapping[str, KeyPath]) -> Iterator[Problem]:
-        """E306 where nothing chooses a knob, E307 where the method cannot search this many."""
-        first, *others = met
-        path: KeyPath = ("search", "method")
-        if method == "none":
-            message = f"nothing chooses knob '{first}': the search method is none"
-            yield self._problem("E306", met[first], message, "write a number, or choose a search method")
-        elif method in ONE_KNOB_METHODS and others:
-            message = f"search method '{method}' walks one knob, and this recipe has {len(met)}: {', '.join(met)}"
-            able = [name for name in SEARCH_METHODS if name not in (*ONE_KNOB_METHODS, "none")]
-            yield self._problem("E307", path, message, f"methods for several: {', '.join(able)}")
-        elif method in MANY_KNOB_METHODS and not others:
-            what = "the front of one knob is its whole curve" if method == "pareto" else "it is about several knobs"
-            message = f"search method '{method}' needs two knobs or more, and this recipe has '{first}' alone"
-            yield self._problem("E307", path, message, f"{what}; write method: level-set")
-
-    def _told_beforehand(self, search: SearchSpec, met: Mapping[str, KeyPath]) -> Iterator[Problem]:
-        """E307 for what tells a search of one knob where to begin, in a recipe with none or several."""
-        for key, need in (("warm_start", "a warm start needs"), ("short", "short runs need")):
-            if getattr(search, key) is not None:
-                has = f"{len(met)}: {', '.join(met)}" if met else "none"
-                message = f"{need} a recipe with one knob, and this one has {has}"
-                yield self._problem("E307", ("search", key), message, "leave it out", on_key=True)
 
     def _values(self, use: _Use, reference: Ref | Expression, knobs: Mapping[str, KnobSpec]) -> Iterator[Problem]:
         """E312 where the knobs of a reference can take values, alone or together, that the setting cannot."""
@@ -133,9 +107,54 @@ class KnobChecks:
         return Problem(code, message, self.document.place(path, on_key=on_key), advice, path)
 
 
+def search_problems(
+    rules: Mapping[int, RuleSpec], search: SearchSpec, place_of: Callable[..., Place]
+) -> Iterator[Problem]:
+    """What does not fit the number of knobs that these rules, by their positions in the recipe, use.
+
+    `place_of` is as `Document.place`.
+
+    E306 where nothing chooses a knob, E307 where the method, a warm start or short runs need another number of them.
+    """
+    met: dict[str, KeyPath] = {}
+    for use in _uses(rules):
+        for name in sorted((use.reference or Ref(IMPLIED_KNOB)).names):
+            met.setdefault(name, use.path)
+    if met:
+        yield from _method_problems(search.method, met, place_of)
+    if len(met) == 1:
+        return
+    for key, need in (("warm_start", "a warm start needs"), ("short", "short runs need")):
+        if getattr(search, key) is not None:
+            has = f"{len(met)}: {', '.join(met)}" if met else "none"
+            message = f"{need} a recipe with one knob, and this one has {has}"
+            yield Problem("E307", message, place_of(("search", key), on_key=True), ("leave it out",), ("search", key))
+
+
+def _method_problems(method: str, met: Mapping[str, KeyPath], place_of: Callable[..., Place]) -> Iterator[Problem]:
+    first, *others = met
+    path: KeyPath = ("search", "method")
+    if method == "none":
+        message = f"nothing chooses knob '{first}': the search method is none"
+        advice = "write a number, or choose a search method"
+        yield Problem("E306", message, place_of(met[first]), (advice,), met[first])
+    elif method in ONE_KNOB_METHODS and others:
+        message = f"search method '{method}' walks one knob, and this recipe has {len(met)}: {', '.join(met)}"
+        able = [name for name in SEARCH_METHODS if name not in (*ONE_KNOB_METHODS, "none")]
+        yield Problem("E307", message, place_of(path), (f"methods for several: {', '.join(able)}",), path)
+    elif method in MANY_KNOB_METHODS and not others:
+        what = "the front of one knob is its whole curve" if method == "pareto" else "it is about several knobs"
+        message = f"search method '{method}' needs two knobs or more, and this recipe has '{first}' alone"
+        yield Problem("E307", message, place_of(path), (f"{what}; write method: level-set",), path)
+
+
 def knobs_in_use(rules: tuple[RuleSpec, ...]) -> tuple[str, ...]:
     """The knobs that these rules refer to, in the order of the recipe; of a recipe that was read, none are implied."""
-    return tuple(dict.fromkeys(name for use in _uses(rules) if use.reference for name in sorted(use.reference.names)))
+    return tuple(
+        dict.fromkeys(
+            name for use in _uses(dict(enumerate(rules))) if use.reference for name in sorted(use.reference.names)
+        )
+    )
 
 
 def combinations(knobs: Mapping[str, KnobSpec]) -> Iterator[dict[str, Any]]:
@@ -168,9 +187,9 @@ def sampled(knob: KnobSpec, count: int) -> Sequence[Any]:
     return list(dict.fromkeys([spread[0], spread[-1], *spread]))
 
 
-def _uses(rules: tuple[RuleSpec, ...]) -> Iterator[_Use]:
+def _uses(rules: Mapping[int, RuleSpec]) -> Iterator[_Use]:
     """Where knobs are used, in the order of the recipe."""
-    for number, rule in enumerate(rules):
+    for number, rule in rules.items():
         for position, scheme in enumerate(rule.scheme):
             for below, leaf in scheme.leaves():
                 path: KeyPath = ("layers", number, "scheme", position, *below)

@@ -23,7 +23,8 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from condensa_core.errors import Place, Problem
-from condensa_core.recipe.document import Document
+from condensa_core.recipe.conditions import WhenSpec
+from condensa_core.recipe.document import Document, KeyPath
 from condensa_core.recipe.fields import FolderName, Identifier, OneOrMany, PythonReference, Selector, Word
 from condensa_core.recipe.record import Record
 from condensa_core.recipe.refusals import not_available, refusal, shown
@@ -315,13 +316,14 @@ def _expectation(value: Any) -> str | int:
 class RuleSpec(Record):
     """Which layers get which scheme. A scheme list acts on the same weights, in order."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"when", "tied"})
+    later: ClassVar[frozenset[str]] = frozenset({"tied"})
     match: Annotated[tuple[Selector, ...], OneOrMany()]
     type: Annotated[tuple[str, ...], OneOrMany()] | None = None
     role: Annotated[tuple[_Role, ...], OneOrMany()] | None = None
     except_: ExceptSpec | None = Field(default=None, alias="except")
     params: Annotated[tuple[str, ...], OneOrMany()] | None = None
     expect: Annotated[str | int, BeforeValidator(_expectation)] | None = None
+    when: WhenSpec | None = None
     scope: Annotated[str, Word("scope", ("layer", "rule", "model"))] = "rule"
     override: bool = False
     scheme: Annotated[tuple[SchemeSpec, ...], AfterValidator(check_composition), OneOrMany()]
@@ -564,6 +566,7 @@ class Recipe(Record):
     _document: Document | None = PrivateAttr(default=None)
     _problems: tuple[Problem, ...] = PrivateAttr(default=())
     _directory: Path | None = PrivateAttr(default=None)
+    _left_out: Mapping[int, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("*", mode="after")
     @classmethod
@@ -586,6 +589,36 @@ class Recipe(Record):
     def place(self, *key_path: str | int) -> Place | None:
         """Where a key path stands in the file, or what encloses it; None for a recipe made by hand."""
         return self._document.place(key_path) if self._document else None
+
+    def place_of(self, path: KeyPath, *, on_key: bool = False) -> Place:
+        """The same, or where its key stands; the start of a file of the recipe's name for a recipe made by hand."""
+        return self._document.place(path, on_key=on_key) if self._document else Place(self.name, 1, 1)
+
+    @property
+    def rules(self) -> dict[int, RuleSpec]:
+        """The rules that apply, by their position in `layers`: all of them until a platform was asked."""
+        return {number: rule for number, rule in enumerate(self.layers) if number not in self._left_out}
+
+    @property
+    def left_out(self) -> Mapping[int, str]:
+        """The rules that do not apply on the platform that was asked, by their position, with the reason."""
+        return self._left_out
+
+    @property
+    def left_out_texts(self) -> tuple[str, ...]:
+        """`line 12: fp16 is not on this machine's CPU`, for each rule that is left out."""
+        return tuple(f"{self.rule_text(number)}: {reason}" for number, reason in self._left_out.items())
+
+    def rule_text(self, number: int) -> str:
+        """The rule as messages name it: by its line, or by its position where there are no lines."""
+        line = self.place_of(("layers", number, "match")).line if self._document else 0
+        return f"line {line}" if line else f"layers[{number}]"
+
+    def leaving_out(self, reasons: Mapping[int, str]) -> Recipe:
+        """The same recipe without the rules at these positions."""
+        copy = self.model_copy()
+        copy._left_out = dict(reasons)
+        return copy
 
     def better(self, metric: str) -> Better:
         """The good direction of a metric of quality (KeyError if the recipe knows none of that name)."""

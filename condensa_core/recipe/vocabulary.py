@@ -84,6 +84,17 @@ OBJECTIVES: Final[Mapping[str, Figure]] = {
 SHORT_OBJECTIVES: Final[Mapping[str, str]] = {"latency": "latency.p50"}
 LATER_OBJECTIVES: Final = ("size.weights", "size.engine", "memory.peak", "energy")
 
+# What may run an artifact; which of them a target can name is for the target to say.
+RUNTIMES: Final = (
+    "onnxruntime",
+    "onnxruntime-tensorrt",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx",
+    "torch",
+    "torch-inductor",
+)
+
 IMPLIED_KNOB: Final = "sparsity"
 IMPLIED_RANGE: Final = (0.0, 0.95)
 DEFAULT_TARGET: Final = "cpu"

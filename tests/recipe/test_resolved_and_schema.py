@@ -37,6 +37,7 @@ layers:
     expect: 2..5
   - match: rnn
     params: [weight_ih_l*]
+    when: {has: [avx2, "sparse-2:4"], target: b, runtime: onnxruntime, device: cpu}
     override: true
     scope: model
     scheme: {prune: {sparsity: $k}}
@@ -143,7 +144,7 @@ def conforms(value, schema, root):
     known = {
         "$ref", "$schema", "$defs", "anyOf", "type", "enum", "const", "properties", "required", "additionalProperties",
         "items", "prefixItems", "minItems", "maxItems", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
-        "pattern", "minLength", "title", "description", "default", "propertyNames", "oneOf",
+        "pattern", "minLength", "title", "description", "default", "propertyNames", "oneOf", "minProperties",
     }  # fmt: skip
     assert set(schema) <= known, set(schema) - known
     if "oneOf" in schema and sum(conforms(value, part, root) for part in schema["oneOf"]) != 1:
@@ -179,6 +180,8 @@ def conforms(value, schema, root):
             and all(conforms(p, s, root) for p, s in zip(value, schema.get("prefixItems", ()), strict=False))
         )
     if isinstance(value, dict):
+        if len(value) < schema.get("minProperties", 0):
+            return False
         extra = schema.get("additionalProperties", True)
         for key, part in value.items():
             if "propertyNames" in schema and not conforms(key, schema["propertyNames"], root):
@@ -219,6 +222,10 @@ def test_the_schema_accepts_what_the_reader_accepts(text):
         ("coordinates: raw", "coordinates: cooked"),
         ("clear_sd: 2", "clear_sd: -2"),
         ("match: rnn", "match: []"),
+        ("has: [avx2", "has: [avx3"),
+        ("runtime: onnxruntime, device: cpu", "runtime: onnxruntime, device: tpu"),
+        ("runtime: onnxruntime, device: cpu", "runtimes: onnxruntime, device: cpu"),
+        ('{has: [avx2, "sparse-2:4"], target: b, runtime: onnxruntime, device: cpu}', "{}"),
     ],
 )
 def test_the_schema_refuses_what_the_reader_refuses(old, new):
