@@ -20,9 +20,11 @@ from condensa_core.bench.runner import (
     RUNTIMES,
     DeviceTimed,
     Runner,
+    Streaming,
     fitting,
     open_runner,
     require_installed,
+    require_streams,
     runtime_named,
 )
 from condensa_core.bench.sizes import FileSizes, sizes_of
@@ -49,6 +51,7 @@ __all__ = [
     "Quantiles",
     "Ratio",
     "Runner",
+    "Streaming",
     "TensorSignature",
     "Verdict",
     "Witness",
@@ -67,6 +70,7 @@ __all__ = [
     "prepare",
     "require_installed",
     "require_room",
+    "require_streams",
     "runtime_named",
     "sizes_of",
 ]

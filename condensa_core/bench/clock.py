@@ -24,11 +24,12 @@ SYSTEM_CLOCK: Final = Clock()
 
 @dataclass(frozen=True)
 class Timing:
-    """`runs` calls in a row took this long together."""
+    """`runs` calls took this long together; `device_ns` by the clock of the device, where it was asked."""
 
     wall_ns: int
     cpu_ns: int
     runs: int
+    device_ns: int | None = None
 
     @property
     def wall_s(self) -> float:
@@ -59,9 +60,16 @@ def runs_lasting(
 
     Taken from the fastest stretch of the warm-up in wall time, so a pause does not shorten the samples. At least 1.
     """
+    return runs_filling(
+        lambda runs: timed(run, runs, clock), sample_s=sample_s, warm_up_s=warm_up_s, warm_up_runs=warm_up_runs
+    )
+
+
+def runs_filling(stretch: Callable[[int], Timing], *, sample_s: float, warm_up_s: float, warm_up_runs: int = 3) -> int:
+    """As `runs_lasting`, of what times that many calls as one stretch."""
     fastest_s, spent_s, done, runs = math.inf, 0.0, 0, 1
     while spent_s < warm_up_s or done < warm_up_runs:
-        timing = timed(run, runs, clock)
+        timing = stretch(runs)
         fastest_s = min(fastest_s, timing.wall_s)
         spent_s += timing.wall_ns / 1e9
         done += runs

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
-from condensa_core.bench.clock import SYSTEM_CLOCK, Clock, Timing, contention, runs_lasting, timed
+from condensa_core.bench.clock import SYSTEM_CLOCK, Clock, Timing, contention, runs_filling, timed
 from condensa_core.bench.inputs import Feeds, InputRequest, prepare
 from condensa_core.bench.interleave import interleave
 from condensa_core.bench.machine import describe_machine
@@ -18,13 +18,17 @@ from condensa_core.bench.measurement import Comparison, Measurement
 from condensa_core.bench.model_file import examine, require_room
 from condensa_core.bench.runner import Runner, fitting, open_runner
 from condensa_core.bench.statistics import median_interval, quantiles, ratio_interval
+from condensa_core.bench.stretch import ClockName, clock_of, seconds_by, stretch_of
 from condensa_core.bench.target import BenchTarget
+from condensa_core.bench.transfers import Transfers, transfers_of
 from condensa_core.errors import CondensaError, UsageError, first_line
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
 
 PHASE = "bench"
 SAMPLE_S = 0.010  # 10 ms: a clock's microsecond is 0.01 % of it, a scheduler's slice seldom falls into it
+STREAMS_SAMPLE_S = 0.050  # waking the threads of streams takes tens of microseconds
+STREAMS_RUNS = 8  # of each stream at least: at the end of a stretch the others wait for the last
 WARM_UP_S = 0.050
 SINGLES = 25  # at most this many single inferences a round, for the latency quantiles
 FEWEST_ROUNDS = 25  # stopping earlier, at the first narrow interval, favours intervals that are narrow by luck
@@ -45,6 +49,8 @@ class Loaded:
     runner: Runner
     first_inference_s: float
     repeats: int  # inferences per sample
+    stretch: Callable[[int], Timing]
+    clock: ClockName  # that of the ratio
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Sample:
     """One turn of a file: a long stretch for the ratio, then single inferences for the latency."""
 
     stretch: Timing
+    seconds: float  # of an inference in the stretch, by the clock of the ratio
     singles: tuple[Timing, ...]
     contention: float | None  # of the machine just before, where the stretch itself cannot tell
 
@@ -74,9 +81,10 @@ def compare(
 
     All files are loaded together and take turns in random order. It stops when the intervals of all ratios to the
     first file (of the one median, if there is only one) are within 2 % of their values, else after `rounds` rounds or
-    about `seconds`; never below 3 rounds. `batch` and `threads` override the target's. `feeds` are what each file is
-    fed; None draws random inputs of the target's batch by `seed`. `check` is shown every session before it is timed,
-    and leaves it with its inputs.
+    about `seconds`; never below 3 rounds. Stretches are timed by the processor time of the one thread that works, by
+    the device's clock where the runner tells it, else on the wall: `Measurement.clock`. `batch` and `threads` override
+    the target's. `feeds` are what each file is fed; None draws random inputs of the target's batch by `seed`. `check`
+    is shown every session before it is timed, and leaves it with its inputs.
     UsageError for no file or one that cannot be run, MissingRuntime for what is not installed, MachineError for what
     does not fit into memory.
     """
@@ -99,7 +107,7 @@ def compare(
             shown = partial(check, name) if check else None
             loaded[name] = _load(Path(path), target, feeds[name], clock, stack, shown, listener)
         listener(PhaseStarted(PHASE, total=rounds, detail=", ".join(files)))
-        stop = StopRule(target, seed, seconds=seconds, rounds=rounds, listener=listener)
+        stop = StopRule(seed, seconds=seconds, rounds=rounds, listener=listener)
         turns = interleave(
             {name: _turn(item, target, clock) for name, item in loaded.items()},
             rounds=rounds,
@@ -107,15 +115,21 @@ def compare(
             enough=stop,
         )
         listener(PhaseEnded(PHASE, f"{len(turns)} rounds"))
-        measurements = {name: _measure(name, item, [t[name] for t in turns], target) for name, item in loaded.items()}
+        moved = {
+            name: None if target.device == "cpu" else transfers_of(item.runner, feeds[name], clock)
+            for name, item in loaded.items()
+        }
+        measurements = {
+            name: _measure(name, item, [t[name] for t in turns], target, moved[name]) for name, item in loaded.items()
+        }
     return Comparison(measurements, target, describe_machine(), seed, stop.reason)
 
 
 class StopRule:
     """Says after each round whether to stop, and keeps the reason."""
 
-    def __init__(self, target: BenchTarget, seed: Seed, *, seconds: float, rounds: int, listener: Listener) -> None:
-        self._target, self._seed, self._rounds, self._listener = target, seed, rounds, listener
+    def __init__(self, seed: Seed, *, seconds: float, rounds: int, listener: Listener) -> None:
+        self._seed, self._rounds, self._listener = seed, rounds, listener
         self._deadline = time.monotonic() + seconds
         self.reason: Stop = "rounds"
 
@@ -132,7 +146,7 @@ class StopRule:
 
     def _widest(self, turns: Sequence[Mapping[str, Sample]]) -> float:
         first, *others = turns[0]
-        times = {name: [_seconds(turn[name].stretch, self._target) for turn in turns] for name in turns[0]}
+        times = {name: [turn[name].seconds for turn in turns] for name in turns[0]}
         if not others:
             return median_interval(times[first], seed=self._seed).half_width
         return max(ratio_interval(times[first], times[name], seed=self._seed).half_width for name in others)
@@ -156,8 +170,13 @@ def _load(
         raise UsageError(f"{runner.runtime} loads {path} and cannot run it: {first_line(err)}") from err
     if check is not None:
         check(runner)
-    repeats = runs_lasting(runner.run, clock, sample_s=SAMPLE_S, warm_up_s=WARM_UP_S)
-    return Loaded(path, runner, first.wall_s, repeats)
+    stretch = stretch_of(runner, target, clock)
+    if target.streams == 1:
+        repeats = runs_filling(stretch, sample_s=SAMPLE_S, warm_up_s=WARM_UP_S)
+    else:
+        repeats = runs_filling(stretch, sample_s=STREAMS_SAMPLE_S, warm_up_s=WARM_UP_S)
+        repeats = max(repeats, STREAMS_RUNS * target.streams)
+    return Loaded(path, runner, first.wall_s, repeats, stretch, clock_of(runner, target))
 
 
 def _turn(item: Loaded, target: BenchTarget, clock: Clock) -> Callable[[], Sample]:
@@ -166,16 +185,19 @@ def _turn(item: Loaded, target: BenchTarget, clock: Clock) -> Callable[[], Sampl
     def take() -> Sample:
         probe = None if target.cpu_timed else contention(clock)
         item.runner.run()  # brings the file's weights back into the cache that another file has just used
-        stretch = timed(item.runner.run, item.repeats, clock)
-        return Sample(stretch, tuple(timed(item.runner.run, 1, clock) for _ in range(singles)), probe)
+        stretch = item.stretch(item.repeats)
+        alone = tuple(timed(item.runner.run, 1, clock) for _ in range(singles))
+        return Sample(stretch, seconds_by(item.clock, stretch), alone, probe)
 
     return take
 
 
-def _measure(name: str, item: Loaded, samples: Sequence[Sample], target: BenchTarget) -> Measurement:
-    round_s = tuple(_seconds(s.stretch, target) for s in samples)
+def _measure(
+    name: str, item: Loaded, samples: Sequence[Sample], target: BenchTarget, moved: Transfers | None
+) -> Measurement:
+    round_s = tuple(s.seconds for s in samples)
     singles = [t for s in samples for t in s.singles]
-    single_s = tuple(tuple(_seconds(t, target) for t in s.singles) for s in samples)
+    single_s = tuple(tuple(seconds_by(item.clock, t) for t in s.singles) for s in samples)
     if target.cpu_timed:
         noise = sum(s.stretch.wall_ns for s in samples) / max(sum(s.stretch.cpu_ns for s in samples), 1)
     else:
@@ -188,17 +210,15 @@ def _measure(name: str, item: Loaded, samples: Sequence[Sample], target: BenchTa
         provider=item.runner.provider,
         rounds=len(samples),
         runs=sum(s.stretch.runs + len(s.singles) for s in samples),
-        cpu_time=target.cpu_timed,
+        clock=item.clock,
         throughput_per_s=target.batch / quantiles(round_s).p50,
         latency_s=quantiles([seconds for turn in single_s for seconds in turn]),
         latency_wall_s=quantiles([t.wall_s for t in singles]),
         round_s=round_s,
+        round_wall_s=tuple(s.stretch.wall_s for s in samples),
         single_s=single_s,
         noise=noise,
         load_s=item.runner.load_s,
         first_inference_s=item.first_inference_s,
+        transfers=moved,
     )
-
-
-def _seconds(timing: Timing, target: BenchTarget) -> float:
-    return timing.cpu_s if target.cpu_timed else timing.wall_s

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from condensa_core.bench.machine import Machine
 from condensa_core.bench.statistics import Interval, Quantiles, pooled_ratio_interval, ratio_interval
+from condensa_core.bench.stretch import ClockName
 from condensa_core.bench.target import BenchTarget
+from condensa_core.bench.transfers import Transfers
 from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
 
@@ -35,11 +37,13 @@ class Ratio(Interval):
 class Measurement:
     """What a runtime did with one file.
 
-    With `cpu_time`, `latency_s`, `round_s` and `throughput_per_s` are in processor time of the one thread that works,
-    which neighbours on the machine disturb little; else they are wall time. `latency_wall_s` is always wall time.
-    Latencies are of single inferences of the whole batch, timed one by one; `throughput_per_s` counts samples and is
-    batch / median of `round_s`, the mean seconds per inference of each round's long sample. `single_s` has the
-    latencies behind `latency_s`, round by round.
+    `clock` says what `round_s` and `throughput_per_s`, and so all ratios, are in: processor time of the one thread that
+    works, which neighbours on the machine disturb little; the time of the device by its own clock, without transfers;
+    or wall time. `round_wall_s` has the wall time of the same stretches. `latency_s` is in processor time where they
+    are, else in wall time, as `latency_wall_s` always is: from asking until all is computed, without transfers.
+    Latencies are of single inferences of the whole batch, timed one by one, in one stream; `throughput_per_s` counts
+    samples and is batch / median of `round_s`, the mean seconds per inference of each round's long sample, of all
+    streams. `single_s` has the latencies behind `latency_s`, round by round. `transfers` is None on the CPU.
     """
 
     name: str
@@ -49,15 +53,22 @@ class Measurement:
     provider: str
     rounds: int
     runs: int  # timed inferences, warm-up excluded
-    cpu_time: bool
+    clock: ClockName
     throughput_per_s: float
     latency_s: Quantiles
     latency_wall_s: Quantiles
     round_s: tuple[float, ...]
+    round_wall_s: tuple[float, ...]
     single_s: tuple[tuple[float, ...], ...]
     noise: float  # wall / processor time: 1 is a quiet machine
     load_s: float  # wall
     first_inference_s: float  # wall
+    transfers: Transfers | None = None
+
+    @property
+    def cpu_time(self) -> bool:
+        """Whether `round_s` and `latency_s` are in processor time."""
+        return self.clock == "processor"
 
     @property
     def noisy(self) -> bool:
@@ -68,7 +79,7 @@ class Measurement:
         """Plain data; the thousands of single latencies stay out, their quantiles tell enough."""
         record = asdict(self)
         del record["single_s"]
-        return {**record, "noisy": self.noisy}
+        return {**record, "cpu_time": self.cpu_time, "noisy": self.noisy}
 
 
 @dataclass(frozen=True)

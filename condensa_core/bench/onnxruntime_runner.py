@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from condensa_core.bench.inputs import Feeds
 from condensa_core.bench.loading import refusal
+from condensa_core.bench.streams import Streams
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import MissingRuntime, UsageError
 
@@ -32,7 +33,10 @@ class OnnxRuntimeRunner:
     """An inference session whose inputs and outputs are bound once, so a run is the computation and little else.
 
     With one thread the work happens in the calling thread, where thread-CPU time sees all of it. Inputs and outputs
-    lie on the device of the provider: a run moves none of them.
+    lie on the device of the provider: a run moves none of them, and on a GPU it waits for the end.
+
+    Streams share the session, so its weights are in memory once; each has its own inputs and outputs. A session for
+    each was tried on chains of products, on a busy machine of two cores: no faster, and slower on the largest.
     """
 
     def __init__(self, path: Path, target: BenchTarget, feeds: Feeds) -> None:
@@ -58,22 +62,29 @@ class OnnxRuntimeRunner:
                     f"{self.provider} leaves {', '.join(left)} of {path.name} to the CPU",
                     hint="its figures would be those of two devices: change the model, or measure it on the cpu",
                 )
-        self._binding = self._session.io_binding()
+        self._bindings = [self._session.io_binding() for _ in range(target.streams)]
+        self._binding = self._bindings[0]
         self._place: Any = partial(runtime.OrtValue.ortvalue_from_numpy, device_type=target.device, device_id=0)
         self.feed(feeds)
         self._outputs = [value.name for value in self._session.get_outputs()]
-        for name in self._outputs:
-            self._binding.bind_output(name, target.device)
+        for binding in self._bindings:
+            for name in self._outputs:
+                binding.bind_output(name, target.device)
+        self._streams = Streams([partial(self._session.run_with_iobinding, binding) for binding in self._bindings])
 
     def run(self) -> None:
         self._session.run_with_iobinding(self._binding)
 
-    def feed(self, feeds: Feeds) -> None:
-        for name, array in feeds.items():
-            self._binding.bind_ortvalue_input(name, self._place(array))
+    def run_streams(self, runs: int) -> None:
+        self._streams.run(runs)
 
-    def outputs(self) -> Feeds:
-        return dict(zip(self._outputs, self._binding.copy_outputs_to_cpu(), strict=True))
+    def feed(self, feeds: Feeds) -> None:
+        for binding in self._bindings:
+            for name, array in feeds.items():
+                binding.bind_ortvalue_input(name, self._place(array))
+
+    def outputs(self, stream: int = 0) -> Feeds:
+        return dict(zip(self._outputs, self._bindings[stream].copy_outputs_to_cpu(), strict=True))
 
     def __enter__(self) -> OnnxRuntimeRunner:
         return self
@@ -81,7 +92,13 @@ class OnnxRuntimeRunner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        del self._binding, self._session  # the session's memory goes with its last reference
+        self._streams.close()
+        del (
+            self._streams,
+            self._binding,
+            self._bindings,
+            self._session,
+        )  # the session's memory goes with its last reference
 
 
 def stranded(placed: Iterable[tuple[str, str]]) -> list[str]:
@@ -114,7 +131,7 @@ def _onnxruntime(target: BenchTarget) -> ModuleType:
 
 def session_options(runtime: ModuleType, target: BenchTarget) -> Any:
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = target.threads
+    options.intra_op_num_threads = 1 + target.streams * (target.threads - 1)  # beside the calling thread of each stream
     options.inter_op_num_threads = 1
     options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3  # errors only; what matters is checked and raised here

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
 from condensa_core.bench.inputs import Feeds
 from condensa_core.bench.loading import refusal
+from condensa_core.bench.streams import Streams
 from condensa_core.bench.target import BenchTarget
-from condensa_core.errors import MissingRuntime, UsageError
+from condensa_core.errors import MachineError, MissingRuntime, UsageError
 
 # A processor with bfloat16 would compute float32 files in it, unasked (seen with 2026.4).
-_SETTINGS: Final = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": "f32"}
+_SETTINGS: Final = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 
 
 class OpenVinoRunner:
-    """A request of one stream whose inputs are set once, the model's shapes made those of the inputs.
+    """A request for each stream whose inputs are set once, the model's shapes made those of the inputs.
 
     With one thread the work happens in the calling thread (measured with 2026.4), where thread-CPU time sees all of it.
     """
@@ -32,13 +34,19 @@ class OpenVinoRunner:
             core = openvino.Core()
             model = core.read_model(path)
             model.reshape({name: list(array.shape) for name, array in feeds.items()})
-            settings = {**_SETTINGS, "INFERENCE_NUM_THREADS": str(target.threads)}
+            amounts = {"NUM_STREAMS": target.streams, "INFERENCE_NUM_THREADS": target.streams * target.threads}
+            settings = _SETTINGS | {name: str(amount) for name, amount in amounts.items()}
             compiled: Any = core.compile_model(model, "CPU", settings)
         except Exception as err:  # pybind turns all of its errors into RuntimeError
             raise refusal("OpenVINO", path, err) from err
         self.load_s = time.perf_counter() - started
+        able = int(compiled.get_property("NUM_STREAMS"))
+        if able < target.streams:  # it takes no more than there are cores, and says nothing
+            raise MachineError(f"OpenVINO runs no more than {able} streams on this machine, asked {target.streams}")
         self.provider = " ".join(compiled.get_property("EXECUTION_DEVICES"))
-        self._request: Any = compiled.create_infer_request()
+        self._requests: Any = [compiled.create_infer_request() for _ in range(target.streams)]
+        self._request: Any = self._requests[0]
+        self._streams = Streams([partial(one.infer, share_inputs=True, share_outputs=True) for one in self._requests])
         self._tensor: Any = openvino.Tensor
         self.feed(feeds)
         self._names = [_name(port, i) for i, port in enumerate(compiled.outputs)]
@@ -46,13 +54,18 @@ class OpenVinoRunner:
     def run(self) -> None:
         self._request.infer(share_inputs=True, share_outputs=True)
 
+    def run_streams(self, runs: int) -> None:
+        self._streams.run(runs)
+
     def feed(self, feeds: Feeds) -> None:
         self._held = dict(feeds)  # the tensors are views of these
-        for name, array in feeds.items():
-            self._request.set_tensor(name, self._tensor(array, shared_memory=True))
+        for request in self._requests:
+            for name, array in feeds.items():
+                request.set_tensor(name, self._tensor(array, shared_memory=True))
 
-    def outputs(self) -> Feeds:
-        return {name: self._request.get_output_tensor(i).data.copy() for i, name in enumerate(self._names)}
+    def outputs(self, stream: int = 0) -> Feeds:
+        request = self._requests[stream]
+        return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self._names)}
 
     def __enter__(self) -> OpenVinoRunner:
         return self
@@ -60,7 +73,8 @@ class OpenVinoRunner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        del self._request, self._held
+        self._streams.close()
+        del self._streams, self._request, self._requests, self._held
 
 
 def _name(port: Any, position: int) -> str:

@@ -28,7 +28,7 @@ class Runner(Protocol):
         """One inference on the inputs, finished when it returns."""
 
     def feed(self, feeds: Feeds) -> None:
-        """Other arrays, of the same names and shapes, take the place of the inputs."""
+        """Other arrays, of the same names and shapes, take the place of the inputs; they are there when it returns."""
 
     def outputs(self) -> Feeds:
         """What the last `run` computed, by name in the model's order, copied to the host; never called while timing."""
@@ -48,6 +48,17 @@ class DeviceTimed(Protocol):
         """Nanoseconds that `runs` inferences in a row took on the device, transfers to and from it left out."""
 
 
+@runtime_checkable
+class Streaming(Protocol):
+    """What a runner offers besides, which computes several inferences at once: its `run` is in the first stream."""
+
+    def run_streams(self, runs: int) -> None:
+        """`runs` inferences on the inputs, as many at a time as there are streams, finished when it returns."""
+
+    def outputs(self, stream: int = 0) -> Feeds:
+        """What the last inference of a stream computed, as in `Runner`."""
+
+
 @dataclass(frozen=True)
 class Runtime:
     """A runtime by what makes its runner of (path, target, feeds), loaded when asked for, and the files it takes."""
@@ -56,6 +67,7 @@ class Runtime:
     takes: Kind
     package: str  # what it imports
     install: str  # what to give to pip for it
+    streams: bool = False  # whether its runners can be Streaming, on the CPU
     builds: bool = False  # its maker takes a listener, too: what it builds first takes long
 
 
@@ -64,10 +76,14 @@ _TORCH: Final = "condensa_core.bench.torch_runner"
 _TENSORRT: Final = "condensa_core.bench.tensorrt_runner:TensorRtRunner"
 # A runtime that is not installed must not stop the others, nor what nobody asked for delay the start.
 RUNTIMES: Final = {
-    "onnxruntime": Runtime(_ORT, "onnx", "onnxruntime", "'.[cpu]' from a checkout"),
+    "onnxruntime": Runtime(_ORT, "onnx", "onnxruntime", "'.[cpu]' from a checkout", streams=True),
     "onnxruntime-tensorrt": Runtime(_ORT, "onnx", "onnxruntime", "'.[gpu]' from a checkout"),
     "openvino": Runtime(
-        "condensa_core.bench.openvino_runner:OpenVinoRunner", "onnx", "openvino", "'.[openvino]' from a checkout"
+        "condensa_core.bench.openvino_runner:OpenVinoRunner",
+        "onnx",
+        "openvino",
+        "'.[openvino]' from a checkout",
+        streams=True,
     ),
     "tensorrt": Runtime(_TENSORRT, "onnx", "tensorrt", "tensorrt", builds=True),
     "tensorrt-rtx": Runtime(_TENSORRT, "onnx", "tensorrt_rtx", "'.[tensorrt]' from a checkout", builds=True),
@@ -93,6 +109,16 @@ def require_installed(name: str) -> None:
         raise MissingRuntime(f"runtime {name} needs {runtime.package}, which is not installed", hint=hint)
 
 
+def require_streams(target: BenchTarget) -> None:
+    """UsageError where the target has several streams and its runtime cannot; nothing is loaded."""
+    if target.streams > 1 and not (runtime_named(target.backend).streams and target.device == "cpu"):
+        able = " and ".join(name for name, runtime in RUNTIMES.items() if runtime.streams)
+        raise UsageError(
+            f"runtime {target.backend} on the {target.device} is measured in one stream",
+            hint=f"several run on the cpu with {able}",
+        )
+
+
 def fitting(file: ModelFile, runtime: str) -> ModelFile:
     """The file itself; UsageError if it is of a kind that the runtime does not take."""
     takes = runtime_named(runtime).takes
@@ -111,6 +137,7 @@ def open_runner(target: BenchTarget, path: str | Path, feeds: Feeds, listener: L
     UsageError for an unknown runtime or a file it cannot load, MissingRuntime if the runtime or device is not there.
     """
     runtime = runtime_named(target.backend)
+    require_streams(target)
     module, _, name = runtime.maker.partition(":")
     told = (listener,) if runtime.builds else ()
     runner: Runner = getattr(import_module(module), name)(Path(path), target, feeds, *told)

@@ -11,21 +11,25 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True)
 class BenchTarget:
-    """A runtime on a device, the samples per inference and the threads it may use; UsageError for impossible values."""
+    """A runtime on a device, the samples per inference, and how much it may do at once.
+
+    `streams` inferences are under way together, with `threads` threads each. UsageError for impossible values.
+    """
 
     backend: str = "onnxruntime"
     device: str = "cpu"
     batch: int = 1
     threads: int = 1
+    streams: int = 1
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise UsageError(f"no device called {self.device!r}; known: {', '.join(DEVICES)}")
-        for name in ("batch", "threads"):
+        for name in ("batch", "threads", "streams"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     @property
     def cpu_timed(self) -> bool:
         """Whether thread-CPU time is the whole of the work: one thread, which is then the calling one, on the CPU."""
-        return self.device == "cpu" and self.threads == 1
+        return self.device == "cpu" and self.threads == self.streams == 1

@@ -67,6 +67,8 @@ class TorchRunner:
 
     def feed(self, feeds: Feeds) -> None:
         self._inputs = tuple(self._torch.from_numpy(array).to(self._device) for array in feeds.values())
+        if self._device == "cuda":
+            self._torch.cuda.synchronize()  # small arrays are still on their way
 
     def outputs(self) -> Feeds:
         leaves = self._torch.utils._pytree.tree_leaves(self._outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from condensa_core.bench import BenchTarget, Comparison, Ratio, describe_machine
@@ -34,9 +35,9 @@ def require_same_machine(saved: Record) -> None:
 
 def saved_rounds(saved: Record, target: BenchTarget, scenario: str, names: Iterable[str]) -> dict[str, list[float]]:
     """The rounds of these files in the baseline; UsageError if it has none of them under the same conditions."""
-    wanted = {"backend": target.backend, "device": target.device, "batch": target.batch, "threads": target.threads}
+    wanted = asdict(target)
     for comparison in saved["comparisons"]:
-        if comparison["target"] == wanted and comparison["scenario"] == scenario:
+        if {"streams": 1, **comparison["target"]} == wanted and comparison["scenario"] == scenario:
             measured = comparison["measurements"]
             missing = [name for name in names if name not in measured]
             if missing:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from condensa_core.bench import BenchTarget, Feeds, open_runner
+from condensa_core.bench import BenchTarget, Feeds, Streaming, open_runner
 from condensa_core.bench.energy import joules_per_inference, meter_for
 from condensa_core.bench.layers import layer_times
 from condensa_core.bench.resident import resident_memory
+
+STREAM_RUNS: Final = 8  # of each stream between two readings of the time
 
 
 def memory_of(files: Mapping[str, Path], target: BenchTarget, feeds: Mapping[str, Feeds]) -> dict[str, Any]:
@@ -27,7 +30,11 @@ def energy_of(files: Mapping[str, Path], target: BenchTarget, feeds: Mapping[str
     joules = {}
     for name, path in files.items():
         with open_runner(target, path, feeds[name]) as runner:
-            joules[name] = joules_per_inference(runner.run, meter)
+            if isinstance(runner, Streaming) and target.streams > 1:
+                some = STREAM_RUNS * target.streams
+                joules[name] = joules_per_inference(partial(runner.run_streams, some), meter) / some
+            else:
+                joules[name] = joules_per_inference(runner.run, meter)
     return {"meter": meter.name, "joules": joules}
 
 
@@ -37,4 +44,4 @@ def layers_in(
     """The layers of the files side by side; None where the runtime tells nothing of layers that we can read."""
     if (target.backend, target.device) != ("onnxruntime", "cpu"):
         return None
-    return [layer.to_json() for layer in layer_times(files, target, feeds)]
+    return [layer.to_json() for layer in layer_times(files, replace(target, streams=1), feeds)]

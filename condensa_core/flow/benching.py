@@ -26,6 +26,7 @@ from condensa_core.bench import (
     parity_batches,
     prepare,
     require_room,
+    require_streams,
     runtime_named,
     sizes_of,
 )
@@ -51,6 +52,7 @@ def bench(
     shapes: Sequence[str] = (),
     inputs: Path | None = None,
     threads: int = 1,
+    streams: int = 1,
     device: str = "cpu",
     seconds: float = 2.0,
     rounds: int = 100,
@@ -67,8 +69,8 @@ def bench(
     """The comparisons as JSON values (schema condensa.bench/2) with status, exit_code and reasons.
 
     There is one for each runtime, scenario and batch. latency is one inference after another at one batch, 1 where
-    neither `batches` nor the files say otherwise; throughput sweeps over `batches`, or 1, 8 and 32. No scenario:
-    latency for at most one batch, else throughput.
+    neither `batches` nor the files say otherwise; throughput sweeps over `batches`, or 1, 8 and 32, with `streams`
+    inferences under way at once. No scenario: latency for at most one batch and one stream, else throughput.
     A runtime measures those of the files that are of its kind; every file must be of the kind of one of them. All are
     fed the same numbers: random by `seed`, of sizes that the batch and `shapes` (`NAME=8x3x224x224`, `NAME=32`) give
     where the files leave them open, or the arrays of the .npz file `inputs`.
@@ -93,6 +95,9 @@ def bench(
         require_same_machine(baseline)
     named = _names([compare, *paths] if compare else list(paths))
     base = next(iter(named)) if compare else None
+    cases_asked = list(_cases(scenarios, batches, streams))
+    for runtime in runtimes:
+        require_streams(BenchTarget(runtime, device, threads=threads, streams=streams))
     found = {name: examine(path) for name, path in named.items()}
     shares = {runtime: _share(found, runtime, base) for runtime in runtimes}
     _all_measured(found, shares)
@@ -100,11 +105,11 @@ def bench(
     whole, open_sizes = measuring.parse_shapes(shapes)
     request = InputRequest(None, sizes=open_sizes, shapes=whole, file=inputs, seed=Seed(seed))
     drawn = [
-        (scenario, _Drawn.of(found, replace(request, batch=batch))) for scenario, batch in _cases(scenarios, batches)
+        (scenario, _Drawn.of(found, replace(request, batch=batch))) for scenario, batch in cases_asked
     ]  # before anything is timed: inputs that do not fit are refused in the first second
     asked = _Asked(found, base, bounds, allow_mismatch, memory, layers, seconds, rounds, Seed(seed))
     cases = [
-        _Case(scenario, BenchTarget(runtime, device, fed.timed.batch, threads), files, fed, baseline)
+        _Case(scenario, BenchTarget(runtime, device, fed.timed.batch, threads, streams), files, fed, baseline)
         for runtime, files in shares.items()
         for scenario, fed in drawn
     ]
@@ -182,11 +187,14 @@ class _Case:
         self.saved = {} if baseline is None else saved_rounds(baseline, target, scenario, files)
 
 
-def _cases(scenarios: Sequence[str], batches: Sequence[int]) -> Iterator[tuple[str, int | None]]:
+def _cases(scenarios: Sequence[str], batches: Sequence[int], streams: int) -> Iterator[tuple[str, int | None]]:
     """The scenarios with the batch of each comparison; None is the files' own."""
-    for scenario in scenarios or (["latency"] if len(batches) < 2 else ["throughput"]):
+    for scenario in scenarios or (["latency"] if len(batches) < 2 and streams == 1 else ["throughput"]):
         if scenario not in SCENARIOS:
             raise UsageError(f"no scenario called {scenario!r}", hint="known: " + ", ".join(SCENARIOS))
+        if scenario == "latency" and streams > 1:
+            hint = "several are for --scenario throughput"
+            raise UsageError("the latency scenario has one stream: one inference after another", hint=hint)
         if scenario == "throughput":
             yield from ((scenario, batch) for batch in batches or SWEEP)
         elif len(batches) > 1 and len(scenarios) < 2:

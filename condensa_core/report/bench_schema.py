@@ -57,13 +57,15 @@ _PARITY: Final = _object({
 })  # fmt: skip
 _MEASUREMENT: Final = _object({
     "name": _TEXT, "file": _TEXT, "size_bytes": _COUNT, "runtime": _TEXT, "provider": _TEXT, "rounds": _COUNT,
-    "runs": _COUNT, "cpu_time": _TRUTH, "throughput_per_s": _NUMBER, "latency_s": _QUANTILES,
-    "latency_wall_s": _QUANTILES, "round_s": _list(_NUMBER), "noise": _NUMBER, "load_s": _NUMBER,
-    "first_inference_s": _NUMBER, "noisy": _TRUTH,
+    "runs": _COUNT, "clock": {"enum": ["processor", "wall", "device"], "description": "of round_s and all ratios"},
+    "cpu_time": _TRUTH, "throughput_per_s": _NUMBER, "latency_s": _QUANTILES,
+    "latency_wall_s": _QUANTILES, "round_s": _list(_NUMBER), "round_wall_s": _list(_NUMBER), "noise": _NUMBER,
+    "load_s": _NUMBER, "first_inference_s": _NUMBER, "noisy": _TRUTH,
+    "transfers": _or_null(_object({"upload_s": _NUMBER, "download_s": _NUMBER})),
 })  # fmt: skip
 _COMPARISON: Final = _object({
     "scenario": {"enum": ["latency", "throughput"]},
-    "target": _object({"backend": _TEXT, "device": _TEXT, "batch": _COUNT, "threads": _COUNT}),
+    "target": _object({"backend": _TEXT, "device": _TEXT, "batch": _COUNT, "threads": _COUNT, "streams": _COUNT}),
     "stopped": {"enum": ["precise", "seconds", "rounds"]},
     "noisy": _TRUTH,
     "baseline": {**_TEXT, "description": "the file that ratios are to"},

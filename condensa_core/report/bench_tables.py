@@ -33,6 +33,7 @@ def bench_sections(result: Record) -> tuple[Section, ...]:
         tables = (
             drawn[scenario](comparisons),
             _costs(comparisons),
+            _transfers(comparisons),
             _differences(comparisons, result["base"]),
             *map(_layers, comparisons),
         )
@@ -60,11 +61,22 @@ def _filled(tables: Sequence[Table]) -> tuple[Table, ...]:
 def _conditions(scenario: str, comparisons: Sequence[Record], machine: Record) -> str:
     """What all files of these comparisons were run by and on, in one line."""
     target, (measured, *_) = comparisons[0]["target"], comparisons[0]["measurements"].values()
-    threads = f"{target['threads']} thread{'' if target['threads'] == 1 else 's'}"
-    clock = "processor time" if measured["cpu_time"] else "wall time"
+    threads = _counted(target["threads"], "thread")
+    if target["streams"] > 1:
+        threads = f"{_counted(target['streams'], 'stream')} of {threads}"
     runtime = f"{measured['runtime']} ({measured['provider']})"
     batches = ", ".join(str(comparison["target"]["batch"]) for comparison in comparisons)
-    return f"{runtime}, {scenario} at batch {batches}, {threads}, {clock}; {machine['cpu']}"
+    return f"{runtime}, {scenario} at batch {batches}, {threads}, {_clock(scenario, measured)}; {machine['cpu']}"
+
+
+def _clock(scenario: str, measured: Record) -> str:
+    """Whose time it is; where single inferences and stretches have two, both."""
+    name = f"{measured['clock']} time"
+    return "wall time, ratios of device time" if (scenario, name) == ("latency", "device time") else name
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _latencies(comparisons: Sequence[Record]) -> Table:
@@ -103,6 +115,17 @@ def _costs(comparisons: Sequence[Record]) -> Table:
         start = (duration_text(measured["load_s"]), duration_text(measured["first_inference_s"]))
         rows.append((name, str(comparison["target"]["batch"]), *start, memory, joules))
     return Table("", ("model", "batch", "load", "first run", "peak memory", "energy of a run"), tuple(rows))
+
+
+def _transfers(comparisons: Sequence[Record]) -> Table:
+    """What the times above leave out."""
+    rows = []
+    for comparison, name, measured in _each(comparisons):
+        if moved := measured["transfers"]:
+            batch = str(comparison["target"]["batch"])
+            rows.append((name, batch, duration_text(moved["upload_s"]), duration_text(moved["download_s"])))
+    columns = ("model", "batch", "inputs to the device", "outputs to the host")
+    return Table("transfers, apart from the times", columns, tuple(rows))
 
 
 def _layers(comparison: Record) -> Table:

@@ -47,7 +47,10 @@ def test_what_is_reported_fits_together(chain):
 
     first = comparison.measurements["a"]
     assert first.rounds == len(first.round_s) == 5
-    assert first.cpu_time
+    assert first.cpu_time and first.clock == "processor"
+    assert len(first.round_wall_s) == 5
+    assert all(wall >= cpu for wall, cpu in zip(first.round_wall_s, first.round_s, strict=True))
+    assert first.transfers is None
     assert first.size_bytes == chain(4).stat().st_size
     assert first.throughput_per_s == pytest.approx(4 / sorted(first.round_s)[2])
     assert first.latency_s.min <= first.latency_s.p50 <= first.latency_s.p99
@@ -69,7 +72,7 @@ def test_json_says_everything_and_nothing_of_local_paths(chain):
 
     assert document["schema"] == "condensa.bench/1"
     assert document["baseline"] == "a"
-    assert document["target"] == {"backend": "onnxruntime", "device": "cpu", "batch": 2, "threads": 1}
+    assert document["target"] == {"backend": "onnxruntime", "device": "cpu", "batch": 2, "threads": 1, "streams": 1}
     assert set(document["measurements"]) == {"a", "b"}
     ratio = comparison.ratio("b", "a")
     assert document["ratios"]["b"]["value"] == ratio.value
@@ -84,6 +87,8 @@ def test_several_threads_are_timed_on_the_wall(chain):
 
     measurement = comparison.measurements["a"]
     assert not measurement.cpu_time
+    assert measurement.clock == "wall"
+    assert measurement.round_s == measurement.round_wall_s
     assert measurement.latency_s == measurement.latency_wall_s
     assert measurement.noise >= 0.99
 

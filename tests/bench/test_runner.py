@@ -98,7 +98,7 @@ def test_a_silent_fallback_is_an_error(chain, monkeypatch):
         opened(chain(2), BenchTarget(device="cuda"))
 
 
-@pytest.mark.parametrize("wrong", [{"batch": 0}, {"threads": 0}, {"device": "abacus"}])
+@pytest.mark.parametrize("wrong", [{"batch": 0}, {"threads": 0}, {"streams": 0}, {"device": "abacus"}])
 def test_impossible_targets_are_refused(wrong):
     with pytest.raises(UsageError):
         BenchTarget(**wrong)

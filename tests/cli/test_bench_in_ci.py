@@ -11,6 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from condensa_core.report.bench_schema import bench_schema
+from condensa_core.report.bench_tables import bench_sections
+
 FAST = ("--seconds", "0.1", "--rounds", "5", "-q")
 
 
@@ -50,7 +53,7 @@ def test_the_result_is_what_the_published_schema_says(condensa, small, large):
     arguments = ["bench", small, "--compare", large, "--layers", "--max-size", "1MiB", "--min-speedup", "0.01", *FAST]
 
     compared = json.loads(condensa(*arguments, "--json").out)
-    swept = json.loads(condensa("bench", small, "--batch", "1,2", "--no-memory", *FAST, "--json").out)
+    swept = json.loads(condensa("bench", small, "--batch", "1,2", "--streams", "2", "--no-memory", *FAST, "--json").out)
 
     jsonschema.Draft202012Validator.check_schema(schema)
     for document in (compared, swept):
@@ -59,6 +62,27 @@ def test_the_result_is_what_the_published_schema_says(condensa, small, large):
         jsonschema.validate(compared | {"colour": "red"}, schema)
     assert compared["comparisons"][0]["memory"]["large.onnx"]["peak_bytes"] > 0
     assert swept["comparisons"][0]["memory"] == {}
+    assert [c["target"]["streams"] for c in swept["comparisons"]] == [2, 2]
+    assert swept["comparisons"][0]["measurements"]["small_*model*.onnx"]["clock"] == "wall"
+    assert compared["comparisons"][0]["measurements"]["small_*model*.onnx"]["clock"] == "processor"
+
+
+def test_times_of_a_device_are_told_as_such_and_transfers_apart(condensa, small, tmp_path):
+    # given what a run on a GPU would have found, in the document of one that was made here
+    condensa("bench", small, "--save-baseline", "r.json", "--no-memory", *FAST)
+    result = json.loads((tmp_path / "r.json").read_text())
+    measured = result["comparisons"][0]["measurements"]["small_*model*.onnx"]
+    measured |= {"clock": "device", "cpu_time": False, "transfers": {"upload_s": 1.5e-3, "download_s": 2.5e-5}}
+
+    jsonschema.validate(result, bench_schema())
+    latency = bench_sections(result)[0]
+    result["comparisons"][0]["scenario"] = "throughput"
+    throughput = bench_sections(result)[0]
+
+    assert "1 thread, wall time, ratios of device time;" in latency.heading
+    assert "1 thread, device time;" in throughput.heading
+    (transfers,) = (table for table in latency.tables if table.title.startswith("transfers"))
+    assert transfers.rows == (("small_*model*.onnx", "1", "1.50 ms", "25.0 us"),)
 
 
 def test_layers_are_called_as_the_modules_whose_weights_they_have(condensa, small, large):
@@ -110,6 +134,30 @@ def test_a_baseline_bounds_the_speed_on_the_same_machine(condensa, small, tmp_pa
     assert missed.code == 1
 
 
+def test_streams_are_throughput_and_another_condition_than_one(condensa, small, tmp_path):
+    asked = ("bench", small, "--batch", "2", "--no-memory", *FAST)
+    saved = condensa(*asked, "--streams", "2", "--save-baseline", "two.json")
+    document = json.loads((tmp_path / "two.json").read_text())
+
+    again = condensa(*asked, "--streams", "2", "--baseline", "two.json")
+    other = condensa(*asked, "--scenario", "throughput", "--baseline", "two.json")
+
+    assert saved.out.splitlines()[0].split(";")[0].endswith("throughput at batch 2, 2 streams of 1 thread, wall time")
+    assert document["comparisons"][0]["scenario"] == "throughput"
+    assert again.code == 0
+    assert other.code == 2
+    assert "the baseline has no throughput with backend onnxruntime, device cpu, batch 2, threads 1" in other.err
+
+
+def test_a_baseline_from_before_there_were_streams_had_one(condensa, small, tmp_path):
+    condensa("bench", small, "--save-baseline", "base.json", "--no-memory", *FAST)
+    saved = json.loads((tmp_path / "base.json").read_text())
+    del saved["comparisons"][0]["target"]["streams"]
+    (tmp_path / "base.json").write_text(json.dumps(saved))
+
+    assert condensa("bench", small, "--baseline", "base.json", "--no-memory", *FAST).code == 0
+
+
 def test_a_faster_past_is_found_out(condensa, small, tmp_path):
     condensa("bench", small, "--save-baseline", "base.json", *FAST)
     saved = json.loads((tmp_path / "base.json").read_text())
@@ -152,6 +200,9 @@ def test_a_baseline_of_another_machine_is_refused_with_what_differs(condensa, sm
         (["--batch", "0"], "--batch 0 is no number of samples"),
         (["--scenario", "speed"], "no scenario called 'speed'"),
         (["--scenario", "latency", "--batch", "1,2"], "the latency scenario has one batch"),
+        (["--scenario", "latency", "--streams", "2"], "the latency scenario has one stream"),
+        (["--scenario", "throughput,latency", "--streams", "2"], "the latency scenario has one stream"),
+        (["--runtime", "torch", "--streams", "2"], "runtime torch on the cpu is measured in one stream"),
         (["--layers", "--runtime", "openvino"], "--layers needs the runtime onnxruntime"),
     ],
 )

@@ -14,9 +14,9 @@ def measured(name, single_s):
     return Measurement(
         name=name, file=f"{name}.onnx", size_bytes=1, runtime="onnxruntime 1.31.1", provider="CPUExecutionProvider",
         rounds=len(single_s),
-        runs=len(values), cpu_time=True, throughput_per_s=1 / values[0], latency_s=quantiles(values),
-        latency_wall_s=quantiles(values), round_s=tuple(turn[0] for turn in single_s), single_s=single_s, noise=1.0,
-        load_s=0.1, first_inference_s=0.1,
+        runs=len(values), clock="processor", throughput_per_s=1 / values[0], latency_s=quantiles(values),
+        latency_wall_s=quantiles(values), round_s=tuple(turn[0] for turn in single_s), round_wall_s=(),
+        single_s=single_s, noise=1.0, load_s=0.1, first_inference_s=0.1,
     )  # fmt: skip
 
 

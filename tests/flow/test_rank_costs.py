@@ -143,7 +143,7 @@ def test_a_run_measures_once_and_keeps_within_the_budget(tmp_path: Path, cache: 
     assert (directory / FILE).read_bytes() == measured
     assert not any(isinstance(event, PhaseStarted) and event.phase == "ranks" for event in heard)
     record = json.loads(measured)
-    assert record["target"] == {"backend": "onnxruntime", "device": "cpu", "batch": 32, "threads": 1}
+    assert record["target"] == {"backend": "onnxruntime", "device": "cpu", "batch": 32, "threads": 1, "streams": 1}
     shipped = {name: w.shape for name, w in load_file(directory / "best" / "weights.safetensors").items()}
     spent = dense = 0.0
     for weight, calls in record["weights"].items():
