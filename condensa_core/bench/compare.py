@@ -18,7 +18,7 @@ from condensa_core.bench.measurement import Comparison, Measurement
 from condensa_core.bench.model_file import examine, require_room
 from condensa_core.bench.runner import Runner, fitting, open_runner
 from condensa_core.bench.statistics import median_interval, quantiles, ratio_interval
-from condensa_core.bench.stretch import ClockName, clock_of, seconds_by, stretch_of
+from condensa_core.bench.stretch import STREAMS_RUNS, ClockName, clock_of, seconds_by, stretch_of
 from condensa_core.bench.target import BenchTarget
 from condensa_core.bench.transfers import Transfers, transfers_of
 from condensa_core.errors import CondensaError, UsageError, first_line
@@ -28,7 +28,6 @@ from condensa_core.randomness import Seed
 PHASE = "bench"
 SAMPLE_S = 0.010  # 10 ms: a clock's microsecond is 0.01 % of it, a scheduler's slice seldom falls into it
 STREAMS_SAMPLE_S = 0.050  # waking the threads of streams takes tens of microseconds
-STREAMS_RUNS = 8  # of each stream at least: at the end of a stretch the others wait for the last
 WARM_UP_S = 0.050
 SINGLES = 25  # at most this many single inferences a round, for the latency quantiles
 FEWEST_ROUNDS = 25  # stopping earlier, at the first narrow interval, favours intervals that are narrow by luck

@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 
 from condensa_core.bench.inputs import Feeds
-from condensa_core.bench.runner import Streaming, open_runner
+from condensa_core.bench.runner import open_runner
+from condensa_core.bench.stretch import busy
 from condensa_core.bench.target import BenchTarget
 
 _STATUS: Final = Path("/proc/self/status")
@@ -26,7 +27,7 @@ TIMEOUT_S: Final = 120.0
 
 @dataclass(frozen=True)
 class Resident:
-    """Resident bytes of a process: with the runtime, and at most while it loaded the file and ran each stream once."""
+    """Resident bytes of a process: with the runtime, and at most while it loaded and ran the file."""
 
     before_bytes: int
     peak_bytes: int
@@ -66,10 +67,8 @@ def _measured(asked: dict[str, object]) -> Resident:
     with suppress(OSError):
         _PEAK_RESET.write_text("5")  # the peak of importing is not the model's
     with open_runner(target, str(asked["path"]), feeds) as runner:
-        if isinstance(runner, Streaming) and target.streams > 1:
-            runner.run_streams(target.streams)
-        else:
-            runner.run()
+        run, _ = busy(runner, target)
+        run()
         return Resident(before, _status_bytes("VmHWM"))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from condensa_core.bench.clock import Clock, Timing, timed
 from condensa_core.bench.runner import DeviceTimed, Runner, Streaming
 from condensa_core.bench.target import BenchTarget
 
 ClockName = Literal["processor", "wall", "device"]
+STREAMS_RUNS: Final = 8  # of each stream at least: at the end of a stretch the others wait for the last
 
 
 def clock_of(runner: Runner, target: BenchTarget) -> ClockName:
@@ -29,6 +30,15 @@ def stretch_of(runner: Runner, target: BenchTarget, clock: Clock) -> Callable[[i
     if clock_of(runner, target) == "device" and isinstance(runner, DeviceTimed):
         return partial(_on_device, runner.device_ns, clock=clock)
     return partial(timed, runner.run, clock=clock)
+
+
+def busy(runner: Runner, target: BenchTarget) -> tuple[Callable[[], None], int]:
+    """A call that keeps all streams of the target at work, and how many inferences it makes."""
+    if target.streams == 1:
+        return runner.run, 1
+    assert isinstance(runner, Streaming)
+    some = STREAMS_RUNS * target.streams
+    return partial(runner.run_streams, some), some
 
 
 def seconds_by(name: ClockName, timing: Timing) -> float:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from condensa_core.bench import BenchTarget, Feeds, Streaming, open_runner
+from condensa_core.bench import BenchTarget, Feeds, open_runner
 from condensa_core.bench.energy import joules_per_inference, meter_for
 from condensa_core.bench.layers import layer_times
 from condensa_core.bench.resident import resident_memory
-
-STREAM_RUNS: Final = 8  # of each stream between two readings of the time
+from condensa_core.bench.stretch import busy
 
 
 def memory_of(files: Mapping[str, Path], target: BenchTarget, feeds: Mapping[str, Feeds]) -> dict[str, Any]:
@@ -30,11 +28,8 @@ def energy_of(files: Mapping[str, Path], target: BenchTarget, feeds: Mapping[str
     joules = {}
     for name, path in files.items():
         with open_runner(target, path, feeds[name]) as runner:
-            if isinstance(runner, Streaming) and target.streams > 1:
-                some = STREAM_RUNS * target.streams
-                joules[name] = joules_per_inference(partial(runner.run_streams, some), meter) / some
-            else:
-                joules[name] = joules_per_inference(runner.run, meter)
+            run, inferences = busy(runner, target)
+            joules[name] = joules_per_inference(run, meter) / inferences
     return {"meter": meter.name, "joules": joules}
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from condensa_core.bench import BenchTarget, InputRequest, compare, examine, open_runner, prepare
 from condensa_core.bench.clock import Clock
+from condensa_core.bench.energy import Meter
 from condensa_core.bench.streams import Streams
 from condensa_core.bench.stretch import stretch_of
 from condensa_core.errors import MachineError, UsageError
+from condensa_core.flow import bench_surroundings
 
 RUNTIMES_OF_SEVERAL = ("onnxruntime", "openvino")
 
@@ -100,6 +102,27 @@ def test_a_stretch_of_streams_is_divided_by_the_inferences_of_all():
 
     assert timing.runs == 30
     assert timing.wall_s == pytest.approx(0.002)
+
+
+def test_energy_is_of_one_inference_while_all_streams_work(chain, monkeypatch):
+    made = []
+
+    def sixteen_joules(run, meter) -> float:
+        made.append(run)
+        run()
+        return 16.0
+
+    monkeypatch.setattr(bench_surroundings, "meter_for", lambda device: Meter("stand-in", float))
+    monkeypatch.setattr(bench_surroundings, "joules_per_inference", sixteen_joules)
+    feeds = {"m": {"x": np.zeros((1, 192), np.float32)}}
+
+    alone, together = (
+        bench_surroundings.energy_of({"m": chain(2)}, BenchTarget(streams=streams), feeds) for streams in (1, 2)
+    )
+
+    assert len(made) == 2
+    assert alone["joules"] == {"m": 16.0}
+    assert together["joules"] == {"m": 1.0}  # of two streams, eight inferences each
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES_OF_SEVERAL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from comparisons import made
@@ -80,3 +82,12 @@ def test_rounds_that_scatter_are_told():
     assert list(warnings_of(steady)) == []
     (warning,) = warnings_of(loose)
     assert warning.startswith("a varies by 20% (quartiles / median)")
+
+
+@pytest.mark.parametrize(("streams", "seconds", "told"), [(2, 1e-4, True), (2, 3e-4, False), (1, 1e-4, False)])
+def test_inferences_too_short_for_the_threads_of_streams_are_told(streams, seconds, told):
+    comparison = replace(made({"a": [seconds] * 5}), target=BenchTarget(streams=streams))
+
+    warnings = list(warnings_of(comparison))
+
+    assert [warning.startswith("a takes 100 us alone, too short for streams") for warning in warnings] == [True] * told

@@ -135,15 +135,16 @@ def test_a_baseline_bounds_the_speed_on_the_same_machine(condensa, small, tmp_pa
 
 
 def test_streams_are_throughput_and_another_condition_than_one(condensa, small, tmp_path):
-    asked = ("bench", small, "--batch", "2", "--no-memory", *FAST)
+    asked = ("bench", small, "--batch", "2", *FAST)
     saved = condensa(*asked, "--streams", "2", "--save-baseline", "two.json")
     document = json.loads((tmp_path / "two.json").read_text())
 
-    again = condensa(*asked, "--streams", "2", "--baseline", "two.json")
+    again = condensa(*asked, "--streams", "2", "--baseline", "two.json", "--no-memory")
     other = condensa(*asked, "--scenario", "throughput", "--baseline", "two.json")
 
     assert saved.out.splitlines()[0].split(";")[0].endswith("throughput at batch 2, 2 streams of 1 thread, wall time")
     assert document["comparisons"][0]["scenario"] == "throughput"
+    assert document["comparisons"][0]["memory"]["small_*model*.onnx"]["peak_bytes"] > 0
     assert again.code == 0
     assert other.code == 2
     assert "the baseline has no throughput with backend onnxruntime, device cpu, batch 2, threads 1" in other.err
