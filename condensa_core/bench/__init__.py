@@ -23,6 +23,7 @@ from condensa_core.bench.runner import (
     fitting,
     open_runner,
     require_installed,
+    require_present,
     require_streams,
     runtime_named,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "parse_shapes",
     "prepare",
     "require_installed",
+    "require_present",
     "require_room",
     "require_streams",
     "runtime_named",

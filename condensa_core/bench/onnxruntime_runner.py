@@ -119,6 +119,18 @@ def _provider(runtime: ModuleType, target: BenchTarget) -> str:
     return provider
 
 
+def require(target: BenchTarget) -> None:
+    """MissingRuntime unless the provider is there, and a GPU for one that computes on it."""
+    from condensa_core.engines.gpu import nvidia_gpus  # with its room comes more than a session takes to load
+
+    _provider(_onnxruntime(target), target)
+    if target.device == "cuda" and not nvidia_gpus():
+        raise MissingRuntime(
+            f"{target.backend} on the cuda device needs an NVIDIA GPU, and here is no NVIDIA driver",
+            hint="run it on a machine with a GPU, or measure on the cpu",
+        )
+
+
 def _onnxruntime(target: BenchTarget) -> ModuleType:
     try:
         import onnxruntime

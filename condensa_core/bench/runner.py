@@ -92,6 +92,15 @@ RUNTIMES: Final = {
 }
 
 
+# Runtimes that need more than their package: module and function of a target, which raises MissingRuntime.
+_NEEDS: Final = {
+    **dict.fromkeys(("onnxruntime", "onnxruntime-tensorrt"), ("condensa_core.bench.onnxruntime_runner", "require")),
+    **dict.fromkeys(("tensorrt", "tensorrt-rtx"), ("condensa_core.bench.tensorrt_runner", "require")),
+    "torch": (_TORCH, "require"),
+    "torch-inductor": (_TORCH, "require_inductor"),
+}
+
+
 def runtime_named(name: str) -> Runtime:
     """UsageError with a suggestion if there is none."""
     if name not in RUNTIMES:
@@ -117,6 +126,14 @@ def require_streams(target: BenchTarget) -> None:
             f"runtime {target.backend} on the {target.device} is measured in one stream",
             hint=f"several run on the cpu with {able}",
         )
+
+
+def require_present(target: BenchTarget) -> None:
+    """MissingRuntime, with what to install, unless the runtime and the device are there; no file is loaded."""
+    require_installed(target.backend)
+    if target.backend in _NEEDS:
+        module, function = _NEEDS[target.backend]
+        getattr(import_module(module), function)(target)
 
 
 def fitting(file: ModelFile, runtime: str) -> ModelFile:

@@ -29,18 +29,11 @@ class TensorRtRunner:
     """
 
     def __init__(self, path: Path, target: BenchTarget, feeds: Feeds, listener: Listener) -> None:
-        family = family_named(target.backend)
-        if not nvidia_gpus():
-            raise MissingRuntime(
-                f"{family.title} runs on NVIDIA GPUs, and here is no NVIDIA driver",
-                hint=f"condensa engine {path} --for sm89 builds an engine without one, and tells its size and memory; "
-                "condensa bench --engine sm89 tells them beside the times of other runtimes",
-            )
-        if target.device != "cuda":
-            raise UsageError(f"{family.title} runs on NVIDIA GPUs only", hint="measure it with --device cuda")
-        family.targets(())  # refuses a GPU that the family does not support
-        if not torch.cuda.is_available():
-            raise MissingRuntime(f"torch {torch.__version__} finds no CUDA device", hint="install a torch for CUDA")
+        engine_alone = (
+            f"condensa engine {path} --for sm89 builds an engine without one, and tells its size and memory; "
+            "condensa bench --engine sm89 tells them beside the times of other runtimes"
+        )
+        family = _family(target, engine_alone)
         batches = Batches(target.batch, target.batch, target.batch)
         built = build_engine(
             path, cache_dir=default_cache_dir() / "engines", family=family.name, batches=batches, listener=listener
@@ -124,6 +117,23 @@ class TensorRtRunner:
     ) -> None:
         self._stream.synchronize()
         del self._graph, self._context, self._engine, self._tensors, self._outputs  # in the order of their dependence
+
+
+def require(target: BenchTarget) -> None:
+    """MissingRuntime unless the family is installed and this machine has a GPU that it supports."""
+    _family(target, "build an engine alone, without a GPU: output: {export: [onnx, engine]}")
+
+
+def _family(target: BenchTarget, without_gpu: str) -> Family:
+    family = family_named(target.backend)
+    if not nvidia_gpus():
+        raise MissingRuntime(f"{family.title} runs on NVIDIA GPUs, and here is no NVIDIA driver", hint=without_gpu)
+    if target.device != "cuda":
+        raise UsageError(f"{family.title} runs on NVIDIA GPUs only", hint="measure it with --device cuda")
+    family.targets(())  # refuses a GPU that the family does not support
+    if not torch.cuda.is_available():
+        raise MissingRuntime(f"torch {torch.__version__} finds no CUDA device", hint="install a torch for CUDA")
+    return family
 
 
 def _opened(family: Family, path: Path) -> Any:

@@ -91,7 +91,7 @@ class InductorRunner(TorchRunner):
     def _prepared(self, module: Any) -> Any:
         self.provider = "inductor"
         if self._device == "cpu":
-            self._require_compiler()
+            _require_compiler()
         return self._torch.compile(module, fullgraph=True, dynamic=False)
 
     def _warmed(self) -> None:
@@ -106,17 +106,29 @@ class InductorRunner(TorchRunner):
             reason = first_line(getattr(err, "inner_exception", err))  # dynamo wraps what inductor says
             raise UsageError(f"inductor cannot compile the program: {reason}") from err
 
-    def _require_compiler(self) -> None:
-        from torch._inductor.cpp_builder import get_cpp_compiler
-        from torch._inductor.exc import InvalidCxxCompiler
 
-        try:
-            get_cpp_compiler()
-        except InvalidCxxCompiler as err:
-            raise MissingRuntime(
-                "inductor needs a C++ compiler, and there is none on this machine",
-                hint="install one (apt-get install g++), or name it in the variable CXX",
-            ) from err
+def require(target: BenchTarget) -> None:
+    """MissingRuntime unless torch can compute on the device."""
+    _device(target)
+
+
+def require_inductor(target: BenchTarget) -> None:
+    """MissingRuntime unless torch can compute on the device, and compile for it."""
+    if _device(target) == "cpu":
+        _require_compiler()
+
+
+def _require_compiler() -> None:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as err:
+        raise MissingRuntime(
+            "inductor needs a C++ compiler, and there is none on this machine",
+            hint="install one (apt-get install g++), or name it in the variable CXX",
+        ) from err
 
 
 def _device(target: BenchTarget) -> str:
