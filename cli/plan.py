@@ -80,6 +80,7 @@ def _remarks(document: Mapping[str, Any], *, verbose: bool) -> list[str]:
         if names:
             lines.append(f"{label:<10} {_names(names, everything=verbose)}")
     lines += [f"left out   {_left_out(row)}" for row in document["left_out"]]
+    lines += [f"missing    {_missing(missing)}" for missing in document["missing"]]
     lines += [f"estimate   {_estimate(document['estimate'])}"] if document["estimate"] else []
     return [*lines, *_training(document["training_s"])]
 
@@ -88,6 +89,11 @@ def _left_out(row: Mapping[str, Any]) -> str:
     """`line 12 (conv1): fp16 is not on this machine's CPU`."""
     where = f"line {row['line']}" if row["line"] else f"layers[{row['rule']}]"
     return f"{where} ({row['match']}): {row['reason']}"
+
+
+def _missing(missing: Mapping[str, Any]) -> str:
+    then = f"{missing['what']} is skipped" if missing["skipped"] else "a run stops"
+    return f"target {missing['target']}, so {then}: {missing['reason']}"
 
 
 def _training(seconds: Mapping[str, float]) -> list[str]:

@@ -14,6 +14,7 @@ from condensa_core.bench.loading import refusal
 from condensa_core.bench.streams import Streams
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import MissingRuntime, UsageError
+from condensa_core.platforms import nvidia_gpus
 
 _PROVIDERS: Final = {
     ("onnxruntime", "cpu"): "CPUExecutionProvider",
@@ -121,8 +122,6 @@ def _provider(runtime: ModuleType, target: BenchTarget) -> str:
 
 def require(target: BenchTarget) -> None:
     """MissingRuntime unless the provider is there, and a GPU for one that computes on it."""
-    from condensa_core.engines.gpu import nvidia_gpus  # with its room comes more than a session takes to load
-
     _provider(_onnxruntime(target), target)
     if target.device == "cuda" and not nvidia_gpus():
         raise MissingRuntime(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from safetensors.torch import load_file
 from torch import nn
 
-from condensa_core.bench import BenchTarget, Comparison, compare, describe_machine
+from condensa_core.bench import describe_machine
 from condensa_core.errors import RunFailed
 from condensa_core.export import OnnxModel, check_parity, save_pt2
 from condensa_core.flow.candidate import cut_model, finished, parameters_by_layer
@@ -22,21 +22,24 @@ from condensa_core.flow.carrying import float_path
 from condensa_core.flow.comparing import beside_bisection
 from condensa_core.flow.fronting import CHART as FRONT_CHART
 from condensa_core.flow.fronting import front_of
+from condensa_core.flow.gating import BEST, FLOAT, Timer, judged_gates
 from condensa_core.flow.model_input import model_inputs
-from condensa_core.flow.objective import REFERENCE, Gain, Objective, bench_target, timing_record
+from condensa_core.flow.objective import REFERENCE, Gain, Objective
 from condensa_core.flow.parallel import beside_notes
 from condensa_core.flow.scheme_notes import scheme_notes
 from condensa_core.flow.sensitivity import readings_of
+from condensa_core.flow.shipping_engine import EngineYard, artifact_of
 from condensa_core.flow.short_runs import short_runs
 from condensa_core.flow.sparing import sparing
 from condensa_core.flow.splitting import split_as
+from condensa_core.flow.targets import skipped_targets, timed_targets
 from condensa_core.flow.training_cost import costs_by_trial, reference_training_macs
 from condensa_core.flow.trial import FILE, KEEP, PACKED, WEIGHTS, Judged, read_structure, trial_folder
 from condensa_core.flow.warm_starting import warm_starts
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted
-from condensa_core.recipe import GateSpec, Recipe, resolved_yaml
+from condensa_core.recipe import Recipe, engine_target, resolved_yaml
 from condensa_core.report import (
     Artifact,
     BestResult,
@@ -45,7 +48,6 @@ from condensa_core.report import (
     Difference,
     DirectResult,
     Figure,
-    GateResult,
     IntegersResult,
     KnobReading,
     LayerChange,
@@ -70,10 +72,7 @@ Status = Literal["ok", "infeasible", "gate-failed", "failed"]
 
 RESULT = "result.json"
 REPORT = "report.html"
-FLOAT = "float"  # the best model in floating point, where what ships is in integers
-# Of measuring what ships against the reference.
-SECONDS = 10.0
-ROUNDS = 100
+PROGRAM = "model.pt2"
 
 
 def conclude(
@@ -86,8 +85,12 @@ def conclude(
     journal: Journal,
     listener: Listener,
     begun: float,
+    cache_dir: Path | None = None,
 ) -> Outcome:
-    """Write `best/`, judge it on `test`, measure it again, check the gates, write result.json and reports."""
+    """Write `best/`, judge it on `test`, measure it again, check the gates, write result.json and reports.
+
+    An engine that cannot be built loses nothing of it: the status is then `failed`, and whoever resumes tries again.
+    """
     listener(PhaseStarted("conclude", detail="artifacts, test split, final measurement"))
     recipe, numbers, costs = bench.recipe, _numbers(journal), costs_by_trial(journal.entries)
     short = short_runs(directory.path, recipe)
@@ -131,26 +134,34 @@ def conclude(
         if bench.splits.test is not None:  # nothing of it steers the search
             judged[0]["test"] = _evaluated(bench, reference.file.path, "test")
             judged[1]["test"] = _evaluated(bench, file, "test")
-        files = {REFERENCE: reference.file.path, "best": file}
+        files = {REFERENCE: reference.file.path, BEST: file}
         if best.details.get("integers") is not None:
             files[FLOAT] = float_path(file)
-        timer = _Timer(bench, objective, files, file.with_name(PACKED))
+        trial = file if "torch" in recipe.output.export else trial_folder(directory.path, number) / FILE
+        timer = Timer(bench, objective, files, trial, file.with_name(PACKED), shipped, listener)
         gain, base, timings = timer.objective(shipped, reference)
-        gates = tuple(_gate(bench, gate, judged, timer, shipped, reference) for gate in recipe.gates)
+        yard = EngineYard(recipe, cache_dir, listener) if "engine" in recipe.output.export else None
+        engine = yard.ship(directory, file, timed=_engine_timed(recipe)) if yard else None
+        gates = judged_gates(bench, judged, timer, shipped, reference, yard, engine)
         constraint = _constraint(bench, best, reference, judged)
         status: Status = "infeasible"
         if found.feasible and constraint.met:
-            status = "ok" if all(gate.met for gate in gates) else "gate-failed"
-            reasons += [f"the gate {gate.text} does not hold" for gate in gates if not gate.met]
+            failing = [gate for gate in gates if gate.met is False]
+            status = "gate-failed" if failing else "ok"
+            reasons += [f"the gate {gate.text} does not hold" for gate in failing]
+        if engine is not None and engine.problem and not engine.skipped:
+            status = "failed"
+            reasons.append(f"no engine: {engine.problem}; all else is done, and condensa resume builds it again")
         outcome = replace(
             outcome,
             status=status,
             reference=_reference_result(bench, reference, judged[0], base, timings.get(REFERENCE, {})),
-            best=_best_result(bench, number, reference, best, shipped, file, judged, gain, timings.get("best", {})),
+            best=_best_result(bench, number, reference, best, shipped, file, judged, gain, timings.get(BEST, {})),
             direct=DirectResult({"val": {recipe.constraint.metric: _figure(best.details["direct_val"])}}),
             constraint=constraint,
             gates=gates,
-            artifacts=artifacts,
+            artifacts=artifacts + artifact_of(directory, engine),
+            engine=engine,
             inputs=model_inputs(OnnxModel(file).input_names, bench.example, bench.splits.train),
             sizes=_sizes(reference, file, best),
             parity=best.details["parity"],
@@ -205,8 +216,12 @@ def _artifacts(
         raise RunFailed(f"{trial / FILE} is no longer the file that was judged")
     check_parity(directory.path / "best" / plain, shipped, [bench.example])
     if "torch" in bench.recipe.output.export:
-        save_pt2(shipped, bench.example, directory.path / "best" / "model.pt2")
-        names.append("model.pt2")
+        if (trial / PROGRAM).is_file():  # what was timed is what ships
+            with directory.replacing(f"best/{PROGRAM}") as path:
+                shutil.copyfile(trial / PROGRAM, path)
+        else:
+            save_pt2(shipped, bench.example, directory.path / "best" / PROGRAM)
+        names.append(PROGRAM)
     paths = [directory.path / "best" / name for name in names]
     return tuple(Artifact(f"best/{p.name}", p.stat().st_size, file_sha256(p)) for p in paths)
 
@@ -215,83 +230,10 @@ def _evaluated(bench: Workbench, file: Path, split: str) -> Evaluation:
     return evaluate(OnnxModel(file), getattr(bench.splits, split), list(bench.metrics.values()))
 
 
-class _Timer:
-    """Measurements of the reference's and the best file, one comparison per target."""
-
-    def __init__(self, bench: Workbench, objective: Objective, files: Mapping[str, Path], packed: Path) -> None:
-        self._bench, self._objective, self._files = bench, objective, files
-        self._sizes = {"size.onnx": files["best"].stat().st_size}
-        if packed.is_file():
-            self._sizes["size.packed"] = packed.stat().st_size
-        self._known: dict[BenchTarget, Comparison] = {}
-
-    def comparison(self, target: BenchTarget) -> Comparison:
-        if target not in self._known:
-            seed = self._objective.seed.child("final")
-            self._known[target] = compare(self._files, target, seconds=SECONDS, rounds=ROUNDS, seed=seed)
-        return self._known[target]
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Bytes of the best model's files, by the objective that asks for them."""
-        return self._sizes
-
-    def objective(self, shipped: nn.Module, reference: Judged) -> tuple[Gain, float, dict[str, dict[str, Any]]]:
-        """Gain of the best, value of the reference, and the timings behind them (empty for what is counted)."""
-        o, example = self._objective, self._bench.example
-        if not o.measured:
-            base = o.count(reference.model, example, reference.sizes)
-            return o.exact(o.count(shipped, example, self.sizes), base), base, {}
-        c = self.comparison(o.target)
-        return o.read(c, "best"), o.read(c, REFERENCE).value, {n: timing_record(c, n) for n in (REFERENCE, "best")}
-
-    def speed_of_integers(self) -> RatioInterval | None:
-        """How many times faster the best file is than the same model in floating point; None for what is counted."""
-        if not self._objective.measured:
-            return None
-        ratio = self.comparison(self._objective.target).ratio("best", FLOAT)
-        return RatioInterval(ratio.value, ratio.low, ratio.high)
-
-
-def _gate(
-    bench: Workbench,
-    gate: GateSpec,
-    judged: tuple[dict[str, Evaluation], dict[str, Evaluation]],
-    timer: _Timer,
-    shipped: nn.Module,
-    reference: Judged,
-) -> GateResult:
-    """One bound, judged on the files that ship; a bound on speed must be held by the whole interval."""
-    text = str(gate)
-    if gate.metric in bench.metrics:
-        split = gate.split or ("test" if "test" in judged[0] else "val")
-        if split not in judged[0]:
-            return GateResult(f"{text} ({split})", met=False)
-        base, value = (j[split].scores[gate.metric].value for j in judged)
-        unit = "fraction" if gate.metric in ("top1", "top5") else ""
-        return GateResult(f"{text} ({split})", value, gate.limit(base), gate.met(value, base), unit)
-    target_spec = bench.recipe.targets.get(gate.on or "")
-    objective = Objective.of(bench.recipe)
-    objective = replace(
-        objective,
-        name=gate.metric,
-        direction="maximize" if gate.metric == "throughput" else "minimize",
-        target=bench_target(target_spec) if target_spec else objective.target,
-    )
-    if not objective.measured:
-        base = objective.count(reference.model, bench.example, reference.sizes)
-        value = objective.count(shipped, bench.example, timer.sizes)
-        return GateResult(text, value, gate.limit(base), gate.met(value, base), objective.unit)
-    comparison = timer.comparison(objective.target)
-    ratio, base = objective.read(comparison, "best").ratio, objective.read(comparison, REFERENCE).value
-    # values of the candidate over the reference's, from the smallest to the largest that the interval allows
-    low, middle, high = (ratio.low, ratio.value, ratio.high)
-    if objective.direction == "minimize":
-        low, middle, high = 1 / high, 1 / middle, 1 / low
-    met = gate.met((low if gate.bound in ("at_least", "max_drop") else high) * base, base)
-    if gate.amount.unit == "factor":
-        return GateResult(text, middle, gate.amount.value, met, "x")
-    return GateResult(text, middle * base, gate.limit(base), met, objective.unit)
+def _engine_timed(recipe: Recipe) -> bool:
+    """Whether the target of the engine is one that something was timed on."""
+    name = engine_target(recipe.targets)
+    return name in timed_targets(recipe) and name not in skipped_targets(recipe)
 
 
 def _constraint(
@@ -447,7 +389,7 @@ def _sizes(reference: Judged, file: Path, best: Observation) -> Sizes:
     )
 
 
-def _integers(best: Observation, timer: _Timer) -> IntegersResult | None:
+def _integers(best: Observation, timer: Timer) -> IntegersResult | None:
     record = best.details.get("integers")
     if record is None:
         return None

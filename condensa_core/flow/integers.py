@@ -86,7 +86,7 @@ def in_integers(
 
 def integer_form(backend: str) -> IntegerTarget:
     """Which quantize nodes a target's runtime wants."""
-    return "tensorrt" if backend.startswith("tensorrt") else "onnxruntime"
+    return "tensorrt" if "tensorrt" in backend else "onnxruntime"
 
 
 def calibration_inputs(splits: Splits, samples: int) -> Iterator[Tensor]:

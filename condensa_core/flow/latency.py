@@ -13,12 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from condensa_core.bench import BenchTarget, Comparison, Ratio, compare
+from condensa_core.bench import BenchTarget, Comparison, Ratio
 from condensa_core.errors import ExportFailed, NotEquivalent, UsageError
 from condensa_core.export import OnnxFile, export_onnx
 from condensa_core.flow.objective import REFERENCE, Objective, bench_target
+from condensa_core.flow.timing import takes_programs, time_in_turns, write_program
 from condensa_core.flow.workbench import Modelled
 from condensa_core.graph import Family, analyse
 from condensa_core.graph.costs import Costs, costs_of
@@ -135,8 +136,8 @@ def latencies(
     if not total:
         return Latencies(target, ())
     with tempfile.TemporaryDirectory(prefix="condensa-latency-") as folder:
-        whole = export_onnx(shipped, found.example, Path(folder) / "whole.onnx")
-        alone = compare({REFERENCE: whole.path}, target, seconds=seconds, rounds=3, seed=seed)
+        whole = _timed_form(shipped, found.example, Path(folder) / "whole.onnx", target)
+        alone = time_in_turns({REFERENCE: whole.path}, target, seconds=seconds, rounds=3, seed=seed)
         each_s = max(seconds, FEWEST_RUNS * alone.measurement(REFERENCE).latency_wall_s.p50)
         stand = _Stand(Modelled(shipped, found.example, graph, routes), costs_of(graph), whole, target, each_s, seed)
         listener(Note(stand.announcement(graph.families)))
@@ -146,6 +147,15 @@ def latencies(
             groups.append(stand.time(family, _Told(listener, family.name, sum(len(group.cuts) for group in groups))))
     listener(PhaseEnded(PHASE, f"{_counted(total, len(groups))} timed against the whole model"))
     return Latencies(target, tuple(groups))
+
+
+def _timed_form(
+    model: nn.Module, example: tuple[Tensor, ...], path: Path, target: BenchTarget, like: OnnxFile | None = None
+) -> OnnxFile:
+    """The ONNX file at `path`, with the program beside it where the target takes that."""
+    if takes_programs(target):
+        write_program(model, example, path)
+    return export_onnx(model, example, path, like=like)
 
 
 def _distinct(model: nn.Module, seed: Seed) -> nn.Module:
@@ -217,12 +227,13 @@ class _Stand:
             files = {str(kept): path for kept, path in made.items() if isinstance(path, Path)}
             comparison = None
             if files:
-                comparison = compare(
+                comparison = time_in_turns(
                     {REFERENCE: self.whole.path} | files,
                     self.target,
                     seconds=self.each_s * (1 + len(files)),
                     rounds=ROUNDS,
                     seed=self.seed,
+                    judged=(),  # each was proven equal to the masked model, and the whole one's session was judged
                     listener=told.rounds(len(made)),
                 )
         cuts = []
@@ -239,6 +250,6 @@ class _Stand:
         found, keep = self.found, {family.name: np.arange(family.size) < kept}
         try:
             small = deliver(found.model, found.graph, keep, found.example, found.routes).model
-            return export_onnx(small, found.example, path, like=self.whole).path
+            return _timed_form(small, found.example, path, self.target, like=self.whole).path
         except (NotEquivalent, ExportFailed) as error:
             return error.message

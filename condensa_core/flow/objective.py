@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from condensa_core.bench import BenchTarget, Comparison, Ratio, compare
+from condensa_core.bench import BenchTarget, Comparison, Ratio
+from condensa_core.flow.timing import time_in_turns
 from condensa_core.graph import count_macs
 from condensa_core.progress import Listener, silent
 from condensa_core.randomness import Seed
-from condensa_core.recipe import Recipe, TargetSpec
+from condensa_core.recipe import Recipe, TargetSpec, objective_target
 
 REFERENCE = "reference"
 SIZES = ("size.onnx", "size.packed")
@@ -46,7 +47,7 @@ class Objective:
     @classmethod
     def of(cls, recipe: Recipe) -> Objective:
         """The recipe's objective; its target is the one it names, the only one declared, or ONNX Runtime on the CPU."""
-        name = recipe.objective.on or (next(iter(recipe.targets)) if len(recipe.targets) == 1 else "")
+        name = objective_target(recipe.objective, recipe.targets)
         return cls(
             recipe.objective.name,
             recipe.objective.direction,
@@ -77,10 +78,18 @@ class Objective:
         return self.name == "throughput" or self.name.startswith("latency")
 
     def time(
-        self, files: Mapping[str, Path], *, seconds: float, rounds: int = 60, listener: Listener = silent
+        self,
+        files: Mapping[str, Path],
+        *,
+        seconds: float,
+        rounds: int = 60,
+        judged: Collection[str] | None = None,
+        listener: Listener = silent,
     ) -> Comparison:
-        """The files measured in turns on the target; the first must be the reference."""
-        return compare(files, self.target, seconds=seconds, rounds=rounds, seed=self.seed, listener=listener)
+        """The models of these ONNX files measured as `time_in_turns` does; the first must be the reference."""
+        return time_in_turns(
+            files, self.target, seconds=seconds, rounds=rounds, seed=self.seed, judged=judged, listener=listener
+        )
 
     def read(self, comparison: Comparison, name: str) -> Gain:
         """The measured objective of one file, from a comparison that holds the reference.

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from condensa_core.bench import require_present
 from condensa_core.errors import Problem
 from condensa_core.flow.conditions import applied_here, left_out_rows
 from condensa_core.flow.durations import durations
@@ -16,6 +17,7 @@ from condensa_core.flow.latency import TIMED_S, latencies, target_named
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.own_objects import own_objects
 from condensa_core.flow.rank_layers import checked_ranks
+from condensa_core.flow.targets import missing_targets
 from condensa_core.flow.workbench import Modelled, bound, modelled
 from condensa_core.graph import Family, analyse
 from condensa_core.graph.costs import Costs, costs_of
@@ -47,6 +49,7 @@ class PlanReport:
         return {
             "name": recipe.name,
             "target": Objective.of(recipe).where,
+            "missing": [missing.to_json() for missing in missing_targets(recipe)],
             "rows": plan.rows(),
             "left_out": left_out_rows(recipe),
             "kept": list(plan.kept),
@@ -99,6 +102,8 @@ def inspect_recipe(
     the model gets when one group is cut (see `latency.latencies`, also for `seconds`). UsageError for another name.
     """
     target = None if latency_on is None else target_named(recipe, latency_on)
+    if target is not None:
+        require_present(target)
     found = modelled(recipe, allow_python=allow_python, listener=listener)
     summary = _summary(found, recipe.name)
     if target is not None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from condensa_core import __version__
-from condensa_core.bench import require_installed
 from condensa_core.errors import CondensaError, MachineError, RunFailed
 from condensa_core.export import OnnxModel
 from condensa_core.export.session import onnxruntime
@@ -18,7 +17,7 @@ from condensa_core.flow.beforehand import told_beforehand
 from condensa_core.flow.candidate import Structure, exported, finished
 from condensa_core.flow.comparable import RESOLVED, fingerprint, recipe_in, with_parallel
 from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
-from condensa_core.flow.conditions import answers_record, left_out_rows, require_same_answers
+from condensa_core.flow.conditions import answers_record, applied_here, left_out_rows, require_same_answers
 from condensa_core.flow.early_abort import brief
 from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.narration import narrated
@@ -28,6 +27,8 @@ from condensa_core.flow.rank_costs import rank_costs
 from condensa_core.flow.search_plots import SearchPlots
 from condensa_core.flow.searching import known_before, search_for
 from condensa_core.flow.short_runs import require_short_runs_possible
+from condensa_core.flow.targets import require_targets, skipped_targets, timed_targets
+from condensa_core.flow.timing import takes_programs, write_program
 from condensa_core.flow.trial import Evaluator, Judged
 from condensa_core.flow.warm_starting import earlier_runs, keep_earlier
 from condensa_core.flow.workbench import Bound, Workbench, bound, trained
@@ -82,6 +83,7 @@ def resume(
 ) -> Outcome:
     """Continue the run in the directory `path` at its last completed L-C step; finished trials are not repeated.
 
+    One that lacks nothing but its engine is concluded again, and the engine tried again.
     `parallel` is how many trials are under way at once from now on, the recipe's number by default.
     ResumeError when it is no run directory, is in use, when recipe, data or reference are no longer the same, or when
     this machine answers the conditions of rules otherwise.
@@ -89,8 +91,11 @@ def resume(
     with RunDirectory.resume(path) as directory:
         recipe = recipe_in(path)
         if (path / RESULT).is_file():
-            listener(Note("this run is finished; its result stands"))
-            return read_outcome(path / RESULT)
+            outcome = read_outcome(path / RESULT)
+            if outcome.engine is None or outcome.engine.path or outcome.engine.skipped:
+                listener(Note("this run is finished; its result stands"))
+                return outcome
+            listener(Note("this run is finished but for its engine; it is concluded again"))
         require_same_answers(path, recipe)
         if parallel is not None:
             recipe = with_parallel(recipe, parallel)
@@ -100,7 +105,7 @@ def resume(
 def checked(recipe: Recipe, allow_python: bool, listener: Listener) -> Bound:
     """Everything that can be found wrong before anything is paid for or written."""
     onnxruntime()
-    require_installed(Objective.of(recipe).target.backend)
+    require_targets(applied_here(recipe), listener)
     return bound(recipe, allow_python=allow_python, listener=listener)
 
 
@@ -155,7 +160,7 @@ def _work(
                     ended=ended,
                     briefing=brief if recipe.search.early_abort else lambda entries: {},
                 )
-            return conclude(bench, directory, objective, reference, search, found, journal, told, begun)
+            return conclude(bench, directory, objective, reference, search, found, journal, told, begun, cache_dir)
 
 
 def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:
@@ -172,6 +177,9 @@ def judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
     nothing_removed = Structure({}, (), {})
     model = finished(bench, bench.model, nothing_removed)
     file = exported(bench, model, nothing_removed, folder / "model.onnx", None)
+    skipped = skipped_targets(bench.recipe)
+    if any(takes_programs(target) for name, target in timed_targets(bench.recipe).items() if name not in skipped):
+        write_program(model, bench.example, file.path)
     return Judged(model, file, evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values())))
 
 

@@ -26,6 +26,7 @@ from condensa_core.flow.integers import require_sound
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
 from condensa_core.flow.packed import packed
 from condensa_core.flow.splitting import freedoms, split
+from condensa_core.flow.timing import takes_programs, write_program
 from condensa_core.flow.timing_lock import alone_timing
 from condensa_core.flow.training_cost import Ledger, reference_training_macs
 from condensa_core.flow.workbench import Workbench
@@ -128,6 +129,8 @@ class Evaluator:
         save_weights(shipped, folder / WEIGHTS, stored_halves(shipped, structure))
         with replacing(folder / KEEP) as path:
             path.write_text(json.dumps(structure_record(structure)), encoding="utf-8")
+        if self._objective.measured and takes_programs(self._objective.target):
+            write_program(shipped, bench.example, file.path)
         judged = evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values()))
         sizes = {"size.onnx": file.size_bytes} | ({"size.packed": small_file.size_bytes} if small_file else {})
         gain, timing = self._measured(shipped, file, sizes)

@@ -16,6 +16,7 @@ from condensa_core.flow.effort import settings_for
 from condensa_core.flow.objective import REFERENCE, Objective
 from condensa_core.flow.packed import packed
 from condensa_core.flow.splitting import split
+from condensa_core.flow.timing import takes_programs, write_program
 from condensa_core.flow.trial import Judged
 from condensa_core.flow.workbench import Workbench
 from condensa_core.learning import c_step, mu_ladder, put_in_place
@@ -70,7 +71,8 @@ def measured_untrained(
             base = objective.count(reference.model, bench.example, reference.sizes)
             return base, [found[key][1] for key in keys]
         files = {REFERENCE: reference.file.path} | {path.stem: path for path, _ in found.values()}
-        comparison = objective.time(files, seconds=seconds, rounds=20)
+        # The reference's session is judged before anything is trained; of these candidates nothing ships.
+        comparison = objective.time(files, seconds=seconds, rounds=20, judged=[REFERENCE])
     base = objective.read(comparison, REFERENCE).value
     ratios = {key: objective.read(comparison, path.stem).ratio.value for key, (path, _) in found.items()}
     return base, [objective.scaled(base, ratios[key]) for key in keys]
@@ -103,6 +105,8 @@ def _counted(
         observers=bench.plan.observers(dict(point)),
         samples=PROFILED_RANGE_SAMPLES,
     )  # fmt: skip
+    if objective.measured and takes_programs(objective.target):
+        write_program(shipped, bench.example, path)
     sizes = {"size.onnx": carried.shipped.size_bytes}
     if objective.name == "size.packed":
         sizes["size.packed"] = packed(bench, small, shipped, structure, path, path.with_suffix(".packed")).size_bytes

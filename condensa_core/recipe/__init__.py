@@ -42,9 +42,12 @@ from condensa_core.recipe.schemes import (
     strength_of,
 )
 from condensa_core.recipe.strategies import strategy_words
+from condensa_core.recipe.target_checks import engine_target, gate_target, objective_target, times_ranks
 from condensa_core.recipe.units import Quantity
+from condensa_core.recipe.vocabulary import ENGINE_FIGURES
 
 __all__ = [
+    "ENGINE_FIGURES",
     "FLOATING",
     "LEFT_ALONE",
     "STRUCTURED",
@@ -83,7 +86,10 @@ __all__ = [
     "applied_on",
     "check_recipe",
     "check_setting",
+    "engine_target",
+    "gate_target",
     "knobs_in_use",
+    "objective_target",
     "plain",
     "read_recipe",
     "read_recipe_text",
@@ -94,4 +100,5 @@ __all__ = [
     "setting_at",
     "strategy_words",
     "strength_of",
+    "times_ranks",
 ]

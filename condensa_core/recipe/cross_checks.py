@@ -30,8 +30,10 @@ from condensa_core.recipe.references import References
 from condensa_core.recipe.refusals import near, suggestion
 from condensa_core.recipe.schemes import STRUCTURED
 from condensa_core.recipe.search import SearchSpec
+from condensa_core.recipe.target_checks import TargetChecks
 from condensa_core.recipe.vocabulary import (
     DEFAULT_TASK,
+    ENGINE_FIGURES,
     IMPLIED_KNOB,
     LANGUAGE_MODELS,
     LANGUAGE_TASK,
@@ -91,6 +93,7 @@ class CrossChecks:
             yield from self._timed_ranks(self.sections["layers"])
             yield from self._observers(self.sections["layers"])
             yield from self._calibration(self.sections["layers"])
+        yield from TargetChecks(self.document, self.sections, tuple(self._gates())).problems()
 
     @property
     def _task(self) -> str | None:
@@ -200,10 +203,10 @@ class CrossChecks:
 
     def _gate(self, gate: GateSpec, path: KeyPath, metrics: Mapping[str, Figure]) -> Iterator[Problem]:
         name = gate.metric
-        figure = metrics.get(name) or OBJECTIVES.get(name)
+        figure = metrics.get(name) or OBJECTIVES.get(name) or ENGINE_FIGURES.get(name)
         if figure is None:
-            message = f"metric '{name}' is not known"
-            yield self._problem("E401", (*path, "metric"), message, suggestion(name, (*metrics, *OBJECTIVES)))
+            message, known = f"metric '{name}' is not known", (*metrics, *OBJECTIVES, *ENGINE_FIGURES)
+            yield self._problem("E401", (*path, "metric"), message, suggestion(name, known))
             return
         yield from self._bound(gate, figure, path)
         if gate.split is not None and name not in metrics:
@@ -212,8 +215,9 @@ class CrossChecks:
         data = self.sections.get("data")
         if gate.split == "test" and data is not None and data.builtin is None and data.test is None:
             yield self._problem("E102", (*path, "split"), "this gate reads the split 'test', but 'data' names none")
-        if gate.on is not None and name in metrics:
-            message = f"'{name}' does not depend on hardware, so it is on no target"
+        if gate.on is not None and (name in metrics or name in ENGINE_FIGURES):
+            reason = "is of the one engine that ships" if name in ENGINE_FIGURES else "does not depend on hardware"
+            message = f"'{name}' {reason}, so it is on no target"
             yield self._problem("E101", (*path, "on"), message, on_key=True)
         elif gate.on is None:
             yield from self._where(name, figure, path)

@@ -17,6 +17,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     PrivateAttr,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -32,10 +33,12 @@ from condensa_core.recipe.schemes import STRUCTURED, PythonSpec, SchemeSpec, che
 from condensa_core.recipe.search import SearchSpec
 from condensa_core.recipe.units import Quantity
 from condensa_core.recipe.vocabulary import (
+    BACKENDS,
     BUILTIN_DATA,
     BUILTIN_MODELS,
     DATA_WITH_PATH,
     DEFAULT_TASK,
+    ENGINE_BACKENDS,
     LATER_METRIC_KINDS,
     LATER_OBJECTIVES,
     METRIC_KINDS,
@@ -63,6 +66,7 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Batch = Annotated[int, Field(ge=1, le=10**6)]
 Rounds = Annotated[int, Field(ge=1, le=10**4)]  # of the L-C loop
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+CAPABILITY = r"(?:sm_?)?(\d{1,2})\.?(\d)"
 
 _Role = Annotated[
     str, Word("role", ("first", "last", "depthwise", "pointwise", "downsample", "embedding", "recurrent"))
@@ -221,18 +225,55 @@ class MetricSpec(Record):
         return self
 
 
-class TargetSpec(Record):
-    """Where the artifact runs and is measured."""
+def _capability(value: Any) -> str:
+    found = re.fullmatch(CAPABILITY, value) if isinstance(value, str) else None
+    if found is None:
+        raise refusal("E103", f"a compute capability is written as sm89, not {shown(value)}")
+    return f"sm{found[1]}{found[2]}"
 
-    later: ClassVar[frozenset[str]] = frozenset({"arch", "shapes", "bench"})
-    backend: Annotated[str, Word("backend", ("onnxruntime", "openvino"), ("tensorrt", "tensorrt-rtx", "torch"))] = (
-        "onnxruntime"
-    )
-    device: Annotated[str, Word("device", ("cpu",), ("cuda", "gpu"))] = "cpu"
+
+_Capability = Annotated[
+    str, BeforeValidator(_capability), WithJsonSchema({"type": "string", "pattern": f"^{CAPABILITY}$"})
+]
+
+
+class TargetSpec(Record):
+    """Where the artifact runs and is measured.
+
+    `arch` are the compute capabilities that a TensorRT target's engine is built for, as sm89; None is the GPU of the
+    machine. `device` left out is the first of those that the backend computes on.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset({"shapes", "bench"})
+    backend: Annotated[str, Word("backend", tuple(BACKENDS))] = "onnxruntime"
+    device: Annotated[str, Word("device", ("cpu", "cuda"), aliases=(("gpu", "cuda"),))] = "cpu"
+    arch: Annotated[tuple[_Capability, ...], OneOrMany()] | None = None
     precision: Annotated[str, Word("precision", ("fp32",), ("fp16", "bf16", "fp8", "int8"))] = "fp32"
     batch: Batch = 32
     threads: Count = 1
-    if_missing: Annotated[str, Word("choice", ("error",), ("skip", "proxy"))] = "error"
+    if_missing: Annotated[str, Word("choice", ("error", "skip"), ("proxy",))] = "error"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_device(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "device" not in value:
+            backend = value.get("backend")
+            devices = BACKENDS.get(backend, ()) if isinstance(backend, str) else ()
+            return {**value, "device": devices[0]} if devices else value
+        return value
+
+    @model_validator(mode="after")
+    def _possible(self) -> TargetSpec:
+        devices = BACKENDS[self.backend]
+        if self.device not in devices:
+            others = [name for name, known in BACKENDS.items() if self.device in known]
+            advice = f"write device: {devices[0]}, or one of: {', '.join(others)}"
+            message = f"backend '{self.backend}' does not compute on the {self.device}"
+            raise refusal("E109", message, advice, key="device")
+        if self.arch is not None and self.backend not in ENGINE_BACKENDS:
+            message = f"'arch' is what an engine of TensorRT is built for, and backend '{self.backend}' has none"
+            raise refusal("E101", message, f"engines are of: {', '.join(ENGINE_BACKENDS)}", key="arch", on_key=True)
+        return self
 
 
 _SELECTOR_SCHEMA = {"type": "string", "minLength": 1}
@@ -462,7 +503,7 @@ class ConstraintSpec(BoundSpec):
 
 
 class GateSpec(BoundSpec):
-    """A bound checked on the exported artifact: a metric on `val` or `test`, or a measured figure."""
+    """A bound checked on the exported artifact: a metric on `val` or `test`, a measured figure, one of its engine."""
 
     on: str | None = None
     split: Annotated[str, Word("split", ("val", "test"))] | None = None
@@ -512,7 +553,7 @@ class OutputSpec(Record):
 
     later: ClassVar[frozenset[str]] = frozenset({"opset", "save_trials"})
     dir: str = "runs"
-    export: tuple[Annotated[str, Word("export", ("onnx", "packed", "torch"), ("engine",))], ...] = ("onnx", "torch")
+    export: tuple[Annotated[str, Word("export", ("onnx", "packed", "torch", "engine"))], ...] = ("onnx", "torch")
     report: Annotated[str, Word("report", ("html", "none"))] = "html"
 
     @field_validator("export")

@@ -83,17 +83,25 @@ OBJECTIVES: Final[Mapping[str, Figure]] = {
 }
 SHORT_OBJECTIVES: Final[Mapping[str, str]] = {"latency": "latency.p50"}
 LATER_OBJECTIVES: Final = ("size.weights", "size.engine", "memory.peak", "energy")
+# What gates can bound besides: facts of the engine that ships.
+ENGINE_FIGURES: Final[Mapping[str, Figure]] = {
+    "size.engine": Figure("lower", "bytes"),
+    "memory.weights": Figure("lower", "bytes"),
+}
 
-# What may run an artifact; which of them a target can name is for the target to say.
-RUNTIMES: Final = (
-    "onnxruntime",
-    "onnxruntime-tensorrt",
-    "openvino",
-    "tensorrt",
-    "tensorrt-rtx",
-    "torch",
-    "torch-inductor",
-)
+# Runtimes that a target can have, and the devices each computes on, its default first.
+BACKENDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "onnxruntime": ("cpu", "cuda"),
+    "onnxruntime-tensorrt": ("cuda",),
+    "openvino": ("cpu",),
+    "tensorrt": ("cuda",),
+    "tensorrt-rtx": ("cuda",),
+    "torch": ("cpu", "cuda"),
+    "torch-inductor": ("cpu", "cuda"),
+}
+RUNTIMES: Final = tuple(BACKENDS)
+ENGINE_BACKENDS: Final = ("tensorrt", "tensorrt-rtx")
+PROGRAM_BACKENDS: Final = ("torch", "torch-inductor")  # which time programs of torch.export, in floating point
 
 IMPLIED_KNOB: Final = "sparsity"
 IMPLIED_RANGE: Final = (0.0, 0.95)

@@ -15,6 +15,7 @@ from condensa_core.report.verdict import verdict
 
 if TYPE_CHECKING:
     from condensa_core.report.ablation import ABLATION_SCHEMA, Ablation, Played
+    from condensa_core.report.engine import EngineResult
     from condensa_core.report.evidence import ShortRun, ShortRunsResult, WarmStartResult
     from condensa_core.report.front import front_chart
     from condensa_core.report.html import Picture, html_report, pictures_of, write_html_report
@@ -57,6 +58,7 @@ _HOMES = {
     "BoundOnTest": "outcome",
     "ConstraintResult": "outcome",
     "Difference": "integers",
+    "EngineResult": "engine",
     "DirectResult": "outcome",
     "Figure": "outcome",
     "FrontMember": "outcome",
@@ -104,6 +106,7 @@ __all__ = [
     "Difference",
     "DirectResult",
     "Dot",
+    "EngineResult",
     "Figure",
     "FrontMember",
     "GateResult",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from condensa_core.errors import UsageError
+from condensa_core.report.engine import EngineResult
 from condensa_core.report.evidence import ShortRunsResult, WarmStartResult
 from condensa_core.report.integers import IntegersResult
 from condensa_core.report.model_input import ModelInput
@@ -128,13 +129,17 @@ class ObjectiveResult:
 
 @dataclass(frozen=True)
 class GateResult:
-    """One gate of the recipe, judged on the artifact that ships; `unit` of value and limit ("x" for a ratio)."""
+    """One gate of the recipe, judged on the artifact that ships; `unit` of value and limit ("x" for a ratio).
+
+    `met` is None where it was skipped; `reason` says why, or why something that could not be judged counts as not met.
+    """
 
     text: str
     value: float | None = None
     limit: float | None = None
     met: bool | None = None
     unit: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -266,6 +271,7 @@ class Outcome:
     inputs: tuple[ModelInput, ...] = ()  # of best/model.onnx, and so of all that is written beside it
     sizes: Sizes = Sizes()
     parity: Mapping[str, Any] = field(default_factory=dict)
+    engine: EngineResult | None = None  # of best/model.onnx, where one is asked for
     integers: IntegersResult | None = None  # where layers compute in integers; `parity` is that of the float file then
     machine: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

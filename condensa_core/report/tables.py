@@ -169,7 +169,12 @@ def _cost(cost: TrainingCost | None) -> str:
 def _gates(outcome: Outcome) -> Table:
     words = {True: "yes", False: "NO", None: "not judged"}
     rows = tuple(
-        (gate.text, quantity_text(gate.value, gate.unit), quantity_text(gate.limit, gate.unit), words[gate.met])
+        (
+            gate.text,
+            quantity_text(gate.value, gate.unit),
+            quantity_text(gate.limit, gate.unit),
+            words[gate.met] + (f": {gate.reason}" if gate.reason else ""),
+        )
         for gate in outcome.gates
     )
     return Table("gates", ("gate", "value", "limit", "met"), rows)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from condensa_core.report.assurance import bound_lines, met_text, search_lines, searched_lines
+from condensa_core.report.engine_text import engine_lines
 from condensa_core.report.model_input import ModelInput
-from condensa_core.report.outcome import BestResult, Outcome
+from condensa_core.report.outcome import BestResult, GateResult, Outcome
 from condensa_core.report.quantities import (
     bytes_text,
     count_text,
@@ -36,11 +37,9 @@ def verdict(outcome: Outcome) -> str:
             *searched_lines(outcome),
             *_size(outcome, best),
             *_integers(outcome),
+            *engine_lines(outcome),
         ]
-    lines += [
-        f"  gate       {gate.text}: {quantity_text(gate.value, gate.unit)}, {met_text(gate.met)}"
-        for gate in outcome.gates
-    ]
+    lines += [f"  gate       {_gate(gate)}" for gate in outcome.gates]
     lines += [f"  reason     {reason}" for reason in outcome.reasons]
     lines += _passed_over(outcome) + search_lines(outcome)
     lines += [f"  note       {' '.join(note.split())}" for note in outcome.notes]
@@ -134,6 +133,12 @@ def _integers(outcome: Outcome) -> list[str]:
     if unrounded:
         lines.append(f"  integers   the same model in floating point is in {', '.join(unrounded)}")
     return lines
+
+
+def _gate(gate: GateResult) -> str:
+    if gate.reason:
+        return f"{gate.text}: {'skipped' if gate.met is None else met_text(gate.met)}: {gate.reason}"
+    return f"{gate.text}: {quantity_text(gate.value, gate.unit)}, {met_text(gate.met)}"
 
 
 def _passed_over(outcome: Outcome) -> list[str]:

@@ -36,6 +36,8 @@ gates:
   - {metric: throughput, at_least: 1.5x}
 """
 
+INT8 = "{quantize: {dtype: int8, granularity: channel, activations: int8}}"
+
 # name -> edits of SOUND (old, new), then what must be said: 'line:column CODE message' and lines of help ('= ...').
 BROKEN = {
     "version": (
@@ -329,9 +331,85 @@ BROKEN = {
         " knobs, patterns, model, task, data, reference, metrics, targets, keep, layers, compress, constraint,"
         " objective, search, gates, output",
     ),
-    "backend to come": (
-        [("{batch: 64}", "{backend: tensorrt}")],
-        "14:18 E110 backend 'tensorrt' is not available in this version = available: onnxruntime, openvino",
+    "unknown backend": (
+        [("{batch: 64}", "{backend: tensort}")],
+        "14:18 E107 unknown backend 'tensort' = did you mean 'tensorrt'?",
+    ),
+    "a runtime on a device that it does not have": (
+        [("{batch: 64}", "{backend: openvino, device: cuda}")],
+        "14:36 E109 backend 'openvino' does not compute on the cuda"
+        " = write device: cpu, or one of: onnxruntime, onnxruntime-tensorrt, tensorrt, tensorrt-rtx, torch,"
+        " torch-inductor",
+    ),
+    "TensorRT on the processor": (
+        [("{batch: 64}", "{backend: tensorrt, device: cpu}")],
+        "14:36 E109 backend 'tensorrt' does not compute on the cpu"
+        " = write device: cuda, or one of: onnxruntime, openvino, torch, torch-inductor",
+    ),
+    "integers of a program": (
+        [
+            ("{batch: 64}", "{backend: torch}"),
+            ("scheme: {filter: {sparsity: $early, criterion: l2, align: 8}}", f"scheme: {INT8}"),
+            ("knobs:\n  early: {range: [0.0, 0.7]}\n", ""),
+        ],
+        "12:18 E109 'torch' times the model in floating point, and 'activations' make integers of it"
+        " = time it on onnxruntime, or leave 'activations' out",
+        "24:1 W302 no knob is used: one run, no search = write search: {method: none}",
+    ),
+    "integers of another runtime": (
+        [
+            ("  box: {batch: 64}", "  box: {batch: 64}\n  gpu: {backend: tensorrt}"),
+            ("scheme: {filter: {sparsity: $early, criterion: l2, align: 8}}", f"scheme: {INT8}"),
+            ("knobs:\n  early: {range: [0.0, 0.7]}\n", ""),
+            ("{metric: throughput, at_least: 1.5x}", "{metric: throughput, on: gpu, at_least: 1.5x}"),
+        ],
+        "13:18 E109 'tensorrt' takes other integers than 'onnxruntime', which the file is written for"
+        " = write objective: {..., on: gpu}",
+        "25:1 W302 no knob is used: one run, no search = write search: {method: none}",
+    ),
+    "no architecture": (
+        [("{batch: 64}", "{backend: tensorrt-rtx, arch: [sm89, ada]}")],
+        "14:45 E103 a compute capability is written as sm89, not the text 'ada'",
+    ),
+    "an architecture of a runtime without engines": (
+        [("{batch: 64}", "{arch: sm89}")],
+        "14:9 E101 'arch' is what an engine of TensorRT is built for, and backend 'onnxruntime' has none"
+        " = engines are of: tensorrt, tensorrt-rtx",
+    ),
+    "an architecture and no engine": (
+        [("{batch: 64}", "{backend: tensorrt, arch: sm89}")],
+        "14:28 W307 no engine is built, so 'arch' changes nothing = write output: {export: [onnx, engine]}",
+    ),
+    "an engine of nothing": (
+        [("condensa: 1", "condensa: 1\noutput: {export: [onnx, engine]}")],
+        "2:18 E102 an engine is built for a target of TensorRT, and there is none"
+        " = declare one: targets: {rtx: {backend: tensorrt-rtx, arch: sm89}}",
+    ),
+    "two engines": (
+        [
+            ("condensa: 1", "condensa: 1\noutput: {export: [onnx, engine]}"),
+            ("  box: {batch: 64}", "  box: {backend: tensorrt}\n  pi: {backend: tensorrt-rtx}"),
+            ("at_least: 1.5x}", "on: pi, at_least: 1.5x}"),
+        ],
+        "2:18 E413 one engine ships: say of which target with its 'arch'"
+        " = targets of TensorRT: box, pi; one may have arch: [sm86, sm89]",
+    ),
+    "a bound on an engine that is not built": (
+        [("{metric: throughput, at_least: 1.5x}", "{metric: size.engine, at_most: 1MiB}")],
+        "29:14 E102 'size.engine' is of the engine, and none is built = write output: {export: [onnx, engine]}",
+    ),
+    "a bound on an engine on a target": (
+        [
+            ("condensa: 1", "condensa: 1\noutput: {export: [onnx, engine]}"),
+            ("{batch: 64}", "{backend: tensorrt-rtx}"),
+            ("{metric: throughput, at_least: 1.5x}", "{metric: memory.weights, on: box, at_most: 1MiB}"),
+        ],
+        "30:30 E101 'memory.weights' is of the one engine that ships, so it is on no target",
+    ),
+    "the objective's target may be missing": (
+        [("{batch: 64}", "{backend: tensorrt, if_missing: skip}")],
+        "14:40 E109 without 'box' nothing would measure the objective 'throughput'"
+        " = write if_missing: error, or count: minimize: macs",
     ),
     "two knobs and a method for one": (
         [
@@ -522,9 +600,9 @@ BROKEN = {
         [("1.5x", "1e300")],
         "29:36 E106 an amount must be below 10^15, not the number 1e+300",
     ),
-    "skipping a target": (
-        [("{batch: 64}", "{if_missing: skip}")],
-        "14:21 E110 choice 'skip' is not available in this version = available: error",
+    "a stand-in for a target": (
+        [("{batch: 64}", "{if_missing: proxy}")],
+        "14:21 E110 choice 'proxy' is not available in this version = available: error, skip",
     ),
     "no onnx": (
         [("search:", "output: {export: [torch]}\nsearch:")],

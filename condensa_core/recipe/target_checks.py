@@ -1,0 +1,137 @@
+"""Targets against what is asked of them: what is timed on each, what may be missing, which engine ships."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from condensa_core.errors import Problem
+from condensa_core.recipe.document import Document, KeyPath
+from condensa_core.recipe.records import GateSpec, ObjectiveSpec, OutputSpec, RuleSpec, TargetSpec
+from condensa_core.recipe.vocabulary import ENGINE_BACKENDS, ENGINE_FIGURES, OBJECTIVES, PROGRAM_BACKENDS
+
+
+def objective_target(objective: ObjectiveSpec, targets: Mapping[str, TargetSpec]) -> str:
+    """The target that the objective names, else the only one declared; empty for condensa's own."""
+    return objective.on or (next(iter(targets)) if len(targets) == 1 else "")
+
+
+def gate_target(gate: GateSpec, objective: ObjectiveSpec, targets: Mapping[str, TargetSpec]) -> str | None:
+    """The target that a gate is timed on, by default that of the objective; None for a gate on what is not timed."""
+    figure = OBJECTIVES.get(gate.metric)
+    if figure is None or not figure.on_hardware:
+        return None
+    return gate.on or objective_target(objective, targets)
+
+
+def engine_target(targets: Mapping[str, TargetSpec]) -> str | None:
+    """The target whose engine ships: the only one of TensorRT, or of several the only one with `arch`; else None."""
+    able = [name for name, target in targets.items() if target.backend in ENGINE_BACKENDS]
+    named = [name for name in able if targets[name].arch is not None]
+    return next((names[0] for names in (able, named) if len(names) == 1), None)
+
+
+def times_ranks(rules: Iterable[RuleSpec]) -> bool:
+    """Whether any rule chooses ranks by latency, which is measured on the target of the objective."""
+    leaves = (leaf for rule in rules for scheme in rule.scheme for _, leaf in scheme.leaves())
+    return any(leaf.settings.get("select") == "latency" for leaf in leaves)
+
+
+@dataclass(frozen=True)
+class TargetChecks:
+    """The checks about targets; `sections` holds those that are sound by themselves, `gates` come with positions."""
+
+    document: Document
+    sections: Mapping[str, Any]
+    gates: Sequence[tuple[int, GateSpec]]
+
+    def problems(self) -> Iterator[Problem]:
+        """Nothing where the targets themselves or the objective are in question."""
+        targets: Mapping[str, TargetSpec] | None = self.sections.get("targets")
+        if targets is None and "targets" in self.document.data:
+            return
+        targets = targets or {}
+        if "output" in self.sections or "output" not in self.document.data:
+            yield from self._engine(self.sections.get("output", OutputSpec()), targets)
+        objective, layers = self.sections.get("objective"), self.sections.get("layers", ())
+        if objective is None or objective.name not in OBJECTIVES:
+            return
+        yield from self._skipped(objective, targets, layers)
+        own = objective_target(objective, targets)
+        applying = [rule for rule in layers if _may_apply(rule, own, targets.get(own, TargetSpec()))]
+        if any(scheme.observer is not None for rule in applying for scheme in rule.scheme):
+            yield from self._integers(objective, targets)
+
+    def _skipped(
+        self, objective: ObjectiveSpec, targets: Mapping[str, TargetSpec], layers: Sequence[RuleSpec]
+    ) -> Iterator[Problem]:
+        """E109 for a target that may be missing and that every trial needs."""
+        name = objective_target(objective, targets)
+        target = targets.get(name)
+        if target is None or target.if_missing == "error":
+            return
+        path: KeyPath = ("targets", name, "if_missing")
+        if OBJECTIVES[objective.name].on_hardware:
+            message = f"without '{name}' nothing would measure the objective '{objective.name}'"
+            yield self._problem("E109", path, message, "write if_missing: error, or count: minimize: macs")
+        elif times_ranks(layers):
+            message = f"without '{name}' nothing would time the ranks of 'select: latency'"
+            yield self._problem("E109", path, message, "write if_missing: error, or select: flops")
+
+    def _integers(self, objective: ObjectiveSpec, targets: Mapping[str, TargetSpec]) -> Iterator[Problem]:
+        """E109 for a target that would be given integers it does not compute in."""
+        own = objective_target(objective, targets)
+        used = {gate_target(gate, objective, targets) for _, gate in self.gates}
+        used |= {own} if OBJECTIVES[objective.name].on_hardware else set()
+        output = self.sections.get("output")
+        used |= {engine_target(targets)} if output is not None and "engine" in output.export else set()
+        written = targets[own].backend if own in targets else TargetSpec().backend
+        for name, target in targets.items():
+            path: KeyPath = ("targets", name, "backend")
+            if name not in used:
+                continue
+            if target.backend in PROGRAM_BACKENDS:
+                message = f"'{target.backend}' times the model in floating point, and 'activations' make integers of it"
+                yield self._problem("E109", path, message, "time it on onnxruntime, or leave 'activations' out")
+            elif "tensorrt" in target.backend and "tensorrt" not in written:
+                message = f"'{target.backend}' takes other integers than '{written}', which the file is written for"
+                yield self._problem("E109", path, message, f"write objective: {{..., on: {name}}}")
+
+    def _engine(self, output: OutputSpec, targets: Mapping[str, TargetSpec]) -> Iterator[Problem]:
+        """What an engine needs, and what needs an engine."""
+        ships, able = "engine" in output.export, [n for n, t in targets.items() if t.backend in ENGINE_BACKENDS]
+        if ships and engine_target(targets) is None:
+            path: KeyPath = ("output", "export")
+            if able:
+                message, known = "one engine ships: say of which target with its 'arch'", ", ".join(able)
+                yield self._problem(
+                    "E413", path, message, f"targets of TensorRT: {known}; one may have arch: [sm86, sm89]"
+                )
+            else:
+                message = "an engine is built for a target of TensorRT, and there is none"
+                advice = "declare one: targets: {rtx: {backend: tensorrt-rtx, arch: sm89}}"
+                yield self._problem("E102", path, message, advice)
+        for name in able if not ships else ():
+            if targets[name].arch is not None:
+                message = "no engine is built, so 'arch' changes nothing"
+                advice = "write output: {export: [onnx, engine]}"
+                yield self._problem("W307", ("targets", name, "arch"), message, advice, on_key=True)
+        for position, gate in self.gates if not ships else ():
+            if gate.metric in ENGINE_FIGURES:
+                message = f"'{gate.metric}' is of the engine, and none is built"
+                advice = "write output: {export: [onnx, engine]}"
+                yield self._problem("E102", ("gates", position, "metric"), message, advice)
+
+    def _problem(self, code: str, path: KeyPath, message: str, *advice: str, on_key: bool = False) -> Problem:
+        return Problem(code, message, self.document.place(path, on_key=on_key), advice, path)
+
+
+def _may_apply(rule: RuleSpec, name: str, target: TargetSpec) -> bool:
+    """Whether the rule's conditions leave it possible on this target of the objective."""
+    when = rule.when
+    return when is None or (
+        (when.target is None or name in when.target)
+        and (when.runtime is None or target.backend in when.runtime)
+        and when.device in (None, target.device)
+    )
