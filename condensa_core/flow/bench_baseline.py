@@ -34,7 +34,10 @@ def require_same_machine(saved: Record) -> None:
 
 
 def saved_rounds(saved: Record, target: BenchTarget, scenario: str, names: Iterable[str]) -> dict[str, list[float]]:
-    """The rounds of these files in the baseline; UsageError if it has none of them under the same conditions."""
+    """The rounds of these files in the baseline; UsageError if it has none of them under the same conditions.
+
+    Nor does it take rounds of a GPU from before its own clock was asked.
+    """
     wanted = asdict(target)
     for comparison in saved["comparisons"]:
         if {"streams": 1, **comparison["target"]} == wanted and comparison["scenario"] == scenario:
@@ -43,6 +46,9 @@ def saved_rounds(saved: Record, target: BenchTarget, scenario: str, names: Itera
             if missing:
                 has = ", ".join(measured)
                 raise UsageError(f"the baseline has no {', '.join(missing)}", hint=f"it has {has}")
+            if target.device != "cpu" and not all("clock" in measured[name] for name in names):
+                hint = "it may be in wall time, and times are those of the device now: save one again"
+                raise UsageError("the baseline does not say by which clock it was timed", hint=hint)
             return {name: measured[name]["round_s"] for name in names}
     conditions = ", ".join(f"{name} {value}" for name, value in wanted.items())
     raise UsageError(f"the baseline has no {scenario} with {conditions}", hint="save one with the same options")

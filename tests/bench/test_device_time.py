@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gpu_stand_in
 import pytest
+import torch
 from gpu_stand_in import DOWNLOAD_NS, LAUNCH_NS, NS_PER_BYTE, UPLOAD_NS
 
 from condensa_core.bench import BenchTarget, compare
 from condensa_core.bench.runner import RUNTIMES, Runtime
+from condensa_core.bench.torch_runner import TorchRunner
+from condensa_core.errors import UsageError
+from condensa_core.flow.bench_baseline import saved_rounds
 
 GPU = BenchTarget("stand-in", device="cuda", batch=2)
 
@@ -60,3 +64,44 @@ def test_a_round_is_one_stretch_as_long_as_a_sample(compared):
     assert len(set(stretches)) == 1
     device_s = stretches[0] * sizes["one"] * 1e-9 * NS_PER_BYTE
     assert 0.9 * 0.010 < device_s < 1.1 * 0.010  # the launch is in what was counted on
+
+
+def test_events_of_torch_enclose_the_inferences_and_nothing_waits_between_them(monkeypatch):
+    # given torch without a GPU, whose events say in which order they were asked
+    asked: list[str] = []
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            asked.append("record")
+
+        def synchronize(self) -> None:
+            asked.append("event reached")
+
+        def elapsed_time(self, end: Event) -> float:
+            return 2.5  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: asked.append("wait for all"))
+    runner = TorchRunner.__new__(TorchRunner)
+    runner._torch, runner._inputs, runner._call = torch, (), lambda: asked.append("inference")
+
+    device_ns = runner._event_ns(3)
+
+    assert device_ns == 2_500_000
+    assert asked == ["record", "inference", "inference", "inference", "record", "event reached"]
+
+
+def saved(**measured: object) -> dict:
+    target = {"backend": "torch", "device": "cuda", "batch": 1, "threads": 1, "streams": 1}
+    return {"comparisons": [{"target": target, "scenario": "latency", "measurements": {"m": measured}}]}
+
+
+def test_a_baseline_of_a_gpu_from_before_its_clock_was_asked_is_refused():
+    target = BenchTarget("torch", device="cuda")
+
+    assert saved_rounds(saved(round_s=[1.0], clock="device"), target, "latency", ["m"]) == {"m": [1.0]}
+    with pytest.raises(UsageError, match="does not say by which clock it was timed"):
+        saved_rounds(saved(round_s=[1.0], cpu_time=False), target, "latency", ["m"])
