@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from condensa_core import __version__
+from condensa_core.platforms import FEATURES, driver_version, nvidia_gpus, processor
 from condensa_core.report import Table
 from condensa_core.report.quantities import bytes_text
 
@@ -30,9 +30,6 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
     "images": ("pillow", "image-folder data"),
 }
 PACKAGES = ("torch", "onnx", "onnxscript", "botorch", "gpytorch", "scikit-learn", "numpy", "pydantic")
-# instruction sets that decide how fast a compressed model is: vectors, int8 dot products, half precision
-X86_FEATURES = {"avx", "avx2", "fma", "f16c", "avx512f", "avx_vnni", "avx512_vnni", "avx512_fp16", "amx_int8"}
-ARM_FEATURES = {"asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2"}
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 LOW_DISK_BYTES = 1 << 30
 
@@ -52,9 +49,10 @@ class Finding:
 def doctor(as_json: Json = False) -> int:
     """Show what is installed and what this machine can do.
 
+    Features have the names that recipes ask for; each runtime is ready, or says what it needs.
     Exits 3 if the default runtime is missing.
     """
-    findings = examine()
+    findings, runtimes = examine(), _runtimes()
     errors = [finding for finding in findings if finding.level == "error"]
     code = exit_codes.MACHINE if errors else exit_codes.OK
     if as_json:
@@ -65,6 +63,8 @@ def doctor(as_json: Json = False) -> int:
             "reasons": [finding.text for finding in errors],
             "condensa": __version__,
             "findings": [asdict(finding) for finding in findings],
+            **_hardware(),
+            "runtimes": runtimes,
         }
         show_json(document)
         return code
@@ -77,6 +77,7 @@ def doctor(as_json: Json = False) -> int:
         for finding in findings
     )
     show(drawn(Table("", ("", "", f"condensa {__version__}"), rows)))
+    show("", drawn(Table("", ("", "ready, or what it needs"), tuple(map(_runtime_row, runtimes)))))
     return code
 
 
@@ -87,9 +88,8 @@ def examine() -> list[Finding]:
         *(_package(name) for name in PACKAGES),
         *_onnxruntime(),
         *_extras(),
-        _inductor(),
-        _gpu(),
-        _cpu(),
+        *_cpu(),
+        *_gpu(),
         _disk(Path.cwd()),
         *_data_sets(),
     ]
@@ -148,40 +148,73 @@ def _extras() -> list[Finding]:
     return findings
 
 
-def _inductor() -> Finding:
-    """What `condensa bench --runtime torch-inductor` needs besides torch."""
-    named = os.environ.get("CXX")
-    compiler = shutil.which(named) if named else shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        return Finding("torch-inductor", "info", "needs a C++ compiler on the CPU", "apt-get install g++, or set CXX")
-    return Finding("torch-inductor", "ok", f"compiles with {compiler}")
+def _runtimes() -> list[dict[str, Any]]:
+    """Every runtime on every device, and what is missing for it."""
+    from condensa_core.flow import runtimes_here  # knows the runtimes, and loads none of the slow ones
+
+    return runtimes_here()
 
 
-def _gpu() -> Finding:
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return Finding("gpu", "info", "no NVIDIA driver found")
-    query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError) as err:
-        return Finding("gpu", "warning", f"nvidia-smi gives no answer: {err}")
-    return Finding("gpu", "ok", "; ".join(answer.stdout.split("\n")).strip("; "))
+def _runtime_row(runtime: Mapping[str, Any]) -> tuple[str, str]:
+    needs = [need["what"] + (f" ({need['remedy']})" if need["remedy"] else "") for need in runtime["needs"]]
+    return f"{runtime['runtime']} on {runtime['device']}", "; ".join(needs) or "ready"
 
 
-def _cpu() -> Finding:
-    model, flags = platform.processor() or platform.machine(), set[str]()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                model = value.strip()
-            elif key.strip() in ("flags", "Features"):
-                flags |= (X86_FEATURES | ARM_FEATURES) & set(value.split())
-    except OSError:
-        pass  # only Linux tells its flags in a file; the model name is enough elsewhere
-    features = f": {' '.join(sorted(flags))}" if flags else ""
-    return Finding("cpu", "ok", f"{os.cpu_count()} x {model}{features}")
+def _hardware() -> dict[str, Any]:
+    """The processor, the GPUs and their driver, with their features, as JSON values."""
+    cpu = processor()
+    features = {name: feature.of_processor(cpu) for name, feature in FEATURES.items() if feature.flags}
+    return {
+        "cpu": {
+            "name": cpu.name,
+            "flags": None if cpu.flags is None else sorted(cpu.flags),
+            "features": None if cpu.flags is None else features,
+        },
+        "driver": driver_version(),
+        "gpus": [
+            {
+                "name": gpu.name,
+                "compute_capability": f"sm{gpu.capability}",
+                "features": {
+                    name: feature.of_gpu(gpu) for name, feature in FEATURES.items() if feature.since is not None
+                },
+            }
+            for gpu in nvidia_gpus()
+        ],
+    }
+
+
+def _cpu() -> list[Finding]:
+    """The processor, then each feature that a processor can have: what it is good for, and what tells of it."""
+    here = processor()
+    name = f"{os.cpu_count()} x {here.name}"
+    if here.flags is None:
+        return [Finding("cpu", "ok", f"{name}; this system does not tell its features")]
+    findings = [Finding("cpu", "ok", name)]
+    for feature in FEATURES.values():
+        if found := sorted(here.flags.intersection(feature.flags)):
+            findings.append(Finding(f"cpu {feature.name}", "ok", f"{feature.gives} ({', '.join(found)})"))
+        elif feature.flags:
+            findings.append(Finding(f"cpu {feature.name}", "info", f"not there: {feature.gives}"))
+    return findings
+
+
+def _gpu() -> list[Finding]:
+    version, found = driver_version(), nvidia_gpus()
+    driver = f"driver {version}" if version else "driver of unknown version"
+    if not found:
+        if version:
+            return [Finding("gpu", "warning", f"the NVIDIA {driver} is loaded and gives no GPU", "look at: nvidia-smi")]
+        return [Finding("gpu", "info", "no NVIDIA driver found")]
+    return [
+        Finding(
+            "gpu",
+            "ok",
+            f"{gpu.name}, sm{gpu.capability}, {driver}: "
+            + ", ".join(feature.name for feature in FEATURES.values() if feature.of_gpu(gpu)),
+        )
+        for gpu in found
+    ]
 
 
 def _disk(folder: Path) -> Finding:

@@ -16,7 +16,7 @@ from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import MissingRuntime, UsageError
 from condensa_core.platforms import nvidia_gpus
 
-_PROVIDERS: Final = {
+PROVIDERS: Final = {
     ("onnxruntime", "cpu"): "CPUExecutionProvider",
     ("onnxruntime", "cuda"): "CUDAExecutionProvider",
     ("onnxruntime-tensorrt", "cuda"): "TensorrtExecutionProvider",
@@ -108,7 +108,7 @@ def stranded(placed: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _provider(runtime: ModuleType, target: BenchTarget) -> str:
-    provider = _PROVIDERS.get((target.backend, target.device))
+    provider = PROVIDERS.get((target.backend, target.device))
     if provider is None:
         raise UsageError(f"runtime {target.backend} does not compute on the {target.device}", hint="add --device cuda")
     if provider not in runtime.get_available_providers():

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from condensa_core.flow.cataloguing import catalogue
     from condensa_core.flow.compiling import engine
     from condensa_core.flow.planning import PlanReport, inspect_builtin, inspect_recipe, plan
+    from condensa_core.flow.readying import runtimes_here
     from condensa_core.flow.running import resume, run
     from condensa_core.flow.unpacking import unpack
 
@@ -28,6 +29,7 @@ _HOMES = {
     "plan": "planning",
     "resume": "running",
     "run": "running",
+    "runtimes_here": "readying",
     "unpack": "unpacking",
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "plan",
     "resume",
     "run",
+    "runtimes_here",
     "unpack",
 ]
 
