@@ -59,11 +59,16 @@ class _RaplPackages:
 
 def _rapl(folder: Path) -> Meter | None:
     """Packages are `intel-rapl:0`, ..., also on AMD; `intel-rapl:0:0` is a part of one."""
-    zones = [zone for zone in sorted(folder.glob("intel-rapl:*")) if zone.name.count(":") == 1]
     try:
+        zones = [zone for zone in sorted(folder.glob("intel-rapl:*")) if _is_package(zone)]
         return Meter("RAPL", _RaplPackages(zones).joules) if zones else None
     except (OSError, ValueError):  # since Linux 5.10 only root may read it
         return None
+
+
+def _is_package(zone: Path) -> bool:
+    """By its name: laptops have a zone `psys` of the whole platform as well, with the packages in it."""
+    return zone.name.count(":") == 1 and (zone / "name").read_text().startswith("package")
 
 
 def _nvml() -> Meter | None:

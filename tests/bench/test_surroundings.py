@@ -34,9 +34,10 @@ def test_a_file_that_does_not_run_has_no_memory(chain, tmp_path):
     assert resident_memory(path, BenchTarget(), {"x": np.zeros((1, 4), np.float32)}) is None
 
 
-def zone(folder, name, joules, full=1e3):
+def zone(folder, name, joules, full=1e3, of="package-0"):
     place = folder / name
     place.mkdir(exist_ok=True)
+    (place / "name").write_text(f"{of}\n")
     (place / "energy_uj").write_text(f"{int(joules * 1e6)}\n")
     (place / "max_energy_range_uj").write_text(f"{int(full * 1e6)}\n")
 
@@ -44,12 +45,15 @@ def zone(folder, name, joules, full=1e3):
 def test_energy_sums_packages_and_counts_on_when_a_counter_starts_again(tmp_path):
     zone(tmp_path, "intel-rapl:0", 990)
     zone(tmp_path, "intel-rapl:1", 10)
-    zone(tmp_path, "intel-rapl:0:0", 500)  # a part of the first
+    zone(tmp_path, "intel-rapl:0:0", 500, of="core")  # a part of the first
+    zone(tmp_path, "intel-rapl:2", 300, of="psys")  # the platform, of which the packages are parts
     meter = meter_for("cpu", rapl=tmp_path)
     used = iter([995, 5, 25])  # the second step passes 1000, where the counter starts again
+    platform = iter([310, 330, 370])
 
     def run():
         zone(tmp_path, "intel-rapl:0", next(used))
+        zone(tmp_path, "intel-rapl:2", next(platform), of="psys")
 
     before = meter.joules()
     run()
