@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,9 @@ from xml.etree import ElementTree
 
 from condensa_core.errors import MachineError, UsageError
 from condensa_core.report.bench_tables import bench_sections
-from condensa_core.report.tables import Table
+from condensa_core.report.markdown import plain, table_text
+from condensa_core.report.xml_text import xml_text
 from condensa_core.whole_file import replacing
-
-# XML 1.0 forbids these even when escaped
-_FORBIDDEN = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def bench_junit(result: Mapping[str, Any]) -> str:
@@ -24,11 +21,11 @@ def bench_junit(result: Mapping[str, Any]) -> str:
     counts = {"failure": 0, "skipped": 0}
     for where, verdict in _verdicts(result):
         name = f"{verdict['gate']} {verdict['name']}{where}"
-        case = ElementTree.SubElement(suite, "testcase", classname="condensa.bench", name=_FORBIDDEN.sub("?", name))
+        case = ElementTree.SubElement(suite, "testcase", classname="condensa.bench", name=xml_text(name))
         if not verdict["passed"]:
             kind = "skipped" if verdict["allowed"] else "failure"
             counts[kind] += 1
-            ElementTree.SubElement(case, kind, message=_FORBIDDEN.sub("?", verdict["line"]))
+            ElementTree.SubElement(case, kind, message=xml_text(verdict["line"]))
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(counts["failure"]))
     suite.set("skipped", str(counts["skipped"]))
@@ -40,12 +37,12 @@ def bench_markdown(result: Mapping[str, Any]) -> str:
     """The tables and verdicts for a comment on a pull request, the worst news first."""
     word = "every bound holds" if result["exit_code"] == 0 else "a bound does not hold"
     parts = [f"### condensa bench: {word}"]
-    parts += ["\n".join(f"- {_cell(reason)}" for reason in result["reasons"])] if result["reasons"] else []
+    parts += ["\n".join(f"- {plain(reason)}" for reason in result["reasons"])] if result["reasons"] else []
     for section in bench_sections(result):
-        parts += [f"**{_cell(section.heading)}**"] if section.heading else []
-        parts += [_markdown(table) for table in section.tables]
+        parts += [f"**{plain(section.heading)}**"] if section.heading else []
+        parts += [table_text(table) for table in section.tables]
         kept = [line for line in section.lines if line not in result["reasons"]]
-        parts += ["\n".join(f"- {_cell(line)}" for line in kept)] if kept else []
+        parts += ["\n".join(f"- {plain(line)}" for line in kept)] if kept else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -78,18 +75,3 @@ def _verdicts(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         where = f" on {target['backend']}, {comparison['scenario']} at batch {target['batch']}"
         found += [(where, verdict) for verdict in comparison["verdicts"]]
     return found
-
-
-def _markdown(table: Table) -> str:
-    lines = [f"{_cell(table.title)}\n"] if table.title else []
-    lines += [_row(table.columns), _row(["---"] * len(table.columns)), *map(_row, table.rows)]
-    return "\n".join(lines)
-
-
-def _row(cells: Any) -> str:
-    return "| " + " | ".join(map(_cell, cells)) + " |"
-
-
-def _cell(text: str) -> str:
-    """Names of files must not become markup."""
-    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text.replace("\n", " ")) if text != "---" else text

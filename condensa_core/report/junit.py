@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree
 
 from condensa_core.report.outcome import Outcome
-
-# XML 1.0 forbids these even when escaped
-_FORBIDDEN = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from condensa_core.report.xml_text import xml_text
 
 
 def junit_xml(outcome: Outcome) -> str:
@@ -17,14 +14,14 @@ def junit_xml(outcome: Outcome) -> str:
     A run that failed has one more case, `run`, with an error; so has one whose bounds all hold and that still does not
     exit with 0, as a failure: whoever reads only this file must not see green.
     """
-    suite = ElementTree.Element("testsuite", name=_clean(f"condensa {outcome.name}".strip()))
+    suite = ElementTree.Element("testsuite", name=xml_text(f"condensa {outcome.name}".strip()))
     counts = {"failure": 0, "skipped": 0, "error": 0}
 
     def case(name: str, verdict: str | None, message: str) -> None:
-        element = ElementTree.SubElement(suite, "testcase", classname="condensa", name=_clean(name))
+        element = ElementTree.SubElement(suite, "testcase", classname="condensa", name=xml_text(name))
         if verdict is not None:
             counts[verdict] += 1
-            ElementTree.SubElement(element, verdict, message=_clean(message))
+            ElementTree.SubElement(element, verdict, message=xml_text(message))
 
     if outcome.status == "failed":
         case("run", "error", "; ".join(outcome.reasons) or "the run failed")
@@ -45,7 +42,3 @@ def junit_xml(outcome: Outcome) -> str:
 
 def _verdict(met: bool | None) -> str | None:
     return {True: None, False: "failure", None: "skipped"}[met]
-
-
-def _clean(text: str) -> str:
-    return _FORBIDDEN.sub("?", text)
