@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from condensa_core.bench.memory import require_memory
-from condensa_core.bench.tensor_types import DTYPES, TensorSignature
+from condensa_core.bench.tensor_types import DTYPES, TensorSignature, in_order_of
 from condensa_core.errors import UsageError, first_line
 from condensa_core.randomness import Seed
 
@@ -71,13 +71,15 @@ def parse_shapes(texts: Sequence[str]) -> tuple[dict[str, tuple[int, ...]], dict
 
 
 def prepare(models: Mapping[str, Sequence[TensorSignature]], request: InputRequest) -> Prepared:
-    """The feeds of each model; models whose inputs agree in type and shape, one by one, are fed the same numbers.
+    """The feeds of each model; models whose inputs agree in type and shape are fed the same numbers.
 
+    Inputs are paired with those of the first model: by name where both have the same names, else by position.
     UsageError where the request does not fit a model: each says what the model takes and what would do. MachineError
     for inputs that do not fit into memory.
     """
     _known_names(models, request)
     arrays = _load(request.file) if request.file else None
+    order = [value.name for value in next(iter(models.values()), ())]
     if arrays is not None and request.shapes:
         raise UsageError("--inputs and --shape exclude each other: the arrays have shapes of their own")
     feeds: dict[str, Feeds] = {}
@@ -87,12 +89,13 @@ def prepare(models: Mapping[str, Sequence[TensorSignature]], request: InputReque
             shapes, batches[model] = shapes_of(signatures, request, model)
             sizes = (math.prod(shape) * _dtype(value).itemsize for value, shape in zip(signatures, shapes, strict=True))
             require_memory(DRAWN * sum(sizes), f"the input of {model}")
+            places = {name: i for i, name in enumerate(in_order_of(order, [value.name for value in signatures]))}
             feeds[model] = {
-                value.name: random_input(value, shape, request.seed.child("inputs", position))
-                for position, (value, shape) in enumerate(zip(signatures, shapes, strict=True))
+                value.name: random_input(value, shape, request.seed.child("inputs", places[value.name]))
+                for value, shape in zip(signatures, shapes, strict=True)
             }
         else:
-            feeds[model] = _fitted(arrays, signatures, model, str(request.file))
+            feeds[model] = _fitted(arrays, signatures, order, model, str(request.file))
             batches[model] = _batch_of(feeds[model], signatures, request.batch, model)
     if len(set(batches.values())) > 1:
         each = ", ".join(f"{model} {batch}" for model, batch in batches.items())
@@ -240,9 +243,12 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 
 
 def _fitted(
-    arrays: Mapping[str, np.ndarray], signatures: Sequence[TensorSignature], model: str, file: str
+    arrays: Mapping[str, np.ndarray], signatures: Sequence[TensorSignature], order: Sequence[str], model: str, file: str
 ) -> dict[str, np.ndarray]:
-    """The arrays by the names of this model, checked. Arrays that np.savez numbered are taken in order."""
+    """The arrays by the names of this model, checked. Arrays that np.savez numbered are taken in order.
+
+    That is the order of the first model, if this one has the same names.
+    """
     wanted = [value.name for value in signatures]
     if set(wanted) != set(arrays):
         unnamed = [f"arr_{i}" for i in range(len(wanted))]
@@ -252,7 +258,7 @@ def _fitted(
             lacks = "; ".join(filter(None, [missing and f"no {missing}", surplus and f"{surplus} besides"]))
             takes = ", ".join(map(str, signatures))
             raise UsageError(f"{file} does not fit {model}: it has {lacks}", hint=f"the model takes {takes}")
-        arrays = {name: arrays[number] for name, number in zip(wanted, unnamed, strict=True)}
+        arrays = {name: arrays[number] for name, number in zip(in_order_of(order, wanted), unnamed, strict=True)}
     return {value.name: _checked(arrays[value.name], value, model, file) for value in signatures}
 
 

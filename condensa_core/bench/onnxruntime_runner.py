@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from condensa_core.bench.inputs import Feeds
 from condensa_core.bench.loading import refusal
+from condensa_core.bench.onnxruntime_values import are_tensors, flattened, plainly_read, read_value
 from condensa_core.bench.streams import Streams
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import MissingRuntime, UsageError
@@ -63,29 +64,51 @@ class OnnxRuntimeRunner:
                     f"{self.provider} leaves {', '.join(left)} of {path.name} to the CPU",
                     hint="its figures would be those of two devices: change the model, or measure it on the cpu",
                 )
+        described = self._session.get_outputs()
+        self._outputs = [value.name for value in described]
+        kinds = [value.type for value in described]
+        self._plain = plainly_read(kinds)
+        self._bound = are_tensors(kinds)
+        if not self._bound and target.device != "cpu":
+            raise UsageError(f"{path.name} has outputs that are no tensors, which are measured on the cpu alone")
         self._bindings = [self._session.io_binding() for _ in range(target.streams)]
         self._binding = self._bindings[0]
         self._place: Any = partial(runtime.OrtValue.ortvalue_from_numpy, device_type=target.device, device_id=0)
+        self._values: list[Any] = [None] * target.streams
         self.feed(feeds)
-        self._outputs = [value.name for value in self._session.get_outputs()]
-        for binding in self._bindings:
-            for name in self._outputs:
-                binding.bind_output(name, target.device)
-        self._streams = Streams([partial(self._session.run_with_iobinding, binding) for binding in self._bindings])
+        if self._bound:
+            for binding in self._bindings:
+                for name in self._outputs:
+                    binding.bind_output(name, target.device)
+            work = [partial(self._session.run_with_iobinding, binding) for binding in self._bindings]
+        else:
+            work = [partial(self._run_unbound, stream) for stream in range(target.streams)]
+        self._streams = Streams(work)
 
     def run(self) -> None:
-        self._session.run_with_iobinding(self._binding)
+        if self._bound:
+            self._session.run_with_iobinding(self._binding)
+        else:
+            self._run_unbound(0)
+
+    def _run_unbound(self, stream: int) -> None:
+        self._values[stream] = self._session.run(self._outputs, self._fed)
 
     def run_streams(self, runs: int) -> None:
         self._streams.run(runs)
 
     def feed(self, feeds: Feeds) -> None:
-        for binding in self._bindings:
+        self._fed = dict(feeds)
+        for binding in self._bindings if self._bound else ():
             for name, array in feeds.items():
                 binding.bind_ortvalue_input(name, self._place(array))
 
     def outputs(self, stream: int = 0) -> Feeds:
-        return dict(zip(self._outputs, self._bindings[stream].copy_outputs_to_cpu(), strict=True))
+        if not self._bound:
+            return flattened(dict(zip(self._outputs, self._values[stream], strict=True)))
+        binding = self._bindings[stream]
+        found = binding.copy_outputs_to_cpu() if self._plain else map(read_value, binding.get_outputs())
+        return dict(zip(self._outputs, found, strict=True))
 
     def __enter__(self) -> OnnxRuntimeRunner:
         return self
@@ -94,12 +117,8 @@ class OnnxRuntimeRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._streams.close()
-        del (
-            self._streams,
-            self._binding,
-            self._bindings,
-            self._session,
-        )  # the session's memory goes with its last reference
+        # the session's memory goes with its last reference
+        del self._streams, self._binding, self._bindings, self._session
 
 
 def stranded(placed: Iterable[tuple[str, str]]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from condensa_core.bench.inputs import Feeds
 from condensa_core.bench.model_file import ModelFile
+from condensa_core.bench.onnxruntime_values import are_tensors, flattened, read_value
 from condensa_core.bench.runner import open_runner
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import MissingRuntime, UsageError, first_line
@@ -54,12 +55,18 @@ def _onnx_session(file: ModelFile) -> Any:
         session = onnxruntime.InferenceSession(file.path, options, providers=["CPUExecutionProvider"])
     except Exception as err:  # the runtime's errors share no base class with a name
         raise UsageError(f"ONNX Runtime does not load {file.path.name} unoptimised: {first_line(err)}") from err
-    names = [value.name for value in session.get_outputs()]
+    described = session.get_outputs()
+    names = [value.name for value in described]
+    tensors = are_tensors([value.type for value in described])
 
     def outputs(feeds: Feeds) -> Feeds:
         try:
-            return dict(zip(names, session.run(None, dict(feeds)), strict=True))
+            if not tensors:
+                return flattened(dict(zip(names, session.run(names, dict(feeds)), strict=True)))
+            placed = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items()}
+            found = session.run_with_ort_values(names, placed)
         except Exception as err:
             raise UsageError(f"ONNX Runtime does not run {file.path.name} unoptimised: {first_line(err)}") from err
+        return dict(zip(names, map(read_value, found), strict=True))
 
     return outputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,3 +37,8 @@ def bits_of(element: str) -> int:
         return _BITS[element]
     digits = re.match(r"(?:B?FLOAT|U?INT)(\d*)", element)
     return int(digits[1] or 32) if digits else 0
+
+
+def in_order_of(theirs: Sequence[str], ours: Sequence[str]) -> list[str]:
+    """Our names in the order of theirs where the two hold the same names, else in our own: what pairs with what."""
+    return list(theirs) if set(theirs) == set(ours) else list(ours)

@@ -73,7 +73,12 @@ class TorchRunner:
     def outputs(self) -> Feeds:
         leaves = self._torch.utils._pytree.tree_leaves(self._outputs)
         tensors = [leaf for leaf in leaves if isinstance(leaf, self._torch.Tensor)]
-        return {f"output {i}": tensor.cpu().numpy() for i, tensor in enumerate(tensors)}
+        return {f"output {i}": self._array(tensor) for i, tensor in enumerate(tensors)}
+
+    def _array(self, tensor: Any) -> Any:
+        """The tensor on the host; floats of which numpy knows nothing (bfloat16, 8 bits) as float32."""
+        small = tensor.is_floating_point() and tensor.dtype.itemsize < 4 and tensor.dtype != self._torch.float16
+        return (tensor.float() if small else tensor).cpu().numpy()
 
     def __enter__(self) -> TorchRunner:
         return self

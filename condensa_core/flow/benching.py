@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from condensa_core import bench as measuring
 from condensa_core.bench import (
@@ -268,7 +268,9 @@ def _verdicts(asked: _Asked, comparison: Comparison, witness: Witness) -> Iterat
     base = asked.base
     for name in comparison.measurements:
         allow = asked.allow_mismatch
-        yield from judge_outputs("parity", name, "its file computed node by node", witness.parity[name], allow=allow)
+        parity = witness.parity[name]
+        gate: Literal["max-error", "parity"] = "max-error" if parity.asked else "parity"
+        yield from judge_outputs(gate, name, "its file computed node by node", parity, allow=allow)
         if base is not None and name != base:
             yield from judge_outputs("max-error", name, base, witness.to_base[name], allow=False)
             yield from judge_speed(comparison, name, base, asked.bounds)

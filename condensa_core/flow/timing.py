@@ -79,10 +79,9 @@ def time_in_turns(
         if parity.ok is None:
             listener(Note(f"{name} was timed without a check of its outputs: {parity.problem}", level="warning"))
         elif not parity.ok:
-            assert parity.difference is not None
             raise ParityError(
                 f"{runner.runtime} ({runner.provider}) computes something else than {found[name].path.name} says: "
-                f"off by {parity.difference.max_rel:.2e} of the largest output, {parity.tolerance:.0e} is allowed"
+                f"it differs{parity.finding}, {parity.tolerance:.0e} is allowed"
             )
 
     return compare(

@@ -48,10 +48,11 @@ def bench_sections(result: Record) -> tuple[Section, ...]:
 def parity_text(parity: Record) -> str:
     """`ok 3e-07`, `FAIL 0.34`, or that it was not checked; the figure is the largest relative difference."""
     if parity["samples"] is None:
-        return "not checked"
+        return "not checked" if parity["ok"] is None else "FAIL other outputs"
     if not parity["finite"]:
         return f"{_word(parity['ok'])}NaN or infinity"
-    return f"{_word(parity['ok'])}{_error_text(parity['max_rel'])}"
+    ids = f", {parity['unequal']:.1%} of integers" if parity["unequal"] else ""
+    return f"{_word(parity['ok'])}{_error_text(parity['max_rel'])}{ids}"
 
 
 def _filled(tables: Sequence[Table]) -> tuple[Table, ...]:
@@ -152,11 +153,10 @@ def _differences(comparisons: Sequence[Record], base: str | None) -> Table:
     for comparison in comparisons:
         for name, found in comparison["differences"].items():
             agreement = found["top1_agreement"]
-            figures = (
-                (_error_text(found["max_abs"]), _error_text(found["max_rel"]), f"{found['cosine']:.6f}")
-                if found["samples"] is not None
-                else (UNKNOWN, UNKNOWN, UNKNOWN)
-            )
+            figures = (UNKNOWN, UNKNOWN, UNKNOWN)
+            if found["samples"] is not None:
+                cosine = UNKNOWN if found["cosine"] is None else f"{found['cosine']:.6f}"
+                figures = (_error_text(found["max_abs"]), _error_text(found["max_rel"]), cosine)
             same = UNKNOWN if agreement is None else f"{agreement:.1%}"
             rows.append((name, str(comparison["target"]["batch"]), *figures, same))
     columns = ("model", "batch", "max |error|", "relative", "cosine", "same class")
@@ -198,9 +198,9 @@ def _lines(comparison: Record) -> Iterator[str]:
     for verdict in comparison["verdicts"]:
         if verdict["gate"] != "parity" or not verdict["passed"]:
             yield verdict["line"]
-    for name, parity in comparison["parity"].items():
-        if parity["problem"]:
-            yield f"warn  parity: {name} is not checked: {parity['problem']}"
+    for name, found in comparison["differences"].items():
+        if found["problem"] and found["tolerance"] is None:
+            yield f"warn  {name} cannot be held against {comparison['baseline']}: {found['problem']}"
     for warning in comparison["warnings"]:
         yield f"warn  {warning}"
 

@@ -218,3 +218,18 @@ def test_a_file_of_arrays_has_its_own_batch_and_shapes(tmp_path):
         prepare({"m": IMAGE}, InputRequest(batch=4, file=arrays.file))
     with pytest.raises(UsageError, match="exclude each other"):
         prepare({"m": IMAGE}, InputRequest(shapes={"x": (2, 3, 8, 8)}, file=arrays.file))
+
+
+def test_inputs_of_the_same_names_are_paired_by_name_and_others_by_position(tmp_path):
+    a, b, c, d = (TensorSignature(name, "FLOAT", ("batch", 3)) for name in "abcd")
+    models = {"ab": [a, b], "ba": [b, a], "cd": [c, d]}
+    numbered = tmp_path / "numbered.npz"
+    np.savez(numbered, np.zeros((2, 3)), np.ones((2, 3)))
+
+    for request in (InputRequest(batch=2), InputRequest(file=numbered)):
+        feeds = prepare(models, request).feeds
+
+        for one, other in (("a", "c"), ("b", "d")):
+            np.testing.assert_array_equal(feeds["ba"][one], feeds["ab"][one])
+            np.testing.assert_array_equal(feeds["cd"][other], feeds["ab"][one])
+        assert list(feeds["ba"]) == ["b", "a"]
