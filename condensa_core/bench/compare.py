@@ -17,7 +17,7 @@ from condensa_core.bench.machine import describe_machine
 from condensa_core.bench.measurement import Comparison, Measurement
 from condensa_core.bench.model_file import examine, require_room
 from condensa_core.bench.runner import Runner, fitting, open_runner
-from condensa_core.bench.statistics import median_interval, quantiles, ratio_interval
+from condensa_core.bench.statistics import FEWEST, median_interval, quantiles, ratio_interval
 from condensa_core.bench.stretch import STREAMS_RUNS, ClockName, clock_of, seconds_by, stretch_of
 from condensa_core.bench.target import BenchTarget
 from condensa_core.bench.transfers import Transfers, transfers_of
@@ -32,6 +32,7 @@ WARM_UP_S = 0.050
 SINGLES = 25  # at most this many single inferences a round, for the latency quantiles
 FEWEST_ROUNDS = 25  # stopping earlier, at the first narrow interval, favours intervals that are narrow by luck
 CHECK_EVERY = 5
+OVERTIME = 10  # how many times `seconds` a comparison may take until it has the rounds of an interval
 PRECISION = 0.02  # relative half-width of every interval at which more rounds tell nothing worth knowing
 
 DEFAULT_TARGET: Final = BenchTarget()
@@ -79,8 +80,9 @@ def compare(
     """How fast each file runs on `target`, and against the others; the first file is the baseline.
 
     All files are loaded together and take turns in random order. It stops when the intervals of all ratios to the
-    first file (of the one median, if there is only one) are within 2 % of their values, else after `rounds` rounds or
-    about `seconds`; never below 3 rounds. Stretches are timed by the processor time of the one thread that works, by
+    first file (of the one median, if there is only one) reach 2 % to either side, else after `rounds` rounds or about
+    `seconds`; files too slow for the 6 rounds of a 95 % interval in that time may take ten times as long for those, and
+    3 rounds in any case. Stretches are timed by the processor time of the one thread that works, by
     the device's clock where the runner tells it, else on the wall: `Measurement.clock`. `batch` and `threads` override
     the target's. `feeds` are what each file is fed; None draws random inputs of the target's batch by `seed`. `check`
     is shown every session before it is timed, and leaves it with its inputs.
@@ -129,13 +131,15 @@ class StopRule:
 
     def __init__(self, seed: Seed, *, seconds: float, rounds: int, listener: Listener) -> None:
         self._seed, self._rounds, self._listener = seed, rounds, listener
-        self._deadline = time.monotonic() + seconds
+        started = time.monotonic()
+        self._deadline, self._latest = started + seconds, started + OVERTIME * seconds
         self.reason: Stop = "rounds"
 
     def __call__(self, turns: Sequence[Mapping[str, Sample]]) -> bool:
         done = len(turns)
         self._listener(Advanced(PHASE, done))
-        if done >= 3 and time.monotonic() >= self._deadline:
+        deadline = self._deadline if done >= FEWEST else self._latest
+        if done >= 3 and time.monotonic() >= deadline:
             self.reason = "seconds"
             return True
         if done >= FEWEST_ROUNDS and done % CHECK_EVERY == 0 and self._widest(turns) < PRECISION:

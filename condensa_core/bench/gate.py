@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
-from condensa_core.bench.measurement import Comparison
+from condensa_core.bench.measurement import RESOLUTION, Comparison, Ratio
 from condensa_core.bench.parity import Parity
+from condensa_core.bench.statistics import FEWEST
 from condensa_core.errors import UsageError
 
 Gate = Literal["min-speedup", "max-slowdown", "max-size", "max-engine-size", "max-error", "parity"]
@@ -25,6 +27,8 @@ class Bounds:
     def __post_init__(self) -> None:
         _positive("min-speedup", self.min_speedup)
         _positive("max-slowdown", None if self.max_slowdown is None else 1 + self.max_slowdown)
+        _coarse("max-slowdown", None if self.max_slowdown is None else 1 / (1 + self.max_slowdown))
+        _coarse("min-speedup", self.min_speedup)
         _positive("max-size", self.max_size_bytes)
         _positive("max-engine-size", self.max_engine_bytes)
         if self.max_error is not None and not self.max_error >= 0:
@@ -48,24 +52,31 @@ class Verdict:
 def judge_speed(comparison: Comparison, name: str, to: str, bounds: Bounds) -> tuple[Verdict, ...]:
     """One verdict for each bound on speed, for the file `name` against `to`.
 
-    A bound holds when the whole 95 % interval of the ratio holds it: a claim that the measurement does not show is not
-    passed.
+    A bound holds when the whole 95 % interval of the ratio holds it, and the 2 % by which two sessions of one file may
+    differ: a claim that the measurement does not show is not passed.
     """
-    ratio = comparison.ratio(name, to)
-    return judge_ratio(name, to, ratio.value, ratio.low, ratio.high, bounds)
+    return judge_ratio(name, to, comparison.ratio(name, to), bounds)
 
 
-def judge_ratio(name: str, to: str, value: float, low: float, high: float, bounds: Bounds) -> tuple[Verdict, ...]:
+def judge_ratio(name: str, to: str, ratio: Ratio, bounds: Bounds) -> tuple[Verdict, ...]:
     """As `judge_speed`, of a ratio that was found elsewhere."""
-    shown = f"{value:.3f}x [{low:.3f}, {high:.3f}]"
+    surely = ratio.low / (1 + RESOLUTION)
+    shown = f"{ratio.value:.3f}x [{ratio.low:.3f}, {ratio.high:.3f}]"
+    if not ratio.certain:
+        shown = f"{ratio.value:.3f}x in fewer than {FEWEST} rounds, too few for an interval"
+    sessions = f"of which {RESOLUTION:.0%} are not the file's doing but the session's"
     verdicts = []
     if bounds.min_speedup is not None:
         line = f"{name} is {shown} as fast as {to}, asked at least {bounds.min_speedup:g}x"
-        verdicts.append(verdict("min-speedup", name, low >= bounds.min_speedup, line))
+        if surely < bounds.min_speedup <= ratio.low:
+            line += f": {sessions}"
+        passed = ratio.certain and surely >= bounds.min_speedup
+        verdicts.append(verdict("min-speedup", name, passed, line))
     if bounds.max_slowdown is not None:
-        slowest = 1 / low - 1
+        slowest = 1 / surely - 1 if surely > 0 else math.inf
         line = f"{name} takes at most {slowest:+.1%} time against {to} ({shown}), allowed {bounds.max_slowdown:+.1%}"
-        verdicts.append(verdict("max-slowdown", name, slowest <= bounds.max_slowdown, line))
+        passed = ratio.certain and slowest <= bounds.max_slowdown
+        verdicts.append(verdict("max-slowdown", name, passed, line))
     return tuple(verdicts)
 
 
@@ -114,3 +125,12 @@ def verdict(gate: Gate, name: str, passed: bool, line: str, *, allow: bool = Fal
 def _positive(gate: str, limit: float | None) -> None:
     if limit is not None and not limit > 0:
         raise UsageError(f"{gate} must be positive")
+
+
+def _coarse(gate: Gate, least_ratio: float | None) -> None:
+    """UsageError for a bound that allows a difference, but one too small to be seen: a copy would not hold it."""
+    if least_ratio is not None and 1 / (1 + RESOLUTION) <= least_ratio < 1:
+        raise UsageError(
+            f"{gate} allows less than the {RESOLUTION:.0%} by which two sessions of one file differ",
+            hint="allow 5%, or ask with --min-speedup 1x that it is faster",
+        )

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from condensa_core.bench.machine import Machine
-from condensa_core.bench.statistics import Interval, Quantiles, pooled_ratio_interval, ratio_interval
+from condensa_core.bench.statistics import FEWEST, Interval, Quantiles, pooled_ratio_interval, ratio_interval
 from condensa_core.bench.stretch import ClockName
 from condensa_core.bench.target import BenchTarget
 from condensa_core.bench.transfers import Transfers
@@ -23,11 +23,18 @@ NOISY = 1.05  # wall over processor time; a quiet machine stays below 1.02
 
 @dataclass(frozen=True)
 class Ratio(Interval):
-    """How many times faster one file is than another, with its 95 % interval."""
+    """How many times faster one file is than another, with its 95 % interval.
+
+    `certain` is whether it rests on enough rounds for that: of fewer than 6, the interval is just their range.
+    """
+
+    certain: bool = True
 
     @property
-    def verdict(self) -> Literal["faster", "slower", "not distinguishable"]:
+    def verdict(self) -> Literal["faster", "slower", "not distinguishable", "too few rounds"]:
         """A difference is claimed when the whole interval lies more than 2 % away from 1."""
+        if not self.certain:
+            return "too few rounds"
         if self.low > 1 + RESOLUTION:
             return "faster"
         return "slower" if self.high < 1 / (1 + RESOLUTION) else "not distinguishable"
@@ -79,7 +86,8 @@ class Measurement:
         """Plain data; the thousands of single latencies stay out, their quantiles tell enough."""
         record = asdict(self)
         del record["single_s"]
-        return {**record, "cpu_time": self.cpu_time, "noisy": self.noisy}
+        quantiles = {"latency_s": self.latency_s.to_json(), "latency_wall_s": self.latency_wall_s.to_json()}
+        return {**record, **quantiles, "cpu_time": self.cpu_time, "noisy": self.noisy}
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ class Comparison:
         """How many times faster `name` is than `to`, above 1 is faster: the median of the ratios of each round."""
         times, base = self.measurement(name).round_s, self.measurement(to).round_s
         interval = ratio_interval(base, times, seed=self.seed.child("ratio", name, to))
-        return Ratio(interval.value, interval.low, interval.high)
+        return Ratio(interval.value, interval.low, interval.high, certain=len(times) >= FEWEST)
 
     def latency_ratio(self, name: str, to: str, statistic: str) -> Ratio:
         """How many times shorter a latency is with `name` than with `to`: of the mean, p50, p90, p95 or p99.
@@ -117,7 +125,7 @@ class Comparison:
         times, base = self.measurement(name).single_s, self.measurement(to).single_s
         seed = self.seed.child("latency", statistic, name, to)
         interval = pooled_ratio_interval(base, times, statistic, seed=seed)
-        return Ratio(interval.value, interval.low, interval.high)
+        return Ratio(interval.value, interval.low, interval.high, certain=len(times) >= FEWEST)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`; ratios are against the first file."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,10 @@ from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
 
 RESAMPLES = 2000  # the 2.5 % quantile then rests on 50 resamples
+# From 6 values on the smallest and the largest enclose the median in 95 % of cases: 1 - 2 / 2^6 is 0.97, of 5 0.94.
+FEWEST: Final = 6
+# With fewer values the bootstrap of a median claims too much: of 7 ratios that scatter by 5 %, 89 % held the truth.
+FEWEST_BOOTSTRAP: Final = 25
 CHUNK = 1 << 20  # values resampled at a time: 8 MiB
 # What `Quantiles` holds of latencies, as the percentile that it is.
 PERCENTILES: Final = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
@@ -30,10 +35,17 @@ class Quantiles:
     count: int
     variation: float  # standard deviation / mean; 0 for a single value
 
+    def to_json(self) -> dict[str, float | int | None]:
+        """Plain data; None for a percentile that fewer than one of the values exceeds: the p99 of less than 100."""
+        beyond = {name: self.count * (100 - percent) / 100 for name, percent in PERCENTILES.items()}
+        return {
+            name: None if beyond.get(name, 1) < 1 and name != "p50" else value for name, value in asdict(self).items()
+        }
+
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its bootstrap interval."""
+    """A value with its 95 % interval."""
 
     value: float
     low: float
@@ -55,20 +67,37 @@ def quantiles(values: Sequence[float]) -> Quantiles:
 
 
 def median_interval(values: Sequence[float], *, seed: Seed, confidence: float = 0.95) -> Interval:
-    """The median and its percentile-bootstrap interval; the same values and seed give the same interval.
+    """The median and an interval that holds the true one as often as `confidence` says.
 
-    UsageError for no values or a confidence outside (0, 1). A single value is its own interval.
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
+    By the percentile bootstrap, where the same values and seed give the same interval; of fewer than 25 values, between
+    two of them, by what the binomial distribution says of their order. Where they are too few for the confidence (of
+    95 %: fewer than 6) it is their whole range, which holds it less often.
+    UsageError for no values or a confidence outside (0, 1).
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3; David and Nagaraja, Order
+    Statistics (2003), section 7.1.
     """
     array = np.asarray(values, dtype=float)
     if not array.size:
         raise UsageError("an interval needs at least one value")
     if not 0 < confidence < 1:
         raise UsageError(f"confidence must lie in (0, 1), got {confidence}")
+    if array.size < FEWEST_BOOTSTRAP:
+        left_out, ordered = _left_out(array.size, confidence), np.sort(array)
+        return Interval(float(np.median(array)), float(ordered[left_out]), float(ordered[-1 - left_out]))
     draws = seed.numpy_generator("bootstrap").integers(array.size, size=(RESAMPLES, array.size))
     medians = np.median(array[draws], axis=1)
     low, high = np.quantile(medians, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(np.median(array)), float(low), float(high))
+
+
+def _left_out(count: int, confidence: float) -> int:
+    """How many of `count` ordered values may be left out at each end: the rest holds the median as often as asked."""
+    left_out, outside = 0, 2 / 2**count  # that the median lies below the smallest, or above the largest
+    while left_out < (count - 1) // 2 and (more := outside + 2 * math.comb(count, left_out + 1) / 2**count) <= (
+        1 - confidence
+    ):
+        left_out, outside = left_out + 1, more
+    return left_out
 
 
 def ratio_interval(numerator: Sequence[float], denominator: Sequence[float], *, seed: Seed) -> Interval:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from condensa_core.bench import BenchTarget, Comparison, Ratio, describe_machine
-from condensa_core.bench.statistics import unpaired_ratio_interval
+from condensa_core.bench.statistics import FEWEST, unpaired_ratio_interval
 from condensa_core.errors import MachineError, UsageError
 
 Record = Mapping[str, Any]
@@ -59,7 +59,8 @@ def ratios_to_saved(comparison: Comparison, rounds: Mapping[str, list[float]]) -
     for name, before in rounds.items():
         now = comparison.measurement(name).round_s
         interval = unpaired_ratio_interval(before, now, seed=comparison.seed.child("saved", name))
-        yield name, Ratio(interval.value, interval.low, interval.high)
+        certain = min(len(before), len(now)) >= FEWEST
+        yield name, Ratio(interval.value, interval.low, interval.high, certain)
 
 
 def _facts(there: Record, here: Record) -> Iterator[tuple[str, Any, Any]]:

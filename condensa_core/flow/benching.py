@@ -220,7 +220,7 @@ def _measured(asked: _Asked, case: _Case, listener: Listener) -> dict[str, Any]:
     to_saved = dict(ratios_to_saved(comparison, case.saved))
     verdicts = [*_verdicts(asked, comparison, witness)]
     for name, ratio in to_saved.items():
-        verdicts += judge_ratio(name, "what was saved", ratio.value, ratio.low, ratio.high, asked.bounds)
+        verdicts += judge_ratio(name, "what was saved", ratio, asked.bounds)
     record = {key: value for key, value in comparison.to_json().items() if key not in ("schema", "seed", "machine")}
     return {
         "scenario": case.scenario,

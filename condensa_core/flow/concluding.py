@@ -308,7 +308,7 @@ def _best_result(
         agreement={split: Figure(s.value, s.stderr, s.count) for split, s in agreements.items()},
         objective=gain.value,
         ratio=RatioInterval(gain.ratio.value, gain.ratio.low, gain.ratio.high),
-        searched=RatioInterval(**best.details["ratio"]),
+        searched=RatioInterval(*(best.details["ratio"][end] for end in ("value", "low", "high"))),
         measurement=timing,
         bytes=file.stat().st_size,
         macs=count_macs(shipped, bench.example),

@@ -146,6 +146,9 @@ def _of_cost(
     except CondensaError as err:  # everything was trained: the other bounds are still worth knowing
         return GateResult(text, met=False, unit=objective.unit, reason=str(err))
     ratio, base = objective.read(comparison, BEST).ratio, objective.read(comparison, REFERENCE).value
+    if not ratio.certain:
+        reason = "the models were too slow for the 6 rounds that a 95 % interval takes"
+        return GateResult(text, met=False, unit=objective.unit, reason=reason)
     # values of the candidate over the reference's, from the smallest to the largest that the interval allows
     low, middle, high = (ratio.low, ratio.value, ratio.high)
     if objective.direction == "minimize":

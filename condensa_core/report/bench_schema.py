@@ -40,11 +40,17 @@ _RATIO: Final = _object(
         "value": _NUMBER,
         "low": _NUMBER,
         "high": _NUMBER,
-        "verdict": {"enum": ["faster", "slower", "not distinguishable"]},
+        "certain": {
+            **_TRUTH,
+            "description": "from enough rounds for a 95 % interval; else low and high are their range",
+        },
+        "verdict": {"enum": ["faster", "slower", "not distinguishable", "too few rounds"]},
     }
 )
 _QUANTILES: Final = _object(
-    dict.fromkeys(("min", "mean", "p50", "p90", "p95", "p99", "variation"), _NUMBER) | {"count": _COUNT}
+    dict.fromkeys(("min", "mean", "p50", "variation"), _NUMBER)
+    | {key: {**_or_null(_NUMBER), "description": "null for too few values"} for key in ("p90", "p95", "p99")}
+    | {"count": _COUNT}
 )
 _VERDICT: Final = _object({
     "gate": {"enum": ["min-speedup", "max-slowdown", "max-size", "max-engine-size", "max-error", "parity"]},

@@ -85,7 +85,8 @@ def _latencies(comparisons: Sequence[Record]) -> Table:
     rows = []
     for comparison, name, measured in _each(comparisons):
         latency = measured["latency_s"]
-        times = tuple(duration_text(latency[percentile]) for percentile in ("p50", "p90", "p99"))
+        known = (latency[percentile] for percentile in ("p50", "p90", "p99"))
+        times = tuple(UNKNOWN if seconds is None else duration_text(seconds) for seconds in known)
         rows.append((name, *times, *_beside(comparison, name, measured)))
     return Table("", columns, tuple(rows))
 
@@ -102,8 +103,7 @@ def _throughputs(comparisons: Sequence[Record]) -> Table:
 def _beside(comparison: Record, name: str, measured: Record) -> tuple[str, str, str]:
     """Of every scenario: the ratio to the base or to what was saved, the parity, the noise."""
     ratio = comparison["to_saved"].get(name) or comparison["ratios"].get(name)
-    shown = f"{ratio['value']:.2f}x [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else ""
-    return shown, parity_text(comparison["parity"][name]), f"{measured['noise']:.2f}"
+    return _ratio_text(ratio), parity_text(comparison["parity"][name]), f"{measured['noise']:.2f}"
 
 
 def _costs(comparisons: Sequence[Record]) -> Table:
@@ -209,6 +209,13 @@ def _each(comparisons: Sequence[Record]) -> Iterator[tuple[Record, str, Record]]
     for comparison in comparisons:
         for name, measured in comparison["measurements"].items():
             yield comparison, name, measured
+
+
+def _ratio_text(ratio: Record | None) -> str:
+    if ratio is None:
+        return ""
+    interval = f"[{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio["certain"] else "(too few rounds)"
+    return f"{ratio['value']:.2f}x {interval}"
 
 
 def _word(ok: bool | None) -> str:

@@ -94,6 +94,25 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(true):
     assert 0.90 <= covered / 300 <= 0.99
 
 
+@pytest.mark.parametrize("rounds", [6, 7, 8, 12, 24])
+def test_the_interval_of_few_rounds_covers_the_truth_as_often_as_it_says(rounds):
+    noise = np.random.default_rng(0).normal(0, 0.05, (1000, rounds))
+
+    covered = 0
+    for ratios in np.exp(noise):
+        interval = median_interval(ratios, seed=Seed())
+        covered += interval.low <= 1 <= interval.high
+
+    assert covered / 1000 > 0.95 - 0.014  # two standard deviations of 1000 trials
+
+
+def test_a_tail_needs_values_in_it():
+    told = {count: quantiles([1.0] * count).to_json() for count in (1, 10, 99, 100)}
+
+    known = {count: [name for name in ("p50", "p90", "p95", "p99") if q[name] is not None] for count, q in told.items()}
+    assert known == {1: ["p50"], 10: ["p50", "p90"], 99: ["p50", "p90", "p95"], 100: ["p50", "p90", "p95", "p99"]}
+
+
 def test_pairs_are_compared_pair_by_pair():
     assert ratio_interval([2.0, 20.0, 200.0], [1.0, 10.0, 100.0], seed=Seed()).half_width == 0
 

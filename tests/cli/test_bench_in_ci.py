@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from condensa_core.report.bench_schema import bench_schema
 from condensa_core.report.bench_tables import bench_sections
 
-FAST = ("--seconds", "0.1", "--rounds", "5", "-q")
+FAST = ("--seconds", "0.1", "--rounds", "6", "-q")
 
 
 @pytest.fixture(scope="module")

@@ -199,7 +199,7 @@ def test_the_profile_is_of_files_in_integers(tmp_path: Path, cache: Path) -> Non
 def test_the_speed_is_told_beside_that_of_the_same_model_in_floating_point(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("trial.SECONDS", 0.2), ("gating.SECONDS", 0.5), ("gating.ROUNDS", 5)):
+    for name, value in (("trial.SECONDS", 0.2), ("gating.SECONDS", 0.5), ("gating.ROUNDS", 6)):
         monkeypatch.setattr(f"condensa_core.flow.{name}", value)
     changes = CHANGES | {"objective": {"maximize": "throughput"}}
 
