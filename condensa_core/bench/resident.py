@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from condensa_core.bench.inputs import Feeds
-from condensa_core.bench.runner import open_runner
+from condensa_core.bench.null_model import NULL_FEEDS, null_model
+from condensa_core.bench.runner import open_runner, runtime_named
 from condensa_core.bench.stretch import busy
 from condensa_core.bench.target import BenchTarget
 
 _STATUS: Final = Path("/proc/self/status")
 _PEAK_RESET: Final = Path("/proc/self/clear_refs")
-_MODULES: Final = {"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch", "torch-inductor": "torch"}
 TIMEOUT_S: Final = 120.0
 
 
 @dataclass(frozen=True)
 class Resident:
-    """Resident bytes of a process: with the runtime, and at most while it loaded and ran the file."""
+    """Resident bytes of a process: after a null model, and at most while it then loaded and ran the file."""
 
     before_bytes: int
     peak_bytes: int
@@ -37,11 +40,18 @@ def resident_memory(path: Path, target: BenchTarget, feeds: Feeds) -> Resident |
     """Measured in a new process on zeros of the same shapes; None where the system does not tell, or the run fails."""
     if not _STATUS.is_file() or target.device != "cpu":
         return None
-    asked = {
-        "path": str(path.resolve()),
-        "target": asdict(target),
-        "inputs": [[name, array.dtype.str, list(array.shape)] for name, array in feeds.items()],
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        null = Path(folder) / "null"
+        null.write_bytes(null_model(runtime_named(target.backend).takes))
+        return _answer({
+            "path": str(path.resolve()),
+            "null": str(null),
+            "target": asdict(target),
+            "inputs": [[name, array.dtype.str, list(array.shape)] for name, array in feeds.items()],
+        })
+
+
+def _answer(asked: Mapping[str, object]) -> Resident | None:
     command = [sys.executable, "-m", "condensa_core.bench.resident"]
     try:
         answer = subprocess.run(
@@ -58,18 +68,29 @@ def resident_memory(path: Path, target: BenchTarget, feeds: Feeds) -> Resident |
         return None
 
 
-def _measured(asked: dict[str, object]) -> Resident:
-    target = BenchTarget(**asked["target"])  # type: ignore[arg-type]
-    inputs = asked["inputs"]
-    feeds = {name: np.zeros(shape, np.dtype(kind)) for name, kind, shape in inputs}  # type: ignore[attr-defined]
-    import_module(_MODULES.get(target.backend, "onnxruntime"))
+def _measured(asked: Mapping[str, Any]) -> Resident:
+    target = BenchTarget(**asked["target"])
+    feeds = {name: np.zeros(shape, np.dtype(kind)) for name, kind, shape in asked["inputs"]}
+    _load_and_run(asked["null"], target, NULL_FEEDS)  # plugins, compilers and pools of threads are not the model's
+    _return_what_is_free()
     before = _status_bytes("VmRSS")
     with suppress(OSError):
-        _PEAK_RESET.write_text("5")  # the peak of importing is not the model's
-    with open_runner(target, str(asked["path"]), feeds) as runner:
+        _PEAK_RESET.write_text("5")
+    _load_and_run(asked["path"], target, feeds)
+    return Resident(before, _status_bytes("VmHWM"))
+
+
+def _load_and_run(path: str, target: BenchTarget, feeds: Feeds) -> None:
+    with open_runner(target, path, feeds) as runner:
         run, _ = busy(runner, target)
         run()
-        return Resident(before, _status_bytes("VmHWM"))
+
+
+def _return_what_is_free() -> None:
+    """Else the file would be given for nothing what the null model has left behind."""
+    gc.collect()
+    with suppress(AttributeError):  # other C libraries than glibc return it by themselves, or not at all
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _status_bytes(key: str) -> int:

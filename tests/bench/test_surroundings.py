@@ -27,6 +27,16 @@ def test_a_larger_model_takes_more_memory_in_its_own_process(chain):
     assert weights < taken[2048] - taken[192] < 3 * weights
 
 
+@pytest.mark.parametrize(("runtime", "most"), [("onnxruntime", 2**21), ("openvino", 2**24)])
+def test_what_a_runtime_takes_for_any_file_is_not_the_files(chain, runtime, most):
+    path = chain(1)  # 0.15 MB; the runtimes themselves take 9 and 31 MiB at their first file
+    feeds = prepare({"m": examine(path).inputs}, InputRequest()).feeds["m"]
+
+    found = resident_memory(path, BenchTarget(runtime), feeds)
+
+    assert 0 < found.peak_bytes - found.before_bytes < most
+
+
 def test_a_file_that_does_not_run_has_no_memory(chain, tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(b"broken")
