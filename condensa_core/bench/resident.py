@@ -43,12 +43,9 @@ def resident_memory(path: Path, target: BenchTarget, feeds: Feeds) -> Resident |
     with tempfile.TemporaryDirectory() as folder:
         null = Path(folder) / "null"
         null.write_bytes(null_model(runtime_named(target.backend).takes))
-        return _answer({
-            "path": str(path.resolve()),
-            "null": str(null),
-            "target": asdict(target),
-            "inputs": [[name, array.dtype.str, list(array.shape)] for name, array in feeds.items()],
-        })
+        inputs = [[name, array.dtype.str, list(array.shape)] for name, array in feeds.items()]
+        asked = {"path": str(path.resolve()), "null": str(null), "target": asdict(target), "inputs": inputs}
+        return _answer(asked)
 
 
 def _answer(asked: Mapping[str, object]) -> Resident | None:

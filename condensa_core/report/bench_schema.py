@@ -82,7 +82,7 @@ _COMPARISON: Final = _object({
     "to_saved": _by_name(_RATIO, "times as fast as in the file of --baseline"),
     "parity": _by_name(_PARITY, "the timed session against its own file, computed node by node"),
     "differences": _by_name(_PARITY, "the timed session against the file of --compare"),
-    "memory": _by_name(_or_null(_object({"before_bytes": _COUNT, "peak_bytes": _COUNT})), "of a process of its own, before: after a model that adds two numbers"),
+    "memory": _by_name(_or_null(_object({"before_bytes": _COUNT, "peak_bytes": _COUNT})), "of a process of its own"),
     "energy": _or_null(_object({"meter": _TEXT, "joules": _by_name(_NUMBER, "of an inference")})),
     "layers": _or_null(_list(_object({
         "layer": _TEXT, "mean_s": _by_name(_NUMBER), "operators": _by_name(_TEXT), "ratios": _by_name(_NUMBER),
