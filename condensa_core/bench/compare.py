@@ -21,6 +21,7 @@ from condensa_core.bench.statistics import FEWEST, median_interval, quantiles, r
 from condensa_core.bench.stretch import STREAMS_RUNS, ClockName, clock_of, seconds_by, stretch_of
 from condensa_core.bench.target import BenchTarget
 from condensa_core.bench.transfers import Transfers, transfers_of
+from condensa_core.bench.waiting import contention_between, turns
 from condensa_core.errors import CondensaError, UsageError, first_line
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
@@ -60,7 +61,7 @@ class Sample:
     stretch: Timing
     seconds: float  # of an inference in the stretch, by the clock of the ratio
     singles: tuple[Timing, ...]
-    contention: float | None  # of the machine just before, where the stretch itself cannot tell
+    contention: float | None  # of all threads meanwhile, where the clocks of the stretch cannot tell
 
 
 def compare(
@@ -186,11 +187,15 @@ def _turn(item: Loaded, target: BenchTarget, clock: Clock) -> Callable[[], Sampl
     singles = min(SINGLES, -(-item.repeats // 4))
 
     def take() -> Sample:
-        probe = None if target.cpu_timed else contention(clock)
+        before = None if target.cpu_timed else turns()
         item.runner.run()  # brings the file's weights back into the cache that another file has just used
         stretch = item.stretch(item.repeats)
+        after = None if before is None else turns()
         alone = tuple(timed(item.runner.run, 1, clock) for _ in range(singles))
-        return Sample(stretch, seconds_by(item.clock, stretch), alone, probe)
+        told = None if target.cpu_timed else contention(clock)
+        if before is not None and after is not None:
+            told = contention_between(before, after)
+        return Sample(stretch, seconds_by(item.clock, stretch), alone, told)
 
     return take
 

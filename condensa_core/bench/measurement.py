@@ -67,7 +67,7 @@ class Measurement:
     round_s: tuple[float, ...]
     round_wall_s: tuple[float, ...]
     single_s: tuple[tuple[float, ...], ...]
-    noise: float  # wall / processor time: 1 is a quiet machine
+    noise: float  # wall / processor time, of several threads (waiting for a core + running) / running: 1 is quiet
     load_s: float  # wall
     first_inference_s: float  # wall
     transfers: Transfers | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -101,6 +102,9 @@ _NEEDS: Final = {
 }
 
 
+MOST_THREADS: Final = 4  # for each logical core
+
+
 def runtime_named(name: str) -> Runtime:
     """UsageError with a suggestion if there is none."""
     if name not in RUNTIMES:
@@ -119,7 +123,13 @@ def require_installed(name: str) -> None:
 
 
 def require_streams(target: BenchTarget) -> None:
-    """UsageError where the target has several streams and its runtime cannot; nothing is loaded."""
+    """UsageError where the target has several streams and its runtime cannot, or threads without end; loads nothing."""
+    threads, most = target.threads * target.streams, MOST_THREADS * (os.cpu_count() or 1)
+    if threads > most:
+        raise UsageError(
+            f"{threads} threads are more than {most}, {MOST_THREADS} for each core of this machine",
+            hint="more only wait for each other, and a runtime that starts them can hardly be stopped",
+        )
     if target.streams > 1 and not (runtime_named(target.backend).streams and target.device == "cpu"):
         able = " and ".join(name for name, runtime in RUNTIMES.items() if runtime.streams)
         raise UsageError(

@@ -35,6 +35,9 @@ def warnings_of(comparison: Comparison) -> Iterator[str]:
         if not gpu and spread > MOST_SPREAD_CPU:
             yield f"{name} varies by {spread:.0%} (quartiles / median) between rounds: measure for longer, or alone"
     noise = max(measurement.noise for measurement in comparison.measurements.values())
-    if noise > NOISY:
-        kept = "processor times hold, wall times do not" if comparison.target.cpu_timed else "these times do not hold"
-        yield f"other work took the machine ({noise:.1f} s of wall for 1 s of processor time): {kept}"
+    target, cores = comparison.target, comparison.machine.cores_usable
+    if noise > NOISY and target.device == "cpu" and target.threads * target.streams > cores:
+        yield f"{target.threads * target.streams} threads wait for {cores} cores: these are times of such a crowd"
+    elif noise > NOISY:
+        kept = "processor times hold, wall times do not" if target.cpu_timed else "these times do not hold"
+        yield f"other work took the machine ({noise:.1f} s for 1 s of processor time): {kept}"

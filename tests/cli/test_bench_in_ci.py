@@ -204,6 +204,8 @@ def test_a_baseline_of_another_machine_is_refused_with_what_differs(condensa, sm
         (["--scenario", "latency", "--streams", "2"], "the latency scenario has one stream"),
         (["--scenario", "throughput,latency", "--streams", "2"], "the latency scenario has one stream"),
         (["--runtime", "torch", "--streams", "2"], "runtime torch on the cpu is measured in one stream"),
+        (["--threads", "100000"], "100000 threads are more than"),
+        (["--streams", "100000"], "100000 threads are more than"),
         (["--layers", "--runtime", "openvino"], "--layers needs the runtime onnxruntime"),
     ],
 )
