@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from condensa_core.bench.onnx_header import External
+from condensa_core.bench.onnx_graph import External
 from condensa_core.errors import UsageError
 
 

@@ -7,7 +7,7 @@ import math
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +80,7 @@ def prepare(models: Mapping[str, Sequence[TensorSignature]], request: InputReque
     _known_names(models, request)
     arrays = _load(request.file) if request.file else None
     order = [value.name for value in next(iter(models.values()), ())]
+    meant = _intervals(models, order)
     if arrays is not None and request.shapes:
         raise UsageError("--inputs and --shape exclude each other: the arrays have shapes of their own")
     feeds: dict[str, Feeds] = {}
@@ -91,8 +92,11 @@ def prepare(models: Mapping[str, Sequence[TensorSignature]], request: InputReque
             require_memory(DRAWN * sum(sizes), f"the input of {model}")
             places = {name: i for i, name in enumerate(in_order_of(order, [value.name for value in signatures]))}
             feeds[model] = {
-                value.name: random_input(value, shape, request.seed.child("inputs", places[value.name]))
+                value.name: random_input(
+                    replace(value, interval=meant.get(place)), shape, request.seed.child("inputs", place)
+                )
                 for value, shape in zip(signatures, shapes, strict=True)
+                for place in [places[value.name]]
             }
         else:
             feeds[model] = _fitted(arrays, signatures, order, model, str(request.file))
@@ -101,6 +105,19 @@ def prepare(models: Mapping[str, Sequence[TensorSignature]], request: InputReque
         each = ", ".join(f"{model} {batch}" for model, batch in batches.items())
         raise UsageError(f"the models take other batches: {each}", hint="samples of one batch cannot be compared")
     return Prepared(feeds, next(iter(batches.values())))
+
+
+def _intervals(models: Mapping[str, Sequence[TensorSignature]], order: Sequence[str]) -> dict[int, tuple[float, float]]:
+    """What the inputs in each place are meant to hold, where any model says so: the widest of these intervals."""
+    widest: dict[int, tuple[float, float]] = {}
+    for signatures in models.values():
+        said = {value.name: value.interval for value in signatures}
+        for place, name in enumerate(in_order_of(order, list(said))):
+            interval = said[name]
+            if interval is not None:
+                low, high = widest.get(place, interval)
+                widest[place] = min(low, interval[0]), max(high, interval[1])
+    return widest
 
 
 def shapes_of(
@@ -166,13 +183,19 @@ def batch_symbol(signatures: Sequence[TensorSignature]) -> str | None:
 def random_input(signature: TensorSignature, shape: tuple[int, ...], seed: Seed) -> np.ndarray:
     """Random values of the input's type: the same numbers for the same shape and seed, rounded to the type.
 
-    Floats are standard normal; integers are 0 or 1, valid as ids of any vocabulary. UsageError for a type that no
-    array of numpy holds.
+    Floats fill the interval that the signature says they are meant to have, or else are standard normal; integers of 8
+    bits take all their values (images), wider ones are 0 or 1, valid as ids of any vocabulary. UsageError for a type
+    that no array of numpy holds.
     """
     dtype = _dtype(signature)
     generator = seed.numpy_generator("values")
     if np.issubdtype(dtype, np.floating):
-        return generator.standard_normal(shape, dtype=np.float32).astype(dtype)
+        if signature.interval is None:
+            return generator.standard_normal(shape, dtype=np.float32).astype(dtype)
+        low, high = map(np.float32, signature.interval)
+        return (low + (high - low) * generator.random(shape, dtype=np.float32)).astype(dtype)
+    if dtype in (np.int8, np.uint8):
+        return generator.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
     return generator.integers(0, 2, shape, dtype=np.int8).astype(dtype)
 
 

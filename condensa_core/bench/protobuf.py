@@ -5,9 +5,17 @@ Source: the wire format of protocol buffers, protobuf.dev/programming-guides/enc
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
+from pathlib import Path
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+def mapped(path: Path) -> memoryview:
+    """The file's bytes, read where they are looked at; ValueError for an empty file."""
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

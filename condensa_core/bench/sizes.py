@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final
 
 from condensa_core.bench.model_file import ModelFile
 from condensa_core.bench.onnx_header import read_header
+from condensa_core.bench.protobuf import mapped
 from condensa_core.bench.stripped import stripped_bytes
 
 ZSTD_LEVEL: Final = 12
@@ -37,8 +37,7 @@ def sizes_of(file: ModelFile) -> FileSizes:
     whole = sum(part.stat().st_size for part in parts)
     stripped = None
     if file.kind == "onnx":
-        with file.path.open("rb") as opened:
-            content = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+        content = mapped(file.path)
         stripped = whole - len(content) + stripped_bytes(content)
     packed = sum(map(_zstd_bytes, parts)) if whole <= LARGEST_TO_COMPRESS else None
     return FileSizes(whole, stripped, packed, file.weight_bytes)

@@ -25,6 +25,7 @@ class TensorSignature:
     name: str
     element: str  # FLOAT, INT64, ... as ONNX names them
     shape: tuple[int | str | None, ...]
+    interval: tuple[float, float] | None = None  # what an input is meant to hold, where the file says so
 
     def __str__(self) -> str:
         sizes = " x ".join("?" if size is None else str(size) for size in self.shape)

@@ -66,6 +66,31 @@ def test_arithmetic_is_that_of_the_nodes_not_of_the_storage(tmp_path, nodes, wei
     assert arithmetic_of(written(tmp_path / "m.onnx", nodes, weights, kind)) == arithmetic
 
 
+QUANTIZED = [
+    helper.make_node("QuantizeLinear", ["x", "s"], ["q"]),
+    helper.make_node("DequantizeLinear", ["q", "s"], ["y"]),
+]
+
+
+@pytest.mark.parametrize("within", ["a branch", "a function"])
+def test_arithmetic_is_that_of_all_graphs(tmp_path, within):
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in "xy")
+    scale = numpy_helper.from_array(np.float32(1), "s")
+    functions, nodes = [], []
+    if within == "a function":
+        functions = [helper.make_function("own", "Round", ["x", "s"], ["y"], QUANTIZED, [helper.make_opsetid("", 20)])]
+        nodes = [helper.make_node("Round", ["x", "s"], ["y"], domain="own")]
+    else:
+        branches = {name: helper.make_graph(QUANTIZED, name, [], [y]) for name in ("then_branch", "else_branch")}
+        truth = numpy_helper.from_array(np.array(True), "t")
+        nodes = [helper.make_node("Constant", [], ["t"], value=truth), helper.make_node("If", ["t"], ["y"], **branches)]
+    graph = helper.make_graph(nodes, "g", [x], [y], [scale])
+    versions = [helper.make_opsetid("", 20), helper.make_opsetid("own", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=versions, functions=functions), tmp_path / "m.onnx")
+
+    assert arithmetic_of(examine(tmp_path / "m.onnx")) == "integer"
+
+
 def test_gpus_multiply_floats_with_fewer_digits():
     assert tolerance_of("float32", "cuda") > tolerance_of("float32", "cpu")
     assert tolerance_of("integer", "cuda") == tolerance_of("integer", "cpu")

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from condensa_core.bench.inputs import InputRequest, batch_symbol, parse_shapes, prepare
+from condensa_core.bench.inputs import InputRequest, batch_symbol, parse_shapes, prepare, random_input
 from condensa_core.bench.tensor_types import TensorSignature
 from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
@@ -233,3 +234,19 @@ def test_inputs_of_the_same_names_are_paired_by_name_and_others_by_position(tmp_
             np.testing.assert_array_equal(feeds["ba"][one], feeds["ab"][one])
             np.testing.assert_array_equal(feeds["cd"][other], feeds["ab"][one])
         assert list(feeds["ba"]) == ["b", "a"]
+
+
+def test_inputs_fill_the_widest_interval_that_any_model_says_and_bytes_all_their_values():
+    free = TensorSignature("x", "FLOAT", ("batch", 500))
+    narrow, wide = (replace(free, interval=interval) for interval in ((-1.0, 2.0), (0.0, 300.0)))
+
+    feeds = prepare({"a": [free], "b": [narrow], "c": [wide]}, InputRequest(batch=4)).feeds
+
+    x = feeds["a"]["x"]
+    assert -1 <= x.min() < 1 and 299 < x.max() <= 300
+    assert abs(x.mean() - 149.5) < 8  # five standard errors of 2000 even draws
+    for model in "bc":
+        np.testing.assert_array_equal(feeds[model]["x"], x)
+    for element, least, most in (("UINT8", 0, 255), ("INT8", -128, 127)):
+        drawn = random_input(TensorSignature("x", element, (9999,)), (9999,), Seed())
+        assert (drawn.min(), drawn.max()) == (least, most)

@@ -96,6 +96,38 @@ def test_saturation_of_signed_bytes_is_caught_on_a_trained_network(trained, digi
     assert parity.difference.samples == 512
 
 
+def taking(trained, gain, offset):
+    """The same network, of raw inputs that it is to multiply and shift itself."""
+    model = onnx.load(trained)
+    weight, bias = (next(t for t in model.graph.initializer if t.name == name) for name in ("w0", "b0"))
+    w, b = numpy_helper.to_array(weight), numpy_helper.to_array(bias)
+    weight.CopyFrom(numpy_helper.from_array(w * np.float32(gain), "w0"))
+    bias.CopyFrom(numpy_helper.from_array((b + offset * w.sum(axis=0)).astype(np.float32), "b0"))
+    path = trained.with_name(f"gain-{gain}.onnx")
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("largest", [2, 16, 255], ids=["-1 to 1", "0 to 16", "pixels"])
+def test_what_bench_draws_shows_saturation_whatever_the_scale_of_inputs(trained, digits, largest):
+    low = -1 if largest == 2 else 0
+    raw = (digits[0] + 1) / 2 * largest + low
+    path = quantized(taking(trained, 2 / largest, -1 - 2 * low / largest), (raw, digits[1]), "tensorrt")
+    files = {"m": examine(path)}
+    request = InputRequest(batch=8)
+    timed = prepare({"m": files["m"].inputs}, request)
+    witness = Witness(files, parity_batches(files, request, timed), "cpu")
+
+    witness("m", SaturatingRunner(path))
+    saturating = witness.parity["m"]
+    with open_runner(BenchTarget("openvino", batch=8), path, timed.feeds["m"]) as runner:
+        witness("m", runner)
+
+    assert saturating.ok is False
+    assert saturating.difference.max_rel > 0.1
+    assert witness.parity["m"].ok
+
+
 @pytest.mark.parametrize("reduce_range", [True, None])
 def test_the_quantizer_of_this_project_gives_no_file_that_saturates_here(trained, digits, reduce_range):
     path = quantized(trained, digits, "onnxruntime", reduce_range)
