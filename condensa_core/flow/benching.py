@@ -89,6 +89,9 @@ def bench(
         raise UsageError("--baseline and --compare exclude each other: a bound holds against one of them")
     if layers and "onnxruntime" not in runtimes:
         raise UsageError("--layers needs the runtime onnxruntime, whose profile it reads")
+    if layers and device != "cpu":
+        hint = f"leave out --device {device}, or --layers"
+        raise UsageError("--layers reads the profile of ONNX Runtime's CPU provider", hint=hint)
     if bounds.max_engine_bytes is not None and not engines and not _builders(runtimes):
         raise UsageError("--max-engine-size needs engines: name what to build for, such as --engine sm89")
     if baseline is not None:

@@ -145,7 +145,8 @@ def _layers(comparison: Record) -> Table:
     columns = ["layer"]
     for name in names:
         columns += [name, "kernels"] + (["ratio"] if name != names[0] else [])
-    return Table("layers, profiled one file after another", tuple(columns), tuple(rows))
+    batch = comparison["target"]["batch"]
+    return Table(f"layers at batch {batch}, profiled one file after another", tuple(columns), tuple(rows))
 
 
 def _differences(comparisons: Sequence[Record], base: str | None) -> Table:

@@ -1,130 +1,250 @@
-"""Kernels find the modules that they come from, whatever the runtime fused and renamed."""
+"""Layers of real files on ONNX Runtime: every product stands under its own module, and nothing counts twice."""
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from condensa_core.bench import BenchTarget
-from condensa_core.bench.layers import Kernel, layer_times, layers_of
-from condensa_core.bench.onnx_nodes import Node, Nodes, read_nodes
+from condensa_core.bench.kernels import profiled
+from condensa_core.bench.layer_names import joined, places_of
+from condensa_core.bench.layers import layer_times, side_by_side
+from condensa_core.bench.onnx_nodes import read_nodes
+from condensa_core.export.quantize_nodes import quantize_onnx
+
+BOOL, FLOAT, INT64 = TensorProto.BOOL, TensorProto.FLOAT, TensorProto.INT64
+PRODUCTS = {
+    "MatMul",
+    "Gemm",
+    "FusedMatMul",
+    "Conv",
+    "LSTM",
+    "MatMulIntegerToFloat",
+    "QLinearMatMul",
+    "QGemm",
+    "QLinearConv",
+}
+
+
+def saved(path, nodes, x, y, weights):
+    """A file with one input and one output, of these shapes."""
+    ends = [helper.make_tensor_value_info(n, FLOAT, shape) for n, shape in (("x", x), (nodes[-1].output[0], y))]
+    stored = [numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+def normal(*shape):
+    return (np.random.default_rng(sum(shape)).standard_normal(shape) / shape[0] ** 0.5).astype(np.float32)
+
+
+def profile_of(path, x):
+    """The kernels of a file and their places."""
+
+    def placed(kernels, graph):
+        return places_of([(kernel.name, kernel.node) for kernel in kernels], graph, read_nodes(path))
+
+    return profiled(path, BenchTarget(batch=x.shape[0]), {"x": x}, placed)
+
+
+def products(kernels, places):
+    """Of each module, or node without one, the kernels that multiply."""
+    found: dict[str, list[str]] = {}
+    for kernel, place in zip(kernels, places, strict=True):
+        if kernel.operator in PRODUCTS:
+            found.setdefault(place.module or f"node {place.own}", []).append(kernel.operator)
+    return found
 
 
 @pytest.fixture(scope="module")
-def convolutions(tmp_path_factory):
-    """make(channels): two convolutions with activations and a head, named as the exporter names them."""
-    folder = tmp_path_factory.mktemp("layers")
-
-    def make(channels: int):
-        draw = np.random.default_rng(0).standard_normal
-        shapes = {
-            "features.0.weight": (channels, 3, 3, 3), "features.0.bias": (channels,),
-            "features.2.weight": (channels, channels, 3, 3), "features.2.bias": (channels,),
-            "head.weight": (channels, 10),
-        }  # fmt: skip
-        pads = {"pads": [1, 1, 1, 1]}
-        nodes = [
-            helper.make_node("Conv", ["x", "features.0.weight", "features.0.bias"], ["c0"], name="node_conv", **pads),
-            helper.make_node("Relu", ["c0"], ["relu"], name="node_relu"),
-            helper.make_node("Conv", ["relu", "features.2.weight", "features.2.bias"], ["c1"], name="node_1", **pads),
-            helper.make_node("Relu", ["c1"], ["relu_1"], name="node_relu_1"),
-            helper.make_node("GlobalAveragePool", ["relu_1"], ["pool"], name="node_pool"),
-            helper.make_node("Flatten", ["pool"], ["flat"], name="node_flat"),
-            helper.make_node("MatMul", ["flat", "head.weight"], ["y"], name="node_linear"),
+def feed_forward(tmp_path_factory):
+    """Two blocks `up`, GELU, `down` as the exporter writes them: transposed weights have lost their names."""
+    weights: dict[str, np.ndarray] = {}
+    nodes, value = [], "x"
+    for block in range(2):
+        norm, up, down = (f"blocks.{block}.{part}" for part in ("norm", "up", "down"))
+        weights |= {f"{norm}.weight": normal(128) + 1, f"{norm}.bias": normal(128), f"val_{block}0": normal(128, 512)}
+        weights |= {f"{up}.bias": normal(512), f"val_{block}1": normal(512, 128), f"{down}.bias": normal(128)}
+        steps = [
+            ("LayerNormalization", [value, f"{norm}.weight", f"{norm}.bias"], f"norm{block}"),
+            ("MatMul", [f"norm{block}", f"val_{block}0"], f"product{block}0"),
+            ("Add", [f"product{block}0", f"{up}.bias"], f"linear{block}0"),
+            ("Gelu", [f"linear{block}0"], f"gelu{block}"),
+            ("MatMul", [f"gelu{block}", f"val_{block}1"], f"product{block}1"),
+            ("Add", [f"product{block}1", f"{down}.bias"], f"linear{block}1"),
+            ("Add", [value, f"linear{block}1"], f"block{block}"),
         ]
-        graph = helper.make_graph(
-            nodes,
-            "g",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 16, 16])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 10])],
-            [numpy_helper.from_array(draw(shape).astype(np.float32), name) for name, shape in shapes.items()],
-        )
-        path = folder / f"{channels}.onnx"
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
-        return path
-
-    return make
+        nodes += [helper.make_node(kind, read, [made], name=f"node_{made}") for kind, read, made in steps]
+        value = f"block{block}"
+    folder = tmp_path_factory.mktemp("transformer")
+    return saved(folder / "float.onnx", nodes, ["batch", 8, 128], ["batch", 8, 128], weights)
 
 
-def test_fused_convolutions_stand_under_their_modules_side_by_side(convolutions):
-    files = {"wide": convolutions(64), "narrow": convolutions(16)}
-    feeds = {name: {"x": np.zeros((2, 3, 16, 16), np.float32)} for name in files}
+def test_each_module_of_a_transformer_has_its_own_product_in_float_and_in_integers(feed_forward):
+    integers = feed_forward.with_name("int8.onnx")
+    quantize_onnx(feed_forward, integers, [torch.randn(4, 8, 128)], target="onnxruntime")
+    x = normal(4, 8, 128)
 
-    layers = layer_times(files, BenchTarget(batch=2), feeds)
+    found = {name: profile_of(path, x) for name, path in (("float", feed_forward), ("int8", integers))}
 
-    found = {layer.layer: layer for layer in layers}
-    assert {"features.0", "features.2", "head"} <= set(found)
-    assert not {"node_relu", "node_relu_1", "node_conv", "node_1"} & set(found)  # the activations were fused
-    assert layers[0].layer == "features.2"  # by far the most work
-    inner = found["features.2"]
-    assert inner.ratios["narrow"] == pytest.approx(inner.mean_s["wide"] / inner.mean_s["narrow"])
-    assert inner.ratios["narrow"] > 2  # a sixteenth of the work
-    assert inner.operators["wide"] == "Conv"
-    times = [layer.mean_s["wide"] for layer in layers if "wide" in layer.mean_s]
-    assert times == sorted(times, reverse=True)
-
-
-def graph(*nodes: tuple[str, str, list[str], str], weights: dict[str, int], module: str | None = None) -> Nodes:
-    return Nodes(tuple(Node(n, op, tuple(i), (o,), module) for n, op, i, o in nodes), weights)
-
-
-def named(kernels: list[str], nodes: Nodes) -> list[str]:
-    return layers_of([Kernel(name, "", 1.0) for name in kernels], nodes)
+    modules = {f"blocks.{block}.{part}" for block in range(2) for part in ("up", "down")}
+    multiplied = {name: products(*of_file) for name, of_file in found.items()}
+    assert multiplied["float"] == {module: ["MatMul"] for module in modules}
+    assert set(multiplied["int8"]) == modules
+    assert all(len(kernels) == 1 for kernels in multiplied["int8"].values())
+    assert any(kernel.operator == "BiasGelu" for kernel in found["float"][0])  # what once took `down` to `up`
+    layers = side_by_side(*({name: both[part] for name, both in found.items()} for part in (0, 1)))
+    rows = {row.layer: row for row in layers if len(row.mean_s) == 2}
+    for block in range(2):  # of as many multiplications; profiles of a busy machine scatter
+        up, down = rows[f"blocks.{block}.up"], rows[f"blocks.{block}.down"]
+        for name in found:
+            assert 1 / 4 < up.mean_s[name] / down.mean_s[name] < 4
+        assert 1 / 4 < up.ratios["int8"] / down.ratios["int8"] < 4
+    for name, (kernels, _) in found.items():
+        in_rows = sum(row.mean_s.get(name, 0) for row in layers)
+        assert in_rows == pytest.approx(sum(kernel.seconds for kernel in kernels))
 
 
-def test_quantized_weights_belong_to_the_module_they_were():
-    nodes = graph(
-        ("x.quantize", "QuantizeLinear", ["x", "x.step"], "x.rounded"),
-        ("x.dequantize", "DequantizeLinear", ["x.rounded", "x.step"], "x.dequantized"),
-        ("w.dequantize", "DequantizeLinear", ["body.fc.weight.3.levels", "body.fc.weight.3.scale"], "w"),
-        ("product", "MatMul", ["x.dequantized", "w"], "y"),
-        weights={"x.step": 1, "body.fc.weight.3.levels": 4096, "body.fc.weight.3.scale": 64},
+def test_rows_of_two_files_are_of_the_same_modules_or_of_one_file(feed_forward):
+    layers = layer_times(
+        {"a": feed_forward, "b": feed_forward}, BenchTarget(), {n: {"x": normal(1, 8, 128)} for n in "ab"}
     )
 
-    assert named(["x.quantize", "product_token_4"], nodes) == ["x.quantize", "body.fc"]
+    shared = {layer.layer for layer in layers if len(layer.mean_s) == 2}
+    assert shared == {f"blocks.{block}.{part}" for block in range(2) for part in ("norm", "up", "down")}
+    assert all(not layer.ratios for layer in layers if len(layer.mean_s) == 1)
+    assert {layer.layer for layer in layers if set(layer.mean_s) == {"b"}} == {"node_block0", "node_block1"}
 
 
-def test_what_the_exporter_noted_counts_first():
-    nodes = graph(("n", "MatMul", ["x", "val_3"], "y"), weights={"val_3": 16}, module="encoder.layer.1")
+def lstm(path, *, folded):
+    """Two layers of 32 units as the exporter writes them: gates put into ONNX's order by nodes, or that folded."""
+    nodes, value = [helper.make_node("Transpose", ["x"], ["steps"], perm=[1, 0, 2], name="node_steps")], "steps"
+    weights: dict[str, np.ndarray] = {"cut": np.array([32, 64, 32]), "front": np.array([0]), "ones": np.array([1])}
+    for layer in range(2):
+        for part, columns in (("ih", 32), ("hh", 32)):
+            name, prepared = f"lstm.weight_{part}_l{layer}", f"val_{layer}{part}"
+            stored = normal(128, columns) + layer
+            if folded:
+                i, f, c, o = np.split(stored, 4)
+                weights[prepared] = np.concatenate([i, o, f, c])[None]
+                continue
+            weights[name] = stored
+            gates = [f"{prepared}_{gate}" for gate in "ifco"]
+            nodes += [
+                helper.make_node("Split", [name], gates, num_outputs=4, axis=0),
+                helper.make_node("Concat", [gates[0], gates[3], gates[1], gates[2]], [f"{prepared}_iofc"], axis=0),
+                helper.make_node("Unsqueeze", [f"{prepared}_iofc", "front"], [prepared]),
+            ]
+        read = [value, f"val_{layer}ih", f"val_{layer}hh"]
+        nodes += [
+            helper.make_node("LSTM", read, [f"wide{layer}"], hidden_size=32, name=f"node_LSTM_{3 - layer}"),
+            helper.make_node("Squeeze", [f"wide{layer}", "ones"], [f"steps{layer}"], name=f"node_squeeze{layer}"),
+        ]
+        value = f"steps{layer}"
+    return saved(path, nodes, ["batch", 6, 32], [6, "batch", 32], weights)
 
-    assert named(["n"], nodes) == ["encoder.layer.1"]
+
+def test_layers_of_a_recurrent_module_are_known_where_folding_lost_their_names(tmp_path):
+    files = {"named": lstm(tmp_path / "a.onnx", folded=False), "folded": lstm(tmp_path / "b.onnx", folded=True)}
+
+    found = {name: profile_of(path, normal(2, 6, 32)) for name, path in files.items()}
+
+    assert products(*found["named"]) == {"lstm.l0": ["LSTM"], "lstm.l1": ["LSTM"]}
+    assert products(*found["folded"]) == {"node node_LSTM_3": ["LSTM"], "node node_LSTM_2": ["LSTM"]}
+    together = joined({name: places for name, (_, places) in found.items()})
+    assert products(found["folded"][0], together["folded"]) == {"lstm.l0": ["LSTM"], "lstm.l1": ["LSTM"]}
 
 
-def test_a_weight_without_a_name_belongs_with_the_bias_that_is_added_next():
-    nodes = graph(
-        ("p", "MatMul", ["x", "val_86"], "h"),
-        ("a", "Add", ["h", "0.linear1.bias"], "y"),
-        weights={"val_86": 4096, "0.linear1.bias": 64},
+class Convolutions(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, 16, 3, padding=1)
+        self.a = torch.nn.Conv2d(16, 16, 3, padding=1, bias=False)
+        self.norm = torch.nn.BatchNorm2d(16)
+        self.b = torch.nn.Conv2d(16, 16, 3, padding=1)
+        self.head = torch.nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        x = torch.relu(x + self.b(torch.relu(self.norm(self.a(x)))))
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
+def test_a_convolution_keeps_its_module_where_batchnorm_was_folded_by_either_exporter(dynamo, tmp_path):
+    path, x = tmp_path / "m.onnx", torch.zeros(1, 3, 8, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(Convolutions().eval(), (x,), path, input_names=["x"], dynamo=dynamo, verbose=False)
+
+    found = products(*profile_of(path, x.numpy()))
+
+    assert found == {"stem": ["Conv"], "a": ["Conv"], "b": ["Conv"], "head": ["Gemm"]}
+
+
+def chain(path, layers, *, named):
+    ends = ["x", *(f"h{layer}" for layer in layers)]
+    nodes = [
+        helper.make_node("MatMul", [ends[i], f"{layer}.weight"], [ends[i + 1]], name=f"node{i}" if named else "")
+        for i, layer in enumerate(layers)
+    ]
+    return saved(path, nodes, ["batch", 64], ["batch", 64], {f"{layer}.weight": normal(64, 64) for layer in layers})
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_modules_are_found_whatever_place_their_nodes_have(tmp_path, named):
+    files = {
+        "long": chain(tmp_path / "a.onnx", ["first", "second", "third"], named=named),
+        "short": chain(tmp_path / "b.onnx", ["second", "third"], named=named),
+    }
+
+    layers = layer_times(files, BenchTarget(), {name: {"x": normal(1, 64)} for name in files})
+
+    assert {layer.layer: set(layer.mean_s) for layer in layers} == {
+        "first": {"long"}, "second": {"long", "short"}, "third": {"long", "short"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_runs_in_a_loop_or_a_branch_is_counted_once(tmp_path, named):
+    def node(kind, read, made, **rest):
+        return helper.make_node(kind, read, [made], name=f"node_{made}" if named else "", **rest)
+
+    def value(name, kind, shape):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    wide = ["batch", 64]
+    body = helper.make_graph(
+        [node("MatMul", ["before", "inside.weight"], "after"), node("Identity", ["go"], "on")], "body",
+        [value(*each) for each in (("at", INT64, []), ("go", BOOL, []), ("before", FLOAT, wide))],
+        [value("on", BOOL, []), value("after", FLOAT, wide)],
+    )  # fmt: skip
+    branch = helper.make_graph(
+        [node("MatMul", ["looped", "branch.weight"], "taken")], "then", [], [value("taken", FLOAT, wide)]
     )
+    other = helper.make_graph([node("Neg", ["looped"], "other")], "else", [], [value("other", FLOAT, wide)])
+    nodes = [
+        node("MatMul", ["x", "outside.weight"], "h"),
+        node("Loop", ["times", "yes", "h"], "looped", body=body),
+        node("ReduceSum", ["looped"], "sum", keepdims=0),
+        node("Greater", ["sum", "low"], "holds"),
+        node("If", ["holds"], "y", then_branch=branch, else_branch=other),
+    ]
+    weights = {f"{name}.weight": normal(64, 64) for name in ("inside", "outside", "branch")}
+    weights |= {"inside.weight": 2 * weights["inside.weight"], "branch.weight": 3 * weights["branch.weight"]}
+    weights |= {"times": np.int64(10), "yes": np.bool_(True), "low": np.float32(-1e30)}
+    path = saved(tmp_path / "m.onnx", nodes, wide, wide, weights)
 
-    assert named(["p", "a"], nodes) == ["0.linear1", "0.linear1"]
+    kernels, places = profile_of(path, normal(1, 64))
 
-
-@pytest.mark.parametrize("name", ["a.b.weight", "a.b.weight.float16", "a.b.weight_ih_l0", "a.b.bias.2.scale"])
-def test_parameters_belong_to_modules_however_they_are_stored(name):
-    nodes = graph(("n", "MatMul", ["x", name], "y"), weights={name: 16})
-
-    assert named(["n"], nodes) == ["a.b"]
-
-
-def test_kernels_that_come_from_nowhere_keep_their_names():
-    nodes = graph(("n", "Relu", ["x"], "y"), weights={})
-
-    assert named(["ReorderOutput", "n"], nodes) == ["ReorderOutput", "n"]
-
-
-def test_nodes_are_read_with_their_modules(convolutions, tmp_path):
-    model = onnx.load(convolutions(16))
-    model.graph.node[0].metadata_props.add(
-        key="pkg.torch.onnx.name_scopes", value="['', 'features', 'features.0', 'conv2d']"
-    )
-    onnx.save(model, tmp_path / "m.onnx")
-
-    found = read_nodes(tmp_path / "m.onnx")
-
-    assert [node.name for node in found.nodes] == [node.name for node in model.graph.node]
-    assert [node.inputs for node in found.nodes] == [tuple(node.input) for node in model.graph.node]
-    assert [node.module for node in found.nodes] == ["features.0"] + [None] * 6
-    assert found.weights["features.2.weight"] == 16 * 16 * 9
+    found = {place.module or place.own: kernel for kernel, place in zip(kernels, places, strict=True)}
+    assert {name for name, kernel in found.items() if kernel.operator == "MatMul"} == {"outside", "inside", "branch"}
+    assert (found["outside"].runs, found["inside"].runs, found["branch"].runs) == (1, 10, 1)
+    (loop,) = (kernel for kernel in kernels if kernel.operator == "Loop")
+    assert loop.runs == 1 and loop.node is not None and len(loop.node.inner) == 1

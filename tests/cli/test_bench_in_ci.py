@@ -86,7 +86,7 @@ def test_times_of_a_device_are_told_as_such_and_transfers_apart(condensa, small,
 
 
 def test_layers_are_called_as_the_modules_whose_weights_they_have(condensa, small, large):
-    arguments = ["bench", small, "--compare", large, "--batch", "64", "--layers", "--no-memory", *FAST]
+    arguments = ["bench", small, "--compare", large, "--batch", "4096", "--layers", "--no-memory", *FAST]
 
     document = json.loads(condensa(*arguments, "--json").out)
     shown = condensa(*arguments).out
@@ -99,6 +99,7 @@ def test_layers_are_called_as_the_modules_whose_weights_they_have(condensa, smal
     assert head["ratios"] == {"small_*model*.onnx": pytest.approx(ratio)}
     assert ratio > 1  # 64 times the work
     assert "body.fc" in shown and "MatMul" in shown
+    assert "layers at batch 4096, profiled one file after another" in shown
 
 
 def test_junit_and_markdown_tell_what_failed(condensa, small, large, tmp_path):
@@ -207,6 +208,7 @@ def test_a_baseline_of_another_machine_is_refused_with_what_differs(condensa, sm
         (["--threads", "100000"], "100000 threads are more than"),
         (["--streams", "100000"], "100000 threads are more than"),
         (["--layers", "--runtime", "openvino"], "--layers needs the runtime onnxruntime"),
+        (["--layers", "--device", "cuda"], "--layers reads the profile of ONNX Runtime's CPU provider"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(condensa, small, tmp_path, arguments, words):
