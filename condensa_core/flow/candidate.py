@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from condensa_core.export import OnnxFile, export_onnx
 from condensa_core.flow.workbench import Workbench
-from condensa_core.materialise import deliver, fold_batchnorm, kept_positions
+from condensa_core.materialise import deliver, kept_positions
 from condensa_core.materialise.kept import crossing
 from condensa_core.materialise.thin_pair import ThinPair
 from condensa_core.schemes import Code, narrow_of, only_channels, restricted
@@ -75,7 +75,7 @@ def remaining(bench: Workbench, structure: Structure) -> tuple[Code, ...]:
 
 def finished(bench: Workbench, small: nn.Module, structure: Structure) -> nn.Module:
     """The model that ships: BatchNorm folded, then the narrow tensors rounded to what their storage can hold."""
-    shipped = fold_batchnorm(laid_out(copy.deepcopy(small).cpu(), torch.contiguous_format), bench.example)
+    shipped = bench.fold_batchnorm(laid_out(copy.deepcopy(small).cpu(), torch.contiguous_format), bench.example)
     with torch.no_grad():
         for name, parameter in shipped.named_parameters():
             if name in structure.narrow:

@@ -18,7 +18,7 @@ from condensa_core.flow.own_objects import own_kernel, own_objects
 from condensa_core.flow.rank_layers import checked_ranks
 from condensa_core.graph import ModelGraph, analyse
 from condensa_core.learning import input_metrics
-from condensa_core.materialise import Route, deliverable
+from condensa_core.materialise import BatchNormFolding, Route, deliverable
 from condensa_core.plan import Plan, bind
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
@@ -83,6 +83,7 @@ class Workbench(Bound):
     device: torch.device  # where learning happens
     statistics: Mapping[str, SchemeMetric]  # what calibration data tells of compressed weights, where it is asked
     rank_costs: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)  # as in Part
+    fold_batchnorm: BatchNormFolding = dataclasses.field(default_factory=BatchNormFolding)
 
     def parts_at(self, knobs: Mapping[str, Value]) -> tuple[Part, ...]:
         """The plan's tasks at these knob values, with what is known of their weights."""

@@ -1,6 +1,6 @@
 """From decisions to a physically smaller model, and the proof that it computes the same."""
 
-from condensa_core.materialise.batchnorm_folding import fold_batchnorm
+from condensa_core.materialise.batchnorm_folding import BatchNormFolding, fold_batchnorm
 from condensa_core.materialise.delivery import Delivered, Route, deliver, deliverable
 from condensa_core.materialise.equivalence import check_equivalence
 from condensa_core.materialise.factor import Factored, factored
@@ -11,6 +11,7 @@ from condensa_core.materialise.program import Program, cut_program
 from condensa_core.materialise.shrink import shrink
 
 __all__ = [
+    "BatchNormFolding",
     "Delivered",
     "Factored",
     "Kept",

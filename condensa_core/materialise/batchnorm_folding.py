@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from condensa_core.errors import NotEquivalent
 from condensa_core.graph.capture import Capture, capture, module_of
 from condensa_core.graph.propagation import base_name
 from condensa_core.materialise.equivalence import check_equivalence
@@ -22,18 +24,46 @@ _FUSE = {
 }
 
 
+# (layer, norm) names
+Pairs = Sequence[tuple[str, str]]
+
+
 def fold_batchnorm(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> nn.Module:
     """A copy in evaluation mode where each BatchNorm that alone reads a convolution or linear layer is folded into it.
 
     The folded norms become `nn.Identity`. Shared modules and norms with batch statistics are left alone. Checked in
     float64 against `model` (NotEquivalent); `model` is not touched. WorkloadError if it cannot be exported.
     """
-    pairs = _foldable(capture(model, example_inputs))
+    return _checked(model, _foldable(capture(model, example_inputs)), example_inputs)
+
+
+class BatchNormFolding:
+    """`fold_batchnorm` for one model after another: what modules of the same names and types tell is asked once.
+
+    Capturing a model takes most of the time of folding it, and candidates of one model differ in widths alone. Every
+    result is checked as by `fold_batchnorm`; where what is known does not fit, the model is captured after all.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[str, type], ...], Pairs] = {}
+
+    def __call__(self, model: nn.Module, example_inputs: tuple[Tensor, ...]) -> nn.Module:
+        arrangement = tuple((name, type(module)) for name, module in model.named_modules(remove_duplicate=False))
+        if arrangement in self._known:
+            try:
+                return _checked(model, self._known[arrangement], example_inputs)
+            except NotEquivalent:
+                pass
+        pairs = self._known[arrangement] = _foldable(capture(model, example_inputs))
+        return _checked(model, pairs, example_inputs)
+
+
+def _checked(model: nn.Module, pairs: Pairs, example_inputs: tuple[Tensor, ...]) -> nn.Module:
     check_equivalence(model, _folded(copy.deepcopy(model).double(), pairs), example_inputs)
     return _folded(copy.deepcopy(model), pairs)
 
 
-def _folded(model: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
+def _folded(model: nn.Module, pairs: Pairs) -> nn.Module:
     model.eval()
     for layer, norm in pairs:
         before = model.get_submodule(layer)
@@ -42,8 +72,8 @@ def _folded(model: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:
     return model
 
 
-def _foldable(captured: Capture) -> list[tuple[str, str]]:
-    """(layer, norm) names; every module of a pair runs once and owns its tensors alone."""
+def _foldable(captured: Capture) -> Pairs:
+    """The pairs of which every module runs once and owns its tensors alone."""
     runs: dict[int, int] = {}
     norms = []
     for node in captured.graph.nodes:

@@ -24,6 +24,7 @@ BEYOND: Final = 1.25  # crossings up to here, in units of the strongest setting:
 _ZOOMS: Final = 3
 _SPARED: Final = 1e-4  # weight outside the crossings that a zoom keeps
 _HALVINGS: Final = 24  # of at most a few tens of z: a median good to 1e-6
+_DRAWN_HALVINGS: Final = 14  # quantiles good to 0.002, less than a picture shows
 _PRUNED: Final = 1e-3  # weight of the models that are left out of predictions
 
 
@@ -132,23 +133,24 @@ class CollapsePosterior:
         mean, sd = self.predict(t)
         weight = self.models.weight
         spread = weight @ (sd**2 + (mean - weight @ mean) ** 2)
-        return self._quantile(mean, sd, 0.5), np.sqrt(spread)
+        return self._quantile(mean, sd, 0.5, _HALVINGS), np.sqrt(spread)
 
     def quantiles(self, t: Floats, below: Sequence[float]) -> tuple[Floats, ...]:
         """For each of `below`, in (0, 1), the z at m strengths that the noise-free z lies under with this probability.
 
-        The models give a mixture of normal distributions; its quantiles are found by bisection.
+        The models give a mixture of normal distributions; its quantiles are found by bisection,
+        to about 0.002.
         """
         mean, sd = self.predict(t)
-        return tuple(self._quantile(mean, sd, share) for share in below)
+        return tuple(self._quantile(mean, sd, share, _DRAWN_HALVINGS) for share in below)
 
-    def _quantile(self, mean: Floats, sd: Floats, share: float) -> Floats:
+    def _quantile(self, mean: Floats, sd: Floats, share: float, halvings: int) -> Floats:
         """Of the mixture with these means and standard deviations, k x m each: m."""
         from scipy.special import ndtr
 
         weight = self.models.weight
         low, high = mean.min(axis=0) - 5 * sd.max(axis=0), mean.max(axis=0) + 5 * sd.max(axis=0)
-        for _ in range(_HALVINGS):
+        for _ in range(halvings):
             middle = (low + high) / 2
             under = weight @ ndtr((middle - mean) / sd) < share
             low, high = np.where(under, middle, low), np.where(under, high, middle)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from condensa_core.materialise import check_equivalence, fold_batchnorm
+from condensa_core.materialise import BatchNormFolding, batchnorm_folding, check_equivalence, fold_batchnorm
 
 
 class Network(nn.Module):
@@ -49,3 +49,43 @@ def test_norms_that_alone_read_a_layer_are_folded():
     # weights are rounded to float32 once more: 6 layers, 2^-24 each
     assert check_equivalence(model, folded, inputs, tolerance=1e-5) < 1e-5
     assert check_equivalence(model.double(), fold_batchnorm(model, (inputs[0].double(),)), inputs) < 1e-10
+
+
+class Rewired(nn.Module):
+    """Two layers and norms, in an order that no module tells."""
+
+    def __init__(self, width, swapped):
+        super().__init__()
+        self.first, self.norm = nn.Linear(3, width), nn.BatchNorm1d(width)
+        self.head, self.swapped = nn.Linear(width, 2), swapped
+        self.norm.running_mean.uniform_(0.5, 1.5)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.head(self.norm(F.relu(x)) if self.swapped else F.relu(self.norm(x)))
+
+
+def test_a_narrower_model_is_folded_by_what_the_first_one_told(monkeypatch):
+    captured = []
+    capture = batchnorm_folding.capture
+    monkeypatch.setattr(batchnorm_folding, "capture", lambda *given: captured.append(1) or capture(*given))
+    torch.manual_seed(0)
+    fold, inputs = BatchNormFolding(), (torch.randn(4, 3),)
+
+    for width in (6, 4, 1):
+        model = Rewired(width, swapped=False).eval()
+        folded = fold(model, inputs)
+        assert isinstance(folded.norm, nn.Identity)
+        assert check_equivalence(model, folded, inputs, tolerance=1e-5) < 1e-5  # rounded to float32 once more
+
+    assert len(captured) == 1
+
+
+def test_what_was_told_of_other_wiring_is_not_used():
+    torch.manual_seed(0)
+    fold, inputs = BatchNormFolding(), (torch.randn(4, 3),)
+    fold(Rewired(5, swapped=False).eval(), inputs)
+
+    folded = fold(Rewired(5, swapped=True).eval(), inputs)
+
+    assert isinstance(folded.norm, nn.BatchNorm1d)

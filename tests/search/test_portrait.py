@@ -28,7 +28,7 @@ def test_bands_and_median_agree_with_the_probability_that_the_level_is_held():
     belief = one_knob_belief(problem, seen)
     (low,) = belief.posterior.quantiles(belief.posterior.readings.t[:1], [0.1])
     (below,) = belief.posterior.probabilities(belief.posterior.readings.t[:1], low.tolist())
-    assert below == pytest.approx(0.9, abs=1e-4)  # an independent route: P(z >= its 10 % quantile)
+    assert below == pytest.approx(0.9, abs=1e-3)  # an independent route; quantiles are good to 0.002
     wide, narrow = found.bands
     assert (wide.share, narrow.share) == (0.95, 0.8)
     for edges in zip(wide.low, narrow.low, found.median, narrow.high, wide.high, strict=True):
