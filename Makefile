@@ -10,7 +10,7 @@ TORCH  ?= torch==2.13.0
 BIN   := $(VENV)/bin
 READY := $(VENV)/ready
 # Two test processes with one thread each: more threads only fight for the same cores, and timings stay comparable.
-TESTS ?= -n 2
+TESTS ?= -n 2 --dist worksteal
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

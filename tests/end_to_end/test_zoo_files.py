@@ -7,7 +7,7 @@ from torch import nn
 
 from condensa_core.export import check_parity, export_onnx
 from condensa_core.graph import analyse
-from condensa_core.materialise import check_equivalence, fold_batchnorm, masked, shrink
+from condensa_core.materialise import BatchNormFolding, check_equivalence, masked, shrink
 from condensa_core.schemes import Filter, Structure, Target
 from condensa_core.workload import ZOO, zoo_model
 
@@ -33,7 +33,8 @@ def test_the_file_of_the_cut_model_is_the_cut_model(name, tmp_path):
     shape = SHAPES.get(name, (3, 32, 32))
     model, example = randomised(zoo_model(name, 10, shape, {})), (torch.randn(2, *shape),)
     graph = analyse(model, example)
-    reference = export_onnx(fold_batchnorm(model, example), example, tmp_path / "reference.onnx")
+    fold = BatchNormFolding()
+    reference = export_onnx(fold(model, example), example, tmp_path / "reference.onnx")
     draw = np.random.default_rng(1)
     halves = {f.name: draw.random(f.size) < 0.5 for f in graph.families}
     for mask in halves.values():
@@ -43,7 +44,7 @@ def test_the_file_of_the_cut_model_is_the_cut_model(name, tmp_path):
     for number, keep in enumerate((halves, singles)):
         small = shrink(model, graph, keep)
         assert check_equivalence(masked(model, graph, keep), small, example) <= 1e-10
-        folded = fold_batchnorm(small, example)
+        folded = fold(small, example)
         file = export_onnx(folded, example, tmp_path / f"{number}.onnx", like=reference)
         parity = check_parity(file.path, folded, [(torch.randn(5, *shape),)], tolerance=1e-4)
         assert parity.ok and file.size_bytes < reference.size_bytes

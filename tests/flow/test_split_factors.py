@@ -18,7 +18,7 @@ from condensa_core.flow.rank_layers import unsplit
 from condensa_core.flow.splitting import freedoms, split, split_as
 from condensa_core.graph import analyse
 from condensa_core.learning.hold import Hold
-from condensa_core.materialise import check_equivalence, deliverable
+from condensa_core.materialise import check_equivalence, deliverable, fold_batchnorm
 from condensa_core.schemes import (
     Codebook,
     Compose,
@@ -77,7 +77,14 @@ def bench() -> Any:
     model.norm.running_var.uniform_(0.5, 2)
     example = (torch.randn(2, 3, 6, 6, dtype=torch.float64),)
     graph, routes = deliverable(model, analyse(model, example), example)
-    return SimpleNamespace(model=model, example=example, graph=graph, routes=routes, device=torch.device("cpu"))
+    return SimpleNamespace(
+        model=model,
+        example=example,
+        graph=graph,
+        routes=routes,
+        device=torch.device("cpu"),
+        fold_batchnorm=fold_batchnorm,
+    )
 
 
 def decided(bench: Any, scheme: Scheme, names: tuple[str, ...] = MATRICES) -> tuple[nn.Module, Structure, Any]:
@@ -122,7 +129,9 @@ def test_layers_before_a_normalisation_are_split_again_whatever_their_weights() 
     model = nn.Sequential(linear(12, 16), nn.LayerNorm(16), linear(16, 16), nn.LayerNorm(16), linear(16, 8))
     names, example = ("0.weight", "2.weight", "4.weight"), (torch.randn(4, 12),)
     graph, routes = deliverable(model.eval(), analyse(model, example), example)
-    normed: Any = SimpleNamespace(model=model, example=example, graph=graph, routes=routes)
+    normed: Any = SimpleNamespace(
+        model=model, example=example, graph=graph, routes=routes, fold_batchnorm=fold_batchnorm
+    )
     dense, two, structure, _ = shipped(normed, LowRank(rank=3), names=names)
 
     again = split_as(normed, dense, structure.ranks)
