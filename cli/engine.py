@@ -48,8 +48,14 @@ def engine(
         Precision | None, typer.Option("--precision", help="[default: the file's own]", show_default=False)
     ] = None,
     batch: Annotated[
-        str, typer.Option("--batch", metavar="MIN,OPT,MAX", help="Batch sizes it takes, and the one it is best at.")
-    ] = "1,8,32",
+        str | None,
+        typer.Option(
+            "--batch",
+            metavar="MIN,OPT,MAX",
+            help="Batch sizes it takes, and the one it is best at [default: 1,8,32 where the file leaves them free].",
+            show_default=False,
+        ),
+    ] = None,
     runtime: Annotated[Runtime, typer.Option("--runtime", help="Which TensorRT.")] = Runtime.rtx,
     out: Annotated[
         Path | None,
@@ -75,7 +81,7 @@ def engine(
             model,
             capabilities=[] if targets is None else [name.strip() for name in targets.split(",")],
             precision=None if precision is None else precision.value,
-            batches=_batches(batch),
+            batches=None if batch is None else _batches(batch),
             family=runtime.value,
             out=out,
             force=force,

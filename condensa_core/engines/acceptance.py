@@ -20,12 +20,16 @@ _REQUANTIZE: Final = (
 
 
 def precision_of(model: onnx.ModelProto) -> Precision:
-    """What the file computes in: int8 where it rounds, else the type of its first weights, fp32 or fp16."""
+    """What the file computes in: int8 where it rounds, else the type of its weights, fp32 or fp16.
+
+    Weights that are stored in int8 and only decoded are of their scale's type: nothing is computed in integers.
+    """
     import onnx
 
-    if any(node.op_type in _ROUNDING for node in model.graph.node):
+    if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         return "int8"
-    kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) > 1}
+    scales = {node.input[1] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    kinds = {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) > 1 or tensor.name in scales}
     half = onnx.TensorProto.FLOAT16 in kinds and onnx.TensorProto.FLOAT not in kinds
     return "fp16" if half else "fp32"
 

@@ -13,6 +13,7 @@ from condensa_core.engines.build_log import BuildLog, listening
 from condensa_core.engines.engine import Batches, Engine
 from condensa_core.engines.family import Family, capability_text, family_named
 from condensa_core.engines.monitor import PERCENT, PHASE, Watch, monitor, supervised
+from condensa_core.engines.open_batch import settled_batches
 from condensa_core.engines.shelf import Shelf
 from condensa_core.errors import ExportFailed, UsageError
 from condensa_core.export.half_precision import cast_float16
@@ -25,7 +26,6 @@ from condensa_core.progress import Listener, Note, PhaseEnded, PhaseStarted, sil
 if TYPE_CHECKING:
     import onnx
 
-DEFAULT_BATCHES: Final = Batches()
 _TURING: Final = 75
 
 
@@ -36,16 +36,16 @@ def build_engine(
     family: str = "tensorrt-rtx",
     capabilities: Sequence[int] = (),
     precision: Precision | None = None,
-    batches: Batches = DEFAULT_BATCHES,
+    batches: Batches | None = None,
     listener: Listener = silent,
 ) -> Engine:
     """The engine of an ONNX file, in `cache_dir`: taken from there, or built and left there.
 
     `capabilities` as 89 for sm89; none: that of this machine's GPU. `precision` None is the file's own; fp16 casts a
-    float32 file, int8 takes one with quantize nodes. `batches` count where the file leaves its batch free. Weights
-    that are stored packed are decoded first: TensorRT would decode them at every inference. What the listener raises
-    while it builds cancels the build and leaves no file. Equal bytes come from the cache only: of two builds of one
-    file sizes agree, but not every byte where convolutions compute in int8 (tensorrt-rtx 1.7.1).
+    float32 file, int8 takes one with quantize nodes. `batches` None takes 1 to 32, or the shapes that the file fixes.
+    Weights that are stored packed are decoded first: TensorRT would decode them at every inference. What the listener
+    raises while it builds cancels the build and leaves no file. Equal bytes come from the cache only: of two builds of
+    one file sizes agree, but not every byte where convolutions compute in int8 (tensorrt-rtx 1.7.1).
     UsageError for a file or settings that TensorRT cannot take, MissingRuntime if it is not installed or cannot serve
     this GPU, ExportFailed where it fails to build, MachineError for a disk that does.
     """
@@ -57,14 +57,14 @@ def build_engine(
     asked = precision or precision_of(model)
     require_precision(model, asked, path.name)
     require_rounding_it_takes(model, path.name)
-    free = _free_batch(model, path.name)
+    sizes = settled_batches(model, path.name, batches)
     settings = {
         "runtime": f"{runtime.name} {runtime.version}",
         "gpu": None if runtime.capabilities else nvidia_gpus()[0].name,
         "capabilities": targets,
         "precision": asked,
         "caster": onnxruntime().__version__ if asked == "fp16" else None,
-        "batches": vars(batches) if free else None,
+        "batches": vars(sizes) if sizes else None,
     }
     shelf = Shelf(cache_dir)
     key = shelf.key(model, settings)
@@ -80,7 +80,7 @@ def build_engine(
     started = time.perf_counter()
     watch = Watch()
     content, layers, log = supervised(
-        lambda: _compiled(runtime, model, targets, batches if free else None, path.name, watch), watch, listener
+        lambda: _compiled(runtime, model, targets, sizes, path.name, watch), watch, listener
     )
     built = Engine(
         path=path,
@@ -89,7 +89,7 @@ def build_engine(
         runtime=f"{runtime.name} {runtime.version}",
         capabilities=targets,
         precision=asked,
-        batches=batches if free else None,
+        batches=sizes,
         weights_bytes=log.memory("weights"),
         activation_bytes=log.memory("activations"),
         scratch_bytes=log.memory("scratch"),
@@ -100,25 +100,6 @@ def build_engine(
     engine = shelf.put(key, content, built)
     listener(PhaseEnded(PHASE, f"{engine.size_bytes} bytes in {engine.build_s:.1f} s"))
     return engine
-
-
-def _free_batch(model: onnx.ModelProto, title: str) -> bool:
-    """Whether inputs leave their first dimension free; UsageError if they leave another."""
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    free = False
-    for value in model.graph.input:
-        if value.name in initializers:
-            continue
-        first, *rest = value.type.tensor_type.shape.dim or [None]
-        for place, dimension in enumerate(rest, start=1):
-            if dimension is not None and not dimension.HasField("dim_value"):
-                name = dimension.dim_param or "?"
-                raise UsageError(
-                    f"{title}: input {value.name!r} leaves dimension {place} ({name!r}) open beside the batch",
-                    hint="export it with that size fixed: an engine is made for sizes",
-                )
-        free = free or (first is not None and not first.HasField("dim_value"))
-    return free
 
 
 def _compiled(

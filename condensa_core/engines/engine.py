@@ -24,6 +24,9 @@ class Batches:
         if not 1 <= self.min <= self.opt <= self.max:
             raise UsageError(f"batches must rise from at least 1, got {self.min}, {self.opt}, {self.max}")
 
+    def __str__(self) -> str:
+        return f"batch {self.max}" if self.min == self.max else f"batches {self.min} to {self.max}"
+
 
 @dataclass(frozen=True)
 class Engine:

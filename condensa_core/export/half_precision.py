@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,8 @@ def cast_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     try:
-        cast: onnx.ModelProto = _caster()(copy, keep_io_types=True)
+        convert, kept = _caster()
+        cast: onnx.ModelProto = convert(copy, keep_io_types=True, op_block_list=[*kept, *_only_float32(copy)])
         _sort(cast.graph)
         onnx.checker.check_model(cast, full_check=True)
     except Exception as err:  # the caster walks foreign graphs and raises whatever it stumbles over
@@ -44,10 +45,16 @@ def _sort(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _caster() -> Callable[..., onnx.ModelProto]:
+def _only_float32(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Operators that stay because the file's version of them takes no scales in float16, which the caster overlooks."""
+    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    return ("QuantizeLinear", "DequantizeLinear") if version < 19 else ()
+
+
+def _caster() -> tuple[Callable[..., onnx.ModelProto], Sequence[str]]:
+    """ONNX Runtime's caster, and the operators that it leaves in float32."""
     # The package appends its folder to sys.path. There it stays: others of its modules, and onnxruntime.quantization,
     # cannot be imported without, and at the end it hides nothing.
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-    caster: Callable[..., onnx.ModelProto] = convert_float_to_float16
-    return caster
+    return convert_float_to_float16, DEFAULT_OP_BLOCK_LIST

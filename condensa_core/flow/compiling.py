@@ -26,7 +26,7 @@ def engine(
     *,
     capabilities: Sequence[str] = (),
     precision: Precision | None = None,
-    batches: tuple[int, int, int] = (1, 8, 32),
+    batches: tuple[int, int, int] | None = None,
     family: str = "tensorrt-rtx",
     out: Path | None = None,
     force: bool = False,
@@ -50,7 +50,7 @@ def engine(
         family=family,
         capabilities=[capability_named(text) for text in capabilities],
         precision=precision,
-        batches=Batches(*batches),
+        batches=None if batches is None else Batches(*batches),
         listener=listener,
     )
     try:

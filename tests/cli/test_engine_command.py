@@ -59,6 +59,20 @@ def test_the_facts_are_those_of_the_file_and_the_second_time_from_the_cache(cond
     assert (tmp_path / "other.engine").read_bytes() == content
 
 
+def test_a_fixed_batch_is_kept_and_no_other_is_promised(condensa, model):
+    fixed = onnx.load(model)
+    for value in (*fixed.graph.input, *fixed.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(fixed, model)
+
+    kept = json.loads(condensa("engine", model, "--for", "sm89", "--json").out)
+    refused = condensa("engine", model, "--for", "sm89", "--batch", "64", "--force")
+
+    assert kept["batches"] is None
+    assert refused.code == 2
+    assert "tiny.onnx fixes its shapes (4x64), and is asked for batch 64" in refused.err
+
+
 def test_an_existing_file_is_kept_unless_forced(condensa, model):
     target = model.with_suffix(".engine")
     target.write_bytes(b"mine")
