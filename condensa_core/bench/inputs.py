@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Final
 
 import numpy as np
 
+from condensa_core.bench.array_file import load_arrays
 from condensa_core.bench.memory import require_memory
 from condensa_core.bench.tensor_types import DTYPES, TensorSignature, in_order_of
-from condensa_core.errors import UsageError, first_line
+from condensa_core.errors import UsageError
 from condensa_core.randomness import Seed
 
 Feeds = Mapping[str, np.ndarray]  # one array for each input of a model, by its name
@@ -78,7 +78,7 @@ def prepare(models: Mapping[str, Sequence[TensorSignature]], request: InputReque
     for inputs that do not fit into memory.
     """
     _known_names(models, request)
-    arrays = _load(request.file) if request.file else None
+    arrays = load_arrays(request.file) if request.file else None
     order = [value.name for value in next(iter(models.values()), ())]
     meant = _intervals(models, order)
     if arrays is not None and request.shapes:
@@ -249,20 +249,6 @@ def _dtype(signature: TensorSignature) -> np.dtype:
     if signature.element not in DTYPES:
         raise UsageError(f"input {signature} is of a type that cannot be made up or read from a file")
     return np.dtype(DTYPES[signature.element])
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file; never a pickled object."""
-    try:
-        with path.open("rb") as opened:  # np.load leaves a broken file open
-            archive = np.load(opened, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise UsageError(f"{path} holds a single array", hint="save it by name: np.savez(path, INPUT=array)")
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as err:
-        raise UsageError(f"no such file: {path}") from err
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
-        raise UsageError(f"{path} is no file of arrays: {first_line(err)}", hint="write one with np.savez") from err
 
 
 def _fitted(

@@ -9,12 +9,18 @@ from typing import Any, Final
 import numpy as np
 
 from condensa_core.bench.inputs import Feeds
+from condensa_core.bench.small_floats import from_bfloat16, from_float8e4m3fn, from_float8e5m2
 from condensa_core.errors import UsageError
 
 # IoBinding.copy_outputs_to_cpu of 1.31 reads these: it dies of strings (a segmentation fault), knows no bfloat16, and
 # gives the bits of the 8-bit floats for integers.
 _INTEGERS: Final = (f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 _PLAIN: Final = frozenset(f"tensor({element})" for element in ("float", "float16", "double", "bool", *_INTEGERS))
+_SMALL: Final = {
+    "tensor(bfloat16)": (from_bfloat16, np.uint16),
+    "tensor(float8e4m3fn)": (from_float8e4m3fn, np.uint8),
+    "tensor(float8e5m2)": (from_float8e5m2, np.uint8),
+}
 _TENSOR: Final = "tensor("
 
 
@@ -34,14 +40,9 @@ def read_value(value: Any) -> np.ndarray:
     UsageError for a type that has no reading here.
     """
     kind = value.data_type()
-    if kind == "tensor(bfloat16)":
-        bits = np.frombuffer(_host_bytes(value), np.uint16).astype(np.uint32) << 16
-        return bits.view(np.float32).reshape(value.shape())
-    if kind == "tensor(float8e5m2)":  # the upper half of a float16
-        upper = np.frombuffer(_host_bytes(value), np.uint8).astype(np.uint16) << 8
-        return upper.view(np.float16).astype(np.float32).reshape(value.shape())
-    if kind == "tensor(float8e4m3fn)":
-        return _E4M3FN[value.numpy()]
+    if kind in _SMALL:
+        read, width = _SMALL[kind]
+        return read(np.frombuffer(_host_bytes(value), width)).reshape(value.shape())
     if kind in _PLAIN or kind == "tensor(string)":
         return np.array(value.numpy())  # numpy() is a view of what the next run writes
     raise UsageError(f"outputs of the type {kind} cannot be read")
@@ -64,15 +65,3 @@ def _host_bytes(value: Any) -> bytes:
     if value.device_name().lower() != "cpu":
         raise UsageError(f"outputs of the type {value.data_type()} can be read on the cpu alone")
     return ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes()) if value.tensor_size_in_bytes() else b""
-
-
-def _e4m3fn() -> np.ndarray:
-    """The values of all 256 patterns: a sign, 4 bits of exponent with bias 7, 3 of mantissa; no infinity."""
-    bits = np.arange(256)
-    exponent, mantissa = bits >> 3 & 15, bits & 7
-    size = np.where(exponent == 0, mantissa * 2.0**-9, (8 + mantissa) * 2.0 ** (exponent - 10.0))
-    size[bits & 127 == 127] = np.nan
-    return np.where(bits < 128, size, -size).astype(np.float32)
-
-
-_E4M3FN: Final = _e4m3fn()

@@ -8,8 +8,11 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
+import numpy as np
+
 from condensa_core.bench.inputs import Feeds
 from condensa_core.bench.loading import refusal
+from condensa_core.bench.small_floats import from_bfloat16, from_float8e4m3fn, from_float8e5m2
 from condensa_core.bench.streams import Streams
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import MachineError, MissingRuntime, UsageError
@@ -17,12 +20,20 @@ from condensa_core.errors import MachineError, MissingRuntime, UsageError
 # A processor with bfloat16 would compute float32 files in it, unasked (seen with 2026.4).
 _SETTINGS: Final = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 
+_SMALL: Final = {
+    "bf16": (from_bfloat16, np.uint16),
+    "f8e4m3": (from_float8e4m3fn, np.uint8),
+    "f8e5m2": (from_float8e5m2, np.uint8),
+}
+
 
 class OpenVinoRunner:
     """A request for each stream whose inputs are set once, the model's shapes made those of the inputs.
 
     With one thread the work happens in the calling thread (measured with 2026.4), where thread-CPU time sees all of it.
     """
+
+    _shared = True  # whether outputs are handed over as views, which text cannot be
 
     def __init__(self, path: Path, target: BenchTarget, feeds: Feeds) -> None:
         if target.device != "cpu":
@@ -43,16 +54,21 @@ class OpenVinoRunner:
         able = int(compiled.get_property("NUM_STREAMS"))
         if able < target.streams:  # it takes no more than there are cores, and says nothing
             raise MachineError(f"OpenVINO runs no more than {able} streams on this machine, asked {target.streams}")
+        unfed = [_name(port, i) for i, port in enumerate(compiled.inputs) if not port.get_names() & feeds.keys()]
+        if unfed:  # it would compute on whatever lies in their memory
+            raise UsageError(f"{path} has inputs that nothing was given for: {', '.join(unfed)}")
         self.provider = " ".join(compiled.get_property("EXECUTION_DEVICES"))
         self._requests: Any = [compiled.create_infer_request() for _ in range(target.streams)]
         self._request: Any = self._requests[0]
-        self._streams = Streams([partial(one.infer, share_inputs=True, share_outputs=True) for one in self._requests])
+        self._shared = not any(port.element_type.get_type_name() == "string" for port in compiled.outputs)
+        work = [partial(one.infer, share_inputs=True, share_outputs=self._shared) for one in self._requests]
+        self._streams = Streams(work)
         self._tensor: Any = openvino.Tensor
         self.feed(feeds)
         self._names = [_name(port, i) for i, port in enumerate(compiled.outputs)]
 
     def run(self) -> None:
-        self._request.infer(share_inputs=True, share_outputs=True)
+        self._request.infer(share_inputs=True, share_outputs=self._shared)
 
     def run_streams(self, runs: int) -> None:
         self._streams.run(runs)
@@ -65,7 +81,7 @@ class OpenVinoRunner:
 
     def outputs(self, stream: int = 0) -> Feeds:
         request = self._requests[stream]
-        return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self._names)}
+        return {name: _array(request.get_output_tensor(i)) for i, name in enumerate(self._names)}
 
     def __enter__(self) -> OpenVinoRunner:
         return self
@@ -75,6 +91,17 @@ class OpenVinoRunner:
     ) -> None:
         self._streams.close()
         del self._streams, self._request, self._requests, self._held
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """A copy of an output as its values; `data` has the bits of small floats, and the bytes of text."""
+    kind = tensor.element_type.get_type_name()
+    if kind == "string":
+        return np.array(tensor.str_data)
+    if kind in _SMALL:
+        read, width = _SMALL[kind]
+        return read(tensor.data.view(width))
+    return np.array(tensor.data)
 
 
 def _name(port: Any, position: int) -> str:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from condensa_core.bench.inputs import InputRequest, batch_symbol, parse_shapes, prepare, random_input
 from condensa_core.bench.tensor_types import TensorSignature
-from condensa_core.errors import UsageError
+from condensa_core.errors import MachineError, UsageError
 from condensa_core.randomness import Seed
 
 
@@ -250,3 +252,25 @@ def test_inputs_fill_the_widest_interval_that_any_model_says_and_bytes_all_their
     for element, least, most in (("UINT8", 0, 255), ("INT8", -128, 127)):
         drawn = random_input(TensorSignature("x", element, (9999,)), (9999,), Seed())
         assert (drawn.min(), drawn.max()) == (least, most)
+
+
+def claiming(path, shape, stored):
+    """A file with an array whose header says more than it holds, or as much."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", header.getvalue() + bytes(stored))
+    return path
+
+
+def test_arrays_that_claim_more_than_they_hold_are_broken_and_those_beyond_memory_no_crash(tmp_path, monkeypatch):
+    models = {"m": [TensorSignature("x", "FLOAT", ("batch", 1000))]}
+    lying = claiming(tmp_path / "lying.npz", (10**10, 1000), 64)
+    honest = claiming(tmp_path / "honest.npz", (250, 1000), 10**6)
+
+    with pytest.raises(UsageError, match=r"x.npy declares 40,000,000,000,000 bytes and has \d+"):
+        prepare(models, InputRequest(file=lying))
+    assert prepare(models, InputRequest(file=honest)).batch == 250
+    monkeypatch.setattr("condensa_core.bench.memory.available_bytes", lambda: 1_900_000)
+    with pytest.raises(MachineError, match="the arrays of"):
+        prepare(models, InputRequest(file=honest))

@@ -17,6 +17,7 @@ from condensa_core.bench import (
     parity_batches,
     prepare,
 )
+from condensa_core.errors import UsageError
 
 FLOATS = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])
 
@@ -81,8 +82,9 @@ def judged(path, runtime="onnxruntime", **settings):
         return witness.parity["m"], runner.outputs(), timed.feeds["m"]["x"]
 
 
-def test_labels_in_words_are_read_and_judged(tmp_path):
-    parity, outputs, x = judged(classifier(tmp_path / "m.onnx"))
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_labels_in_words_are_read_and_judged(tmp_path, runtime):
+    parity, outputs, x = judged(classifier(tmp_path / "m.onnx"), runtime)
 
     assert parity.ok and parity.difference.unequal == 0
     assert outputs["label"].tolist() == [("cat", "dog", "cow", "pig")[i] for i in x.argmax(1)]
@@ -104,15 +106,17 @@ def test_maps_are_taken_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "dtype"),
+    ("kind", "dtype", "runtime"),
     [
-        (TensorProto.BFLOAT16, torch.bfloat16),
-        (TensorProto.FLOAT8E4M3FN, torch.float8_e4m3fn),
-        (TensorProto.FLOAT8E5M2, torch.float8_e5m2),
+        (TensorProto.BFLOAT16, torch.bfloat16, "onnxruntime"),
+        (TensorProto.BFLOAT16, torch.bfloat16, "openvino"),
+        (TensorProto.FLOAT8E4M3FN, torch.float8_e4m3fn, "onnxruntime"),  # OpenVINO 2026.4 rounds otherwise
+        (TensorProto.FLOAT8E5M2, torch.float8_e5m2, "onnxruntime"),
+        (TensorProto.FLOAT8E5M2, torch.float8_e5m2, "openvino"),
     ],
 )
-def test_small_floats_are_read_as_their_values(tmp_path, kind, dtype):
-    parity, outputs, x = judged(cast(kind)(tmp_path / "m.onnx"))
+def test_small_floats_are_read_as_their_values(tmp_path, kind, dtype, runtime):
+    parity, outputs, x = judged(cast(kind)(tmp_path / "m.onnx"), runtime)
 
     assert parity.ok
     np.testing.assert_array_equal(outputs["y"], torch.from_numpy(x).to(dtype).float().numpy())
@@ -179,3 +183,8 @@ def test_a_batch_that_a_session_does_not_run_is_a_failed_parity(tmp_path):
 
     assert witness.parity["m"].ok is False
     assert witness.parity["m"].problem == "some runtime does not run one of its batches: no kernel"
+
+
+def test_openvino_computes_on_no_input_that_was_not_given(chain):
+    with pytest.raises(UsageError, match="nothing was given for: x"):
+        open_runner(BenchTarget("openvino"), chain(1, 4, 1), {})
