@@ -50,6 +50,7 @@ class Tensor:
     shape: tuple[int, ...]
     external: External | None
     scalar: float | None  # the value itself where there is but one, in the file, of a type that is read here
+    content: memoryview | None  # all values as raw_data has them, where they lie in the file like that
 
     @property
     def size_bytes(self) -> int:
@@ -58,14 +59,20 @@ class Tensor:
 
 @dataclass(frozen=True)
 class GraphNode:
-    """A node: `tensors` are those among its attributes, `numbers` its attributes that are an integer."""
+    """A node: `tensors` are those among its attributes, `numbers` its attributes that are an integer.
 
+    `inner` are the graphs that it runs, `notes` what its exporter noted.
+    """
+
+    name: str
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     tensors: tuple[Tensor, ...]
     numbers: dict[str, int]
     literal_bytes: int  # of the plain numbers that a Constant holds
+    inner: tuple[Graph, ...]
+    notes: dict[str, str]
 
 
 @dataclass
@@ -95,19 +102,19 @@ def read_graphs(path: Path) -> list[Graph]:
     if outer is None:
         raise ValueError("it holds no graph")
     graphs = []
-    waiting = [(outer, 1, 0), *((function, 7, 0) for function in functions)]
+    waiting = [(outer, Graph(), 1, 0), *((function, Graph(), 7, 0) for function in functions)]
     while waiting:
-        content, nodes_in, depth = waiting.pop(0)
+        content, graph, nodes_in, depth = waiting.pop(0)
         if depth > DEEPEST:
             raise ValueError(f"graphs are nested more than {DEEPEST} deep")
-        graph, inner = Graph(), list[memoryview]()
+        inner: list[tuple[memoryview, Graph]] = []
         graphs.append(graph)
         _read(content, nodes_in, graph, inner)
-        waiting += [(part, 1, depth + 1) for part in inner]
+        waiting += [(part, within, 1, depth + 1) for part, within in inner]
     return graphs
 
 
-def _read(content: memoryview, nodes_in: int, graph: Graph, inner: list[memoryview]) -> None:
+def _read(content: memoryview, nodes_in: int, graph: Graph, inner: list[tuple[memoryview, Graph]]) -> None:
     """What a GraphProto (nodes in field 1) or a FunctionProto (nodes in field 7, and no more) declares."""
     for part, value in fields(content):
         if part == nodes_in:
@@ -124,9 +131,11 @@ def _read(content: memoryview, nodes_in: int, graph: Graph, inner: list[memoryvi
             graph.outputs.append(_value_info(message(value)))
 
 
-def _node(node: memoryview, inner: list[memoryview]) -> GraphNode:
-    """The node; graphs among its attributes are appended to `inner`."""
-    operator = ""
+def _node(node: memoryview, inner: list[tuple[memoryview, Graph]]) -> GraphNode:
+    """The node; graphs among its attributes are appended to `inner`, still to be read."""
+    name = operator = ""
+    notes: dict[str, str] = {}
+    graphs: list[Graph] = []
     inputs: list[str] = []
     outputs: list[str] = []
     attributes: list[memoryview] = []
@@ -135,31 +144,43 @@ def _node(node: memoryview, inner: list[memoryview]) -> GraphNode:
             inputs.append(text(value))
         elif part == 2:
             outputs.append(text(value))
+        elif part == 3:
+            name = text(value)
         elif part == 4:
             operator = text(value)
         elif part == 5:
             attributes.append(message(value))
+        elif part == 9:
+            notes |= [_entry(message(value))]
     tensors: list[Tensor] = []
     integers: dict[str, int] = {}
     literal_bytes = 0
     for attribute in attributes:
-        name = ""
+        called = ""
         for part, value in fields(attribute):
             if part == 1:
-                name = text(value)
+                called = text(value)
             elif part == 3:
-                integers[name] = number(value)
+                integers[called] = number(value)
             elif part in (5, 10):
                 tensors.append(_tensor(message(value)))
             elif part in (6, 11):
-                inner.append(message(value))
+                graphs.append(Graph())
+                inner.append((message(value), graphs[-1]))
             elif part in (22, 23):
                 tensors += _values_of_sparse(message(value))
             elif part == 7 and operator == "Constant":
                 literal_bytes += len(message(value))
             elif part == 8 and operator == "Constant":
                 literal_bytes += 8 * len(numbers(value))
-    return GraphNode(operator, tuple(inputs), tuple(outputs), tuple(tensors), integers, literal_bytes)
+    read, made = tuple(inputs), tuple(outputs)
+    return GraphNode(name, operator, read, made, tuple(tensors), integers, literal_bytes, tuple(graphs), notes)
+
+
+def _entry(entry: memoryview) -> tuple[str, str]:
+    """The key and the value of a StringStringEntryProto."""
+    found = {part: text(value) for part, value in fields(entry)}
+    return found.get(1, ""), found.get(2, "")
 
 
 def _values_of_sparse(sparse: memoryview) -> list[Tensor]:
@@ -179,8 +200,7 @@ def _tensor(tensor: memoryview) -> Tensor:
         elif part == 8:
             name = text(value)
         elif part == 13:
-            entry = {key: text(content) for key, content in fields(message(value))}
-            entries[entry.get(1, "")] = entry.get(2, "")
+            entries |= [_entry(message(value))]
         elif part == 14:
             location = number(value)
         elif part in (4, 5, 7, 9, 10):
@@ -191,7 +211,9 @@ def _tensor(tensor: memoryview) -> Tensor:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0)
         external = External(name, entries.get("location", ""), offset, length)
     scalar = _scalar(element, stored) if external is None and math.prod(shape) == 1 else None
-    return Tensor(name, element, tuple(shape), external, scalar)
+    content = stored.get(9) or stored.get({"FLOAT": 4, "DOUBLE": 10}.get(element, 0))
+    as_stored = content if isinstance(content, memoryview) and external is None else None
+    return Tensor(name, element, tuple(shape), external, scalar, as_stored)
 
 
 def _scalar(element: str, stored: dict[int, int | memoryview]) -> float | None:

@@ -14,7 +14,7 @@ from condensa_core.bench.onnx_nodes import Node, Nodes, read_nodes
 
 
 def node(name, operator, *inner):
-    return Node(name, operator, (), (), None, "", tuple(inner))
+    return Node(name, operator, (), (), None, tuple(inner))
 
 
 def profile(*runs):
@@ -105,3 +105,22 @@ def test_nodes_without_a_name_get_one_of_their_own_and_nothing_else_changes(tmp_
         attribute.g.node[0].ClearField("name")
     copy.functions[0].node[0].ClearField("name")
     assert copy == model
+
+
+@pytest.mark.parametrize(
+    ("note", "module"),
+    [
+        ("['', 'features', 'features.0', 'conv2d']", "features.0"), ("['', 'relu']", ""), ("['relu']", ""),
+        ("features.0", None), ("[", None), ("7", None), ("(" * 500, None),
+    ],
+)  # fmt: skip
+def test_nodes_are_read_with_what_the_exporter_noted_if_it_makes_sense(tmp_path, note, module):
+    nodes = [helper.make_node("Relu", ["x"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
+    nodes[0].metadata_props.add(key="pkg.torch.onnx.name_scopes", value=note)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("x", "y")]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:])), tmp_path / "m.onnx")
+
+    found = read_nodes(tmp_path / "m.onnx")
+
+    assert [each.module for each in found.nodes] == [module, None]
+    assert found.inputs == ("x",)

@@ -7,11 +7,11 @@ import pytest
 from condensa_core.bench.layer_names import Place, joined, module_of, places_of
 from condensa_core.bench.onnx_nodes import Node, Nodes, Weight
 
-FLOAT, INT8, INT64 = 1, 3, 7
 
-
-def stored(*shape, element=FLOAT, value=None):
-    return Weight(shape, element, None if value is None else memoryview(bytes([value]) * 4 * Weight(shape, 1).elements))
+def stored(*shape, element="FLOAT", value=None):
+    return Weight(
+        shape, element, None if value is None else memoryview(bytes([value]) * 4 * Weight(shape, element).elements)
+    )
 
 
 def graph(*nodes, weights):
@@ -94,7 +94,7 @@ def test_a_convolution_in_another_layout_is_known_by_the_value_that_it_makes():
 
 def test_integers_of_a_weight_belong_to_the_module_it_was():
     weights = {
-        "x.step": stored(), "fc.weight.3.levels": stored(8, 32, element=INT8), "fc.weight.3.scale": stored(32),
+        "x.step": stored(), "fc.weight.3.levels": stored(8, 32, element="INT8"), "fc.weight.3.scale": stored(32),
     }  # fmt: skip
     original = graph(
         ("q", "QuantizeLinear", ["x", "x.step"], "rounded"), ("d", "DequantizeLinear", ["rounded", "x.step"], "back"),
@@ -187,7 +187,7 @@ def test_names_that_two_branches_use_stand_for_nothing():
         graph(("n", "MatMul", ["x", f"{part}.weight"], "same"), weights={f"{part}.weight": stored(8, 8)})
         for part in ("a", "b")
     )
-    original = Nodes((Node("if", "If", ("go",), ("y",), None, "", branches),), {}, ("x", "go"))
+    original = Nodes((Node("if", "If", ("go",), ("y",), None, branches),), {}, ("x", "go"))
     optimised = graph(("n", "Fused", ["x", "packed"], "same"), weights={"packed": stored(64)})
 
     assert modules(original, optimised) == [None]
