@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from condensa_core.errors import UsageError
-from condensa_core.report.bench_files import bench_junit, bench_markdown, read_baseline, save_text
+from condensa_core.report.bench_files import bench_junit, bench_markdown, read_baseline, require_place, save_text
 from condensa_core.report.bench_tables import bench_sections
 
 from .amounts import listed, percentage, ratio, samples, size_in_bytes
-from .console import drawn, show, show_json
+from .console import drawn, say, show, show_json
 from .options import Json, Quiet, Verbose
 from .paths import is_file, is_folder
 from .working import working
@@ -112,7 +112,8 @@ def bench(
         typer.Option("--allow-mismatch", help="Do not exit 1 where a session computes something else than its file."),
     ] = False,
     save_baseline: Annotated[
-        Path | None, typer.Option("--save-baseline", metavar="FILE", help="Save the result to compare with later.")
+        Path | None,
+        typer.Option("--save-baseline", metavar="FILE", help="Save the result to compare with later, if all holds."),
     ] = None,
     baseline: Annotated[
         Path | None,
@@ -158,6 +159,10 @@ def bench(
         if not is_file(path) and not is_folder(path):
             raise UsageError(f"{path} is no file")
 
+    for written in (junit, markdown, save_baseline):
+        if written is not None:
+            require_place(written)
+
     from condensa_core import flow
 
     with working(quiet=quiet, verbose=verbose) as listener:
@@ -183,15 +188,18 @@ def bench(
             engines=listed(engine),
             listener=listener,
         )
-    if save_baseline is not None:
-        save_text(save_baseline, json.dumps(result, indent=2, allow_nan=False) + "\n")
-    if junit is not None:
-        save_text(junit, bench_junit(result))
-    if markdown is not None:
-        save_text(markdown, bench_markdown(result))
-    if as_json:
+    if as_json:  # before the files, so that a full disk costs no result
         show_json(result)
     else:
         for section in bench_sections(result):
             show(*filter(None, [section.heading]), *map(drawn, section.tables), *section.lines)
+    if junit is not None:
+        save_text(junit, bench_junit(result))
+    if markdown is not None:
+        save_text(markdown, bench_markdown(result))
+    if save_baseline is not None:
+        if result["exit_code"] == 0:
+            save_text(save_baseline, json.dumps(result, indent=2, allow_nan=False) + "\n")
+        else:  # else the next run would be held against what was just refused
+            say(f"{save_baseline} is left as it was: a bound does not hold")
     return int(result["exit_code"])

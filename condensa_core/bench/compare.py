@@ -15,8 +15,9 @@ from condensa_core.bench.inputs import Feeds, InputRequest, prepare
 from condensa_core.bench.interleave import interleave
 from condensa_core.bench.machine import describe_machine
 from condensa_core.bench.measurement import Comparison, Measurement
-from condensa_core.bench.model_file import examine, require_room
+from condensa_core.bench.model_file import ModelFile, examine, require_room
 from condensa_core.bench.runner import Runner, fitting, open_runner
+from condensa_core.bench.sizes import file_bytes
 from condensa_core.bench.statistics import FEWEST, median_interval, quantiles, ratio_interval
 from condensa_core.bench.stretch import STREAMS_RUNS, ClockName, clock_of, seconds_by, stretch_of
 from condensa_core.bench.target import BenchTarget
@@ -122,7 +123,8 @@ def compare(
             for name, item in loaded.items()
         }
         measurements = {
-            name: _measure(name, item, [t[name] for t in turns], target, moved[name]) for name, item in loaded.items()
+            name: _measure(found[name], name, item, [t[name] for t in turns], target, moved[name])
+            for name, item in loaded.items()
         }
     return Comparison(measurements, target, describe_machine(), seed, stop.reason)
 
@@ -201,7 +203,7 @@ def _turn(item: Loaded, target: BenchTarget, clock: Clock) -> Callable[[], Sampl
 
 
 def _measure(
-    name: str, item: Loaded, samples: Sequence[Sample], target: BenchTarget, moved: Transfers | None
+    file: ModelFile, name: str, item: Loaded, samples: Sequence[Sample], target: BenchTarget, moved: Transfers | None
 ) -> Measurement:
     round_s = tuple(s.seconds for s in samples)
     singles = [t for s in samples for t in s.singles]
@@ -213,7 +215,7 @@ def _measure(
     return Measurement(
         name=name,
         file=item.path.name,
-        size_bytes=item.path.stat().st_size,
+        size_bytes=file_bytes(file),
         runtime=item.runner.runtime,
         provider=item.runner.provider,
         rounds=len(samples),

@@ -14,9 +14,13 @@ from typing import Any
 
 import psutil
 
-from condensa_core.platforms import INSTRUCTION_SETS, processor
+from condensa_core.bench.silicon import caches, cores_allowed, processor_kinds
+from condensa_core.platforms import INSTRUCTION_SETS, driver_version, nvidia_gpus, processor
 
-_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
+_PACKAGES = (
+    "torch", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-cu12", "tensorrt-cu13",
+    "tensorrt-rtx-cu12", "tensorrt-rtx-cu13", "numpy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,14 @@ class Machine:
 
     cpu: str
     cpu_flags: tuple[str, ...]
+    cpu_kinds: tuple[str, ...]  # by the maker's numbers
+    caches: tuple[str, ...]
     gpus: tuple[str, ...]
+    gpu_driver: str | None
     cores_physical: int
     cores_logical: int
     cores_usable: int  # by this process
+    cores_allowed: float | None  # whose time the container may take
     memory_bytes: int
     os: str
     python: str
@@ -53,10 +61,14 @@ def describe_machine() -> Machine:
     return Machine(
         cpu=cpu.name,
         cpu_flags=tuple(flag for flag in INSTRUCTION_SETS if flag in (cpu.flags or ())),
-        gpus=_nvidia_gpus(),
+        cpu_kinds=processor_kinds(),
+        caches=caches(),
+        gpus=_nvidia_gpus() or tuple(gpu.name for gpu in nvidia_gpus()),  # WSL2 has the driver, but not in /proc
+        gpu_driver=driver_version(),
         cores_physical=psutil.cpu_count(logical=False) or logical,
         cores_logical=logical,
         cores_usable=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical,
+        cores_allowed=cores_allowed(),
         memory_bytes=psutil.virtual_memory().total,
         os=platform.platform(),
         python=platform.python_version(),

@@ -55,7 +55,7 @@ class Measurement:
 
     name: str
     file: str
-    size_bytes: int
+    size_bytes: int  # with the files that hold its weights
     runtime: str  # name and version
     provider: str
     rounds: int

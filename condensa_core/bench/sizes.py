@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,8 +34,7 @@ class FileSizes:
 
 def sizes_of(file: ModelFile) -> FileSizes:
     """The sizes of a file that `examine` has found sound."""
-    parts = [file.path, *_weight_files(file)]
-    whole = sum(part.stat().st_size for part in parts)
+    parts, whole = [file.path, *_weight_files(file)], file_bytes(file)
     stripped = None
     if file.kind == "onnx":
         content = mapped(file.path)
@@ -43,11 +43,27 @@ def sizes_of(file: ModelFile) -> FileSizes:
     return FileSizes(whole, stripped, packed, file.weight_bytes)
 
 
+def file_bytes(file: ModelFile) -> int:
+    """Bytes of the file and of those that hold its weights."""
+    return sum(part.stat().st_size for part in (file.path, *_weight_files(file)))
+
+
+def sha256_of(file: ModelFile) -> str:
+    """Hexadecimal, over the bytes of the file and of those that hold its weights, one after another."""
+    digest = hashlib.sha256()
+    for part in (file.path, *_weight_files(file)):
+        with part.open("rb") as opened:
+            for chunk in iter(partial(opened.read, _CHUNK), b""):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
 def _weight_files(file: ModelFile) -> list[Path]:
-    """The other files that hold weights of an ONNX file, each once."""
+    """The other files that hold weights of an ONNX file, each once, by whatever names."""
     if file.kind != "onnx":
         return []
-    return [file.path.parent / name for name in sorted({part.location for part in read_header(file.path).external})]
+    locations = {part.location for part in read_header(file.path).external}
+    return sorted({(file.path.parent / location).resolve() for location in locations})
 
 
 def _zstd_bytes(path: Path) -> int:

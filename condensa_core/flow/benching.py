@@ -30,9 +30,10 @@ from condensa_core.bench import (
     runtime_named,
     sizes_of,
 )
+from condensa_core.bench.sizes import sha256_of
 from condensa_core.bench.steadiness import warnings_of
 from condensa_core.errors import UsageError
-from condensa_core.flow.bench_baseline import ratios_to_saved, require_same_machine, saved_rounds
+from condensa_core.flow.bench_baseline import inputs_record, ratios_to_saved, require_same_machine, saved_rounds
 from condensa_core.flow.bench_surroundings import energy_of, layers_in, memory_of
 from condensa_core.progress import Listener, silent
 from condensa_core.randomness import Seed
@@ -95,7 +96,7 @@ def bench(
     if bounds.max_engine_bytes is not None and not engines and not _builders(runtimes):
         raise UsageError("--max-engine-size needs engines: name what to build for, such as --engine sm89")
     if baseline is not None:
-        require_same_machine(baseline)
+        require_same_machine(baseline, runtimes)
     named = _names([compare, *paths] if compare else list(paths))
     base = next(iter(named)) if compare else None
     cases_asked = list(_cases(scenarios, batches, streams))
@@ -112,7 +113,7 @@ def bench(
     ]  # before anything is timed: inputs that do not fit are refused in the first second
     asked = _Asked(found, base, bounds, allow_mismatch, memory, layers, seconds, rounds, Seed(seed))
     cases = [
-        _Case(scenario, BenchTarget(runtime, device, fed.timed.batch, threads, streams), files, fed, baseline)
+        _Case(scenario, BenchTarget(runtime, device, fed.timed.batch, threads, streams), files, fed, baseline, request)
         for runtime, files in shares.items()
         for scenario, fed in drawn
     ]
@@ -140,6 +141,7 @@ def bench(
         "seed": seed,
         "base": base,
         "sizes": {name: asdict(size) for name, size in sizes.items()},
+        "sha256": {name: sha256_of(file) for name, file in found.items()},
         "engines": built,
         "verdicts": [asdict(verdict) for verdict in of_sizes],
         "comparisons": measured,
@@ -184,10 +186,15 @@ class _Case:
         files: Mapping[str, ModelFile],
         fed: _Drawn,
         baseline: Mapping[str, Any] | None,
+        request: InputRequest,
     ) -> None:
         self.scenario, self.target, self.fed = scenario, target, fed
         self.paths = {name: file.path for name, file in files.items()}
-        self.saved = {} if baseline is None else saved_rounds(baseline, target, scenario, files)
+        feeds = {name: fed.timed.feeds[name] for name in files}
+        self.inputs = inputs_record(feeds, random=request.file is None)
+        self.saved: Mapping[str, list[float]] = {}
+        if baseline is not None:
+            self.saved = saved_rounds(baseline, target, scenario, files, self.inputs, request.seed.root)
 
 
 def _cases(scenarios: Sequence[str], batches: Sequence[int], streams: int) -> Iterator[tuple[str, int | None]]:
@@ -231,6 +238,7 @@ def _measured(asked: _Asked, case: _Case, listener: Listener) -> dict[str, Any]:
         "to_saved": {name: {**asdict(ratio), "verdict": ratio.verdict} for name, ratio in to_saved.items()},
         "parity": {name: parity.to_json() for name, parity in witness.parity.items()},
         "differences": {name: parity.to_json() for name, parity in witness.to_base.items()},
+        "inputs": case.inputs,
         "memory": memory_of(case.paths, target, feeds) if asked.memory else {},
         "energy": energy_of(case.paths, target, feeds),
         "layers": layers_in(case.paths, target, feeds) if asked.layers else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from xml.etree import ElementTree
 
@@ -44,6 +45,18 @@ def bench_markdown(result: Mapping[str, Any]) -> str:
         kept = [line for line in section.lines if line not in result["reasons"]]
         parts += ["\n".join(f"- {plain(line)}" for line in kept)] if kept else []
     return "\n\n".join(parts) + "\n"
+
+
+def require_place(path: Path) -> None:
+    """MachineError where `save_text` could not write, found out by writing elsewhere in the folder; leaves nothing."""
+    if path.is_dir():
+        raise MachineError(f"cannot write {path}: it is a folder", hint="name a file in it")
+    folder = next(ancestor for ancestor in path.absolute().parents if ancestor.exists())
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as err:
+        raise MachineError(f"cannot write {path}: {err.strerror or err}") from err
 
 
 def save_text(path: Path, text: str) -> None:

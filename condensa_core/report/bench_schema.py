@@ -84,6 +84,10 @@ _COMPARISON: Final = _object({
     "differences": _by_name(_PARITY, "the timed session against the file of --compare"),
     "memory": _by_name(_or_null(_object({"before_bytes": _COUNT, "peak_bytes": _COUNT})), "of a process of its own"),
     "energy": _or_null(_object({"meter": _TEXT, "joules": _by_name(_NUMBER, "of an inference")})),
+    "inputs": _object({
+        "random": {**_TRUTH, "description": "by the seed; else those of --inputs"},
+        "arrays": _by_name(_by_name(_object({"type": _TEXT, "shape": _list(_COUNT), "sha256": _TEXT}))),
+    }),
     "layers": _or_null(_list(_object({
         "layer": _TEXT, "mean_s": _by_name(_NUMBER), "operators": _by_name(_TEXT), "ratios": _by_name(_NUMBER),
     }))),
@@ -99,8 +103,10 @@ _ENGINE: Final = _object({
     "unmeasured": {**_or_null(_TEXT), "description": "why it was not timed; null where a comparison did"},
 })  # fmt: skip
 _MACHINE: Final = _object({
-    "fingerprint": _TEXT, "cpu": _TEXT, "cpu_flags": _list(_TEXT), "gpus": _list(_TEXT), "cores_physical": _COUNT,
-    "cores_logical": _COUNT, "cores_usable": _COUNT, "memory_bytes": _COUNT, "os": _TEXT, "python": _TEXT,
+    "fingerprint": _TEXT, "cpu": _TEXT, "cpu_flags": _list(_TEXT), "cpu_kinds": _list(_TEXT),
+    "caches": _list(_TEXT), "gpus": _list(_TEXT), "gpu_driver": _or_null(_TEXT), "cores_physical": _COUNT,
+    "cores_logical": _COUNT, "cores_usable": _COUNT,
+    "cores_allowed": _or_null(_NUMBER), "memory_bytes": _COUNT, "os": _TEXT, "python": _TEXT,
     "versions": _by_name(_TEXT), "load_average": _list(_NUMBER),
 })  # fmt: skip
 
@@ -117,6 +123,7 @@ def bench_schema() -> dict[str, Any]:
         "seed": _COUNT,
         "base": _or_null(_TEXT),
         "sizes": _by_name(_object(sizes), "bytes"),
+        "sha256": _by_name(_TEXT, "of the file, and of those that hold its weights, one after another"),
         "engines": _by_name(_ENGINE, "of TensorRT: those of --engine, or those that were timed"),
         "verdicts": _list(_VERDICT),
         "comparisons": {**_list(_COMPARISON), "minItems": 1},

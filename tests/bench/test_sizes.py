@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import onnx
 import pytest
 import zstandard
 from onnx import TensorProto, helper, numpy_helper
 
-from condensa_core.bench import examine, sizes_of
+from condensa_core.bench import compare, examine, sizes_of
+from condensa_core.bench.sizes import sha256_of
 from condensa_core.export.provenance import strip
 
 
@@ -66,6 +69,29 @@ def test_weights_in_other_files_count(chain, tmp_path):
     found = sizes_of(examine(path))
 
     assert found.file == path.stat().st_size + (tmp_path / "m.data").stat().st_size
+    assert compare({"m": path}, rounds=3, seconds=0).measurement("m").size_bytes == found.file
     assert found.weights == 3 * 192 * 192 * 4
     assert found.zstd > 0.8 * found.weights  # random weights: both files were packed
     assert found.stripped == found.file
+
+
+def test_a_file_of_weights_under_two_spellings_counts_once(chain, tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx.load(chain(2, 16)), path, save_as_external_data=True, location="m.data", size_threshold=0)
+    model = onnx.load(path, load_external_data=False)
+    (spelling,) = (entry for entry in model.graph.initializer[1].external_data if entry.key == "location")
+    spelling.value = "./m.data"
+    path.write_bytes(model.SerializeToString())
+
+    assert sizes_of(examine(path)).file == path.stat().st_size + (tmp_path / "m.data").stat().st_size
+
+
+def test_the_digest_is_of_the_weights_as_well(chain, tmp_path):
+    path = tmp_path / "m.onnx"
+    onnx.save(onnx.load(chain(2, 16)), path, save_as_external_data=True, location="m.data", size_threshold=0)
+    before, data = sha256_of(examine(path)), tmp_path / "m.data"
+
+    data.write_bytes(data.read_bytes()[:-1] + b"?")
+
+    assert sha256_of(examine(chain(2, 16))) == hashlib.sha256(chain(2, 16).read_bytes()).hexdigest()
+    assert before != sha256_of(examine(path))
