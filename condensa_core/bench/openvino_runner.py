@@ -1,8 +1,9 @@
-"""OpenVINO on the CPU, in the precision of the file."""
+"""OpenVINO on the CPU, never more coarsely than the file."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -17,8 +18,8 @@ from condensa_core.bench.streams import Streams
 from condensa_core.bench.target import BenchTarget
 from condensa_core.errors import MachineError, MissingRuntime, UsageError
 
-# A processor with bfloat16 would compute float32 files in it, unasked (seen with 2026.4).
-_SETTINGS: Final = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+_FLOATS: Final = {"f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64"}
+_HELD: Final = ("Parameter", "Constant", "Convert", "Result")  # nothing is computed in their type
 
 _SMALL: Final = {
     "bf16": (from_bfloat16, np.uint16),
@@ -46,7 +47,10 @@ class OpenVinoRunner:
             model = core.read_model(path)
             model.reshape({name: list(array.shape) for name, array in feeds.items()})
             amounts = {"NUM_STREAMS": target.streams, "INFERENCE_NUM_THREADS": target.streams * target.threads}
-            settings = _SETTINGS | {name: str(amount) for name, amount in amounts.items()}
+            settings = {name: str(amount) for name, amount in amounts.items()} | {
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": _precision(model, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+            }
             compiled: Any = core.compile_model(model, "CPU", settings)
         except Exception as err:  # pybind turns all of its errors into RuntimeError
             raise refusal("OpenVINO", path, err) from err
@@ -57,7 +61,8 @@ class OpenVinoRunner:
         unfed = [_name(port, i) for i, port in enumerate(compiled.inputs) if not port.get_names() & feeds.keys()]
         if unfed:  # it would compute on whatever lies in their memory
             raise UsageError(f"{path} has inputs that nothing was given for: {', '.join(unfed)}")
-        self.provider = " ".join(compiled.get_property("EXECUTION_DEVICES"))
+        precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self.provider = f"{' '.join(compiled.get_property('EXECUTION_DEVICES'))}, floats in {_FLOATS[precision]}"
         self._requests: Any = [compiled.create_infer_request() for _ in range(target.streams)]
         self._request: Any = self._requests[0]
         self._shared = not any(port.element_type.get_type_name() == "string" for port in compiled.outputs)
@@ -102,6 +107,23 @@ def _array(tensor: Any) -> np.ndarray:
         read, width = _SMALL[kind]
         return read(tensor.data.view(width))
     return np.array(tensor.data)
+
+
+def _precision(model: Any, capabilities: Sequence[str]) -> str:
+    """The float type to compute in: the file's, if it has one and the processor computes in it, else float32.
+
+    Left to itself, a processor with bfloat16 computes every file in it, and float16 files also when asked for float16
+    where it has no such arithmetic (2026.4): with fewer digits than the file has.
+    """
+    found = {
+        output.get_element_type().to_string()
+        for node in model.get_ops()
+        if node.get_type_name() not in _HELD
+        for output in node.outputs()
+    }
+    floats = found & _FLOATS.keys()
+    own = floats.pop() if len(floats) == 1 else "f32"
+    return own if {"f16": "FP16", "bf16": "BF16"}.get(own) in capabilities else "f32"
 
 
 def _name(port: Any, position: int) -> str:

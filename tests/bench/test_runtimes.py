@@ -54,7 +54,9 @@ def computed(runtime: str, path, *, threads: int = 1) -> tuple[np.ndarray, np.nd
         return next(iter(feeds.values())), output, runner.provider
 
 
-@pytest.mark.parametrize(("runtime", "provider"), [("onnxruntime", "CPUExecutionProvider"), ("openvino", "CPU")])
+@pytest.mark.parametrize(
+    ("runtime", "provider"), [("onnxruntime", "CPUExecutionProvider"), ("openvino", "CPU, floats in float32")]
+)
 def test_onnx_runtimes_compute_the_file_in_its_own_precision(runtime, provider, chain):
     x, y, used = computed(runtime, chain(3, 16))
 
