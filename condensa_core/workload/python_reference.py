@@ -52,20 +52,6 @@ def call_object(reference: str, called: Any, args: Mapping[str, Any], directory:
         return called(**args)
 
 
-def source_digest(reference: str, directory: Path) -> str:
-    """SHA-256 of the file behind `file.py:object` or `package.module:object`.
-
-    Of the reference's own text where a module has no file (a built-in one).
-    """
-    source = reference.rpartition(":")[0]
-    if source.endswith(".py"):
-        return hashlib.sha256(_file_path(source, directory).read_bytes()).hexdigest()
-    found = importlib.util.find_spec(source)
-    file = Path(found.origin) if found is not None and found.origin else None
-    content = file.read_bytes() if file is not None and file.is_file() else reference.encode()
-    return hashlib.sha256(content).hexdigest()
-
-
 @contextlib.contextmanager
 def user_code(reference: str, hint: str | None = None) -> Iterator[None]:
     """Turns whatever the user's code raises inside the block into a WorkloadError that names its file and line."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -17,25 +18,37 @@ from condensa_core.workload.digest import content_digest
 from condensa_core.workload.training import EpochRecord
 
 
-def read_entry(path: Path) -> tuple[dict[str, Tensor], tuple[EpochRecord, ...]]:
-    """Weights and history of a cache entry; WorkloadError unless the weights are those that were written."""
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A reference from the cache, and the version of torch that trained it."""
+
+    state: dict[str, Tensor]
+    history: tuple[EpochRecord, ...]
+    torch: str
+
+
+def read_entry(path: Path) -> Kept:
+    """A cache entry; WorkloadError unless the weights are those that were written, under this very name."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         state = load_file(path)
         history = tuple(EpochRecord(**record) for record in json.loads(metadata["history"]))
-        digest = metadata["digest"]
+        digest, key, version = metadata["digest"], metadata["key"], metadata["torch"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as err:
         raise WorkloadError(f"{path} is not a readable reference: {err}") from err
     if state_digest(state) != digest:
         raise WorkloadError(f"{path} has changed since it was written")
-    return state, history
+    if key != path.stem:
+        raise WorkloadError(f"{path} is the reference of another model, other data or other settings: {key}")
+    return Kept(state, history, version)
 
 
 def write_entry(path: Path, state: Mapping[str, Tensor], history: tuple[EpochRecord, ...]) -> None:
     """Writes a cache entry so that `path` holds all of it or does not exist; MachineError when the disk refuses."""
     stored = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     metadata = {"digest": state_digest(stored), "history": json.dumps([asdict(record) for record in history])}
+    metadata |= {"key": path.stem, "torch": torch.__version__}
     try:
         with replacing(path) as partial:
             save_file(stored, partial, metadata)

@@ -16,7 +16,7 @@ from condensa_core.errors import MachineError, WorkloadError
 from condensa_core.progress import Listener, Note, silent
 from condensa_core.randomness import Seed
 from condensa_core.workload.models import check_fit
-from condensa_core.workload.python_reference import source_digest
+from condensa_core.workload.python_sources import source_digest
 from condensa_core.workload.reference_cache import read_entry, state_digest, write_entry
 from condensa_core.workload.splits import Splits
 from condensa_core.workload.tasks import check_task, task_named
@@ -71,12 +71,14 @@ def reference(
     entry = cached_at(recipe, splits, module, seed=seed, cache_dir=cache_dir)
     if os.path.exists(entry):  # noqa: PTH110 - Path.exists raises where the folder may not be searched
         try:
-            state, history = read_entry(entry)
-            put_state(module, state, entry.name)
+            kept = read_entry(entry)
+            put_state(module, kept.state, entry.name)
         except WorkloadError as err:
             listener(Note(f"cached reference ignored: {err.message}; training it again", level="warning"))
         else:
-            return Reference(module, "cached", state_digest(state), history)
+            if kept.torch != torch.__version__:
+                listener(Note(f"the cached reference was trained by torch {kept.torch}, this is {torch.__version__}"))
+            return Reference(module, "cached", state_digest(kept.state), kept.history)
     history = fit(module, splits, plan, task, seed=seed, listener=listener, device=device)
     try:
         write_entry(entry, module.state_dict(), history)
@@ -98,12 +100,14 @@ def _key(
     """A hash of all that decides the trained weights.
 
     The initial weights stand for widths and initialisation, the printed module for strides and the like, and the
-    source file for what a user's forward method does.
+    source files and arguments for what a user's forward method does. The version of torch is no part of it: the
+    weights are what a run is compared with, whoever made them.
     """
     decided: dict[str, Any] = {
         "version": TRAINING_VERSION,
         "model": model.builtin or model.python,
         "source": None if model.python is None else source_digest(model.python, directory),
+        "args": model.args,
         "module": str(module),
         "initial": state_digest(module.state_dict()),
         "data": splits.fingerprint,

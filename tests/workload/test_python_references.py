@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from condensa_core.errors import WorkloadError
-from condensa_core.workload.python_reference import call_object, load_object, source_digest
+from condensa_core.workload.python_reference import call_object, load_object
+from condensa_core.workload.python_sources import source_digest, sources_of
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -119,3 +120,32 @@ def test_a_module_is_known_by_its_source_too(tmp_path, monkeypatch):
 
     assert source_digest("own_module:x", tmp_path) != first
     assert source_digest("sys:path", tmp_path) != source_digest("sys:argv", tmp_path)  # a module without a file
+
+
+def test_sources_are_all_files_beside_it_that_a_file_imports(tmp_path):
+    (tmp_path / "parts" / "deep").mkdir(parents=True)
+    write(tmp_path, "models.py", "import torch\nfrom parts import blocks\ndef late():\n    import lazily\nx = 1\n")
+    write(tmp_path, "lazily.py", "import models\n")  # a circle
+    write(tmp_path, "unrelated.py", "x = 1\n")
+    write(tmp_path / "parts", "__init__.py", "")
+    write(tmp_path / "parts", "blocks.py", "from .deep.inner import width\nfrom . import cousin\n")
+    write(tmp_path / "parts", "cousin.py", "")
+    write(tmp_path / "parts" / "deep", "inner.py", "width = 3\n")
+
+    found = [str(path.relative_to(tmp_path)) for path in sources_of("models.py:x", tmp_path)]
+
+    assert found == [
+        "lazily.py", "models.py", "parts/__init__.py", "parts/blocks.py", "parts/cousin.py", "parts/deep/inner.py",
+    ]  # fmt: skip
+    first = source_digest("models.py:x", tmp_path)
+    write(tmp_path / "parts" / "deep", "inner.py", "width = 4\n")
+    assert source_digest("models.py:x", tmp_path) != first
+    assert [path.name for path in sources_of("parts.blocks:x", tmp_path)] == [
+        "__init__.py",
+        "blocks.py",
+        "cousin.py",
+        "inner.py",
+    ]
+    write(tmp_path, "broken.py", "def (:\n")
+    assert [path.name for path in sources_of("broken.py:x", tmp_path)] == ["broken.py"]
+    assert sources_of("missing.py:x", tmp_path) == ()

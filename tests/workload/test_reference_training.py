@@ -198,6 +198,57 @@ def test_other_data_or_code_is_another_reference(digits, tmp_path):
     assert made(digits) == "trained"
 
 
+def test_an_argument_that_shows_in_no_weight_is_another_reference(digits, tmp_path):
+    code = "from torch import nn\nclass Net(nn.Module):\n    def __init__(self, scale):\n        super().__init__()\n"
+    code += "        self.scale, self.fc = scale, nn.Linear(64, 10)\n"
+    code += "    def forward(self, x): return self.scale * self.fc(x.flatten(1))\n"
+    (tmp_path / "models.py").write_text(code)
+
+    def made(scale: float) -> str:
+        own = ModelSpec(python="models.py:Net", args={"scale": scale})
+        module = model_of(digits, own, directory=tmp_path)
+        return reference(recipe_of(tmp_path, own), digits, module, seed=SEED, cache_dir=tmp_path).source
+
+    assert [made(1.0), made(1.0), made(2.0)] == ["trained", "cached", "trained"]
+
+
+def test_an_entry_under_the_name_of_another_is_told_and_replaced(digits, tmp_path):
+    notes: list[Note] = []
+
+    def made(lr: float):
+        module = model_of(digits)
+        recipe = recipe_of(tmp_path, lr=lr)
+        return reference(recipe, digits, module, seed=SEED, cache_dir=tmp_path / "c", listener=notes.append)
+
+    made(0.01)
+    (one,) = (tmp_path / "c").iterdir()
+    right = made(0.02)
+    (other,) = set((tmp_path / "c").iterdir()) - {one}
+    other.write_bytes(one.read_bytes())  # sound weights, of the same shapes, trained otherwise
+    notes.clear()
+
+    again = made(0.02)
+
+    assert again.source == "trained" and again.sha256 == right.sha256
+    assert "is the reference of another model" in next(e.message for e in notes if isinstance(e, Note))
+
+
+def test_a_reference_of_another_torch_is_taken_and_told(digits, tmp_path, monkeypatch):
+    notes: list[Note] = []
+
+    def made():
+        module = model_of(digits)
+        return reference(recipe_of(tmp_path), digits, module, seed=SEED, cache_dir=tmp_path, listener=notes.append)
+
+    with monkeypatch.context() as earlier:
+        earlier.setattr(torch, "__version__", "1.0.earlier")
+        made()
+    notes.clear()
+
+    assert made().source == "cached"
+    assert "trained by torch 1.0.earlier" in notes[0].message
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "empty"])
 def test_a_damaged_cache_entry_is_told_and_replaced(digits, tmp_path, damage):
     events = []
