@@ -24,6 +24,7 @@ from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.parallel import executor_of
 from condensa_core.flow.rank_costs import rank_costs
+from condensa_core.flow.same_inputs import python_record, require_same_begin, require_same_found
 from condensa_core.flow.search_plots import SearchPlots
 from condensa_core.flow.searching import known_before, search_for
 from condensa_core.flow.short_runs import require_short_runs_possible
@@ -68,7 +69,7 @@ def run(
             keep_earlier(directory, earlier)  # first: a manifest makes it a run that can be resumed
             head = manifest(command, seed=recipe.seed, hashes={"recipe": recipe_hash(recipe)})
             head |= {"condensa": __version__, "recipe_directory": str(recipe.directory), "recipe_name": recipe.name}
-            head |= answers_record(recipe)
+            head |= answers_record(recipe) | python_record(recipe)
             directory.write_json(MANIFEST, head)
         return _work(ready, directory, listener, allow_python, cache_dir)
 
@@ -97,6 +98,7 @@ def resume(
                 return outcome
             listener(Note("this run is finished but for its engine; it is concluded again"))
         require_same_answers(path, recipe)
+        require_same_begin(path, recipe, recipe_hash(recipe), listener)
         if parallel is not None:
             recipe = with_parallel(recipe, parallel)
         return _work(checked(recipe, allow_python, listener), directory, listener, allow_python, cache_dir)
@@ -164,9 +166,11 @@ def _work(
 
 
 def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:
-    """Add what is known once data and reference are there."""
+    """Add what is known once data and reference are there; ResumeError where it was known, and otherwise."""
     head = json.loads((directory.path / MANIFEST).read_text(encoding="utf-8"))
-    head["hashes"] |= {"data": bench.splits.fingerprint, "reference": bench.reference.sha256}
+    found = {"data": bench.splits.fingerprint, "reference": bench.reference.sha256}
+    require_same_found(directory.path, found)
+    head["hashes"] |= found
     directory.write_json(MANIFEST, head)
 
 

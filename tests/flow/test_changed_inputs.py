@@ -1,0 +1,151 @@
+"""A run that was begun with something else is not continued, and the refusal says what changed."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_recipe import tiny
+
+from condensa_core import flow
+from condensa_core.errors import Interrupted, ResumeError
+from condensa_core.progress import Advanced, Note
+from condensa_core.recipe import read_recipe_text, recipe_from, resolved_yaml
+
+OWN = """
+from pathlib import Path
+
+import numpy as np
+from torch import nn, tensor
+
+from layers import width
+
+
+def net():
+    return nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
+
+
+def data(part):
+    stored = np.load(Path(__file__).with_name(f"{part}.npz"))
+    return tensor(stored["inputs"]), tensor(stored["targets"])
+"""
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A folder with a recipe's Python, data and weights, and a run of it that was stopped in its first trial."""
+    folder = tmp_path_factory.mktemp("begun")
+    (folder / "own.py").write_text(OWN)
+    (folder / "layers.py").write_text("width = 6\n")
+    random = np.random.default_rng(0)
+    for part, count in (("train", 64), ("val", 32)):
+        targets = random.integers(0, 3, count)
+        inputs = random.standard_normal((count, 4)).astype("float32") + targets[:, None].astype("float32")
+        np.savez(folder / f"{part}.npz", inputs=inputs, targets=targets)
+    layers = {"0": (6, 4), "2": (6, 6), "4": (3, 6)}
+    drawn = torch.Generator().manual_seed(1)
+    weights = {f"{name}.weight": torch.randn(shape, generator=drawn) for name, shape in layers.items()}
+    weights |= {f"{name}.bias": torch.randn(shape[0], generator=drawn) for name, shape in layers.items()}
+    save_file(weights, folder / "w.safetensors")
+    data = {part: {"python": "own.py:data", "args": {"part": part}} for part in ("train", "val")}
+    given = tiny(
+        model={"python": "own.py:net", "weights": "w.safetensors"},
+        data=data,
+        layers=[{"match": "all", "scheme": {"structure": {"sparsity": "$s"}}}],
+        search={"trials": 1},
+        constraint={"metric": "top1", "max_drop": "90pp"},
+    )
+    recipe = read_recipe_text(resolved_yaml(recipe_from(given)), str(folder / "recipe.yaml"))
+
+    def stop(event):
+        if isinstance(event, Advanced) and event.phase == "learn":
+            raise Interrupted("stop")
+
+    with pytest.raises(Interrupted):
+        flow.run(recipe, out=folder / "runs", cache_dir=folder / "cache", listener=stop)
+    return folder
+
+
+@pytest.fixture
+def begun(interrupted, tmp_path):
+    """The folder's copy, as if it always had been here, and the run directory in it."""
+    folder = tmp_path / "begun"
+    shutil.copytree(interrupted, folder)
+    (directory,) = (folder / "runs" / "tiny").iterdir()
+    head = json.loads((directory / "manifest.json").read_text())
+    (directory / "manifest.json").write_text(json.dumps(head | {"recipe_directory": str(folder)}))
+    return folder, directory
+
+
+def resume(directory, folder, **kwargs):
+    return flow.resume(directory, cache_dir=folder / "cache", **kwargs)
+
+
+def test_unchanged_it_goes_on_to_its_end(begun):
+    folder, directory = begun
+
+    assert resume(directory, folder).trainings_used == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("own.py", OWN + "# edited\n"), ("layers.py", "width = 6  # edited\n")],
+    ids=["named in the recipe", "imported by it"],
+)
+def test_edited_python_is_refused_by_name_and_hash_before_it_runs(begun, file, text):
+    folder, directory = begun
+    (folder / file).write_text(f"open({str(folder / 'ran')!r}, 'w')\n{text}")
+
+    hashes = r"\(its hash was [0-9a-f]{12}, now it is [0-9a-f]{12}\)"
+    with pytest.raises(ResumeError, match=f"{file} {hashes}") as refusal:
+        resume(directory, folder)
+
+    assert "start a new run" in refusal.value.hint
+    assert not (folder / "ran").exists()
+
+
+def test_python_that_is_gone_is_refused_by_name(begun):
+    folder, directory = begun
+    (folder / "layers.py").unlink()
+
+    with pytest.raises(ResumeError, match=r"layers\.py is gone"):
+        resume(directory, folder)
+
+
+def test_other_data_is_refused_and_the_manifest_keeps_what_the_run_began_with(begun):
+    folder, directory = begun
+    stored = dict(np.load(folder / "val.npz"))
+    stored["inputs"][-1, -1] += 1e-3
+    np.savez(folder / "val.npz", **stored)
+    kept = (directory / "manifest.json").read_text()
+
+    for _ in range(2):  # the refusal must not make the change the new truth
+        with pytest.raises(ResumeError, match=r"the data: the hash was [0-9a-f]{12}, now it is"):
+            resume(directory, folder)
+
+    assert (directory / "manifest.json").read_text() == kept
+
+
+def test_other_weights_are_refused(begun):
+    folder, directory = begun
+    weights = load_file(folder / "w.safetensors")
+    weights["4.bias"][0] += 1
+    save_file(weights, folder / "w.safetensors")
+
+    with pytest.raises(ResumeError, match="the reference's weights: the hash was"):
+        resume(directory, folder)
+
+
+def test_other_versions_of_packages_are_told_by_name(begun):
+    folder, directory = begun
+    head = json.loads((directory / "manifest.json").read_text())
+    head["versions"]["onnx"] = "0.1"
+    (directory / "manifest.json").write_text(json.dumps(head))
+    notes = []
+
+    resume(directory, folder, listener=notes.append)
+
+    told = [event.message for event in notes if isinstance(event, Note) and event.level == "warning"]
+    assert [text for text in told if "other versions" in text and "onnx 0.1, now" in text and "torch" not in text]
