@@ -10,6 +10,8 @@ from typing import Final
 
 from condensa_core.bench.onnx_nodes import Node, Nodes, Weight
 
+# What ONNX Runtime 1.31 puts before the names of values and weights of half precision that it casts to float.
+_CAST: Final = ("InsertedPrecisionFreeCast_", "FusedBack_")
 _NCHWC: Final = "_nchwc"  # ONNX Runtime calls a convolution in its own layout after the value that it makes
 # A parameter's own name ends the module's: `features.0.weight.levels` is one of features.0, by whoever stored it.
 _PARAMETER: Final = re.compile(r"(.+?)\.(\w*(?:weight|bias)\w*)(?:\..*)?$")
@@ -81,7 +83,7 @@ class _Taken:
         if node is None:
             return cls(name, None, frozenset(), None, False)
         weights = reached.weights(node)
-        return cls(name, node, weights, reached.reader(node, weights), reached.file.prepares(node))
+        return cls(name, node, weights, reached.reader(node, weights), reached.prepares(node))
 
     @property
     def path(self) -> str | None:
@@ -215,29 +217,33 @@ class _Reach:
 
     def __init__(self, optimised: Nodes, file: _Original) -> None:
         self.file = file
-        self._stored = {name: weight for each in optimised.graphs() for name, weight in each.weights.items()}
+        self._stored = {self._in_file(name): w for each in optimised.graphs() for name, w in each.weights.items()}
         # the values of the file that a value of the optimised graph was made from; None where that cannot be told
         self._made_from: dict[str, frozenset[str] | None] = {}
         self._parts: dict[int, list[Node] | None] = {}
         for node in optimised.every_node():
-            known = self._known(node.inputs)
-            starts = self._starts(node)
+            read, made = self._reads(node), self._makes(node)
+            known, starts = self._known(read), self._starts(node)
             self._parts[id(node)] = None if known is None or not starts else self._between(known, starts)
-            opaque = known is None or (not starts and any(self._is_substance(value) for value in node.inputs))
-            for value in node.outputs:
+            opaque = known is None or (not starts and any(map(self._is_substance, read)))
+            for value in made:
                 if value not in file.values:
                     self._made_from[value] = None if opaque else frozenset(known or ()) | frozenset(starts)
+
+    def prepares(self, node: Node) -> bool:
+        """Whether what a kernel computes depends on weights alone."""
+        return all(value in self.file.behind for value in self._makes(node))
 
     def weights(self, node: Node) -> frozenset[str]:
         """Those that can be parameters, of the file, that the node reads or has taken in."""
         found: set[str] = set()
-        for value in node.inputs:
+        for value in self._reads(node):
             if value in self.file.behind:
                 found |= self.file.behind[value]
             elif self._is_substance(value):
                 found |= self.file.alike(self._stored[value])
-        if self.file.prepares(node):
-            for value in node.outputs:
+        if self.prepares(node):
+            for value in self._makes(node):
                 found |= self.file.behind[value]
         for part in self._parts[id(node)] or ():
             for value in part.inputs:
@@ -256,6 +262,19 @@ class _Reach:
         ]
         return parts[0] if len(parts) == 1 else self.file.user(heaviest)
 
+    def _reads(self, node: Node) -> list[str]:
+        return list(map(self._in_file, node.inputs))
+
+    def _makes(self, node: Node) -> list[str]:
+        return list(map(self._in_file, node.outputs))
+
+    def _in_file(self, value: str) -> str:
+        """The value of the file that this is, cast to another precision."""
+        if value in self.file.values:
+            return value
+        plain = next((value.removeprefix(prefix) for prefix in _CAST if value.startswith(prefix)), value)
+        return plain if plain in self.file.values else value
+
     def _known(self, values: Iterable[str]) -> frozenset[str] | None:
         """The values of the file that these were made from."""
         known: set[str] = set()
@@ -273,9 +292,10 @@ class _Reach:
 
     def _starts(self, node: Node) -> list[str]:
         """The values of the file that a kernel makes."""
-        made = [value for value in node.outputs if value in self.file.maker]
-        if not made and node.name.endswith(_NCHWC) and (value := node.name.removesuffix(_NCHWC)) in self.file.maker:
-            made = [value]
+        made = [value for value in self._makes(node) if value in self.file.maker]
+        if not made and node.name.endswith(_NCHWC):
+            value = self._in_file(node.name.removesuffix(_NCHWC))
+            made = [value] if value in self.file.maker else []
         return made
 
     def _between(self, known: frozenset[str], starts: Sequence[str]) -> list[Node] | None:

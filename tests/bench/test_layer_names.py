@@ -92,6 +92,23 @@ def test_a_convolution_in_another_layout_is_known_by_the_value_that_it_makes():
     assert modules(original, optimised) == ["a", "b", None]
 
 
+def test_half_precision_that_is_cast_to_float_keeps_its_modules():
+    weights = {"val_0": stored(8, 32, element="FLOAT16"), "fc.bias": stored(32, element="FLOAT16")}
+    original = graph(
+        ("p", "MatMul", ["x", "val_0"], "h"), ("a", "Add", ["h", "fc.bias"], "i"), ("r", "Relu", ["i"], "y"),
+        weights=weights,
+    )  # fmt: skip
+    optimised = graph(
+        ("c", "Cast", ["x"], "InsertedPrecisionFreeCast_x"),
+        ("p", "MatMul", ["InsertedPrecisionFreeCast_x", "FusedBack_val_0"], "InsertedPrecisionFreeCast_h"),
+        ("a", "FusedAdd", ["InsertedPrecisionFreeCast_h", "FusedBack_fc.bias"], "InsertedPrecisionFreeCast_y"),
+        ("d", "Cast", ["InsertedPrecisionFreeCast_y"], "y"),
+        weights={"FusedBack_val_0": stored(8, 32), "FusedBack_fc.bias": stored(32)},
+    )
+
+    assert modules(original, optimised) == [None, "fc", "fc", None]
+
+
 def test_integers_of_a_weight_belong_to_the_module_it_was():
     weights = {
         "x.step": stored(), "fc.weight.3.levels": stored(8, 32, element="INT8"), "fc.weight.3.scale": stored(32),

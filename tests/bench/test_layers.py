@@ -15,6 +15,7 @@ from condensa_core.bench.kernels import profiled
 from condensa_core.bench.layer_names import joined, places_of
 from condensa_core.bench.layers import layer_times, side_by_side
 from condensa_core.bench.onnx_nodes import read_nodes
+from condensa_core.export.half_precision import cast_float16
 from condensa_core.export.quantize_nodes import quantize_onnx
 
 BOOL, FLOAT, INT64 = TensorProto.BOOL, TensorProto.FLOAT, TensorProto.INT64
@@ -109,6 +110,17 @@ def test_each_module_of_a_transformer_has_its_own_product_in_float_and_in_intege
     for name, (kernels, _) in found.items():
         in_rows = sum(row.mean_s.get(name, 0) for row in layers)
         assert in_rows == pytest.approx(sum(kernel.seconds for kernel in kernels))
+
+
+def test_a_file_of_half_precision_that_is_computed_in_float_keeps_its_modules(feed_forward):
+    half = feed_forward.with_name("half.onnx")
+    onnx.save(cast_float16(onnx.load(feed_forward)), half)
+
+    kernels, places = profile_of(half, normal(4, 8, 128))
+
+    expected = {f"blocks.{block}.{part}": ["MatMul"] for block in range(2) for part in ("up", "down")}
+    assert products(kernels, places) == expected
+    assert any(kernel.operator == "Cast" for kernel in kernels)
 
 
 def test_rows_of_two_files_are_of_the_same_modules_or_of_one_file(feed_forward):
