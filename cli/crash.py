@@ -57,15 +57,17 @@ class Crash(Exception):
 def runs_under(root: Path) -> Iterator[None]:
     """What leaves the block names the run directory that this process made at or under `root`, if it came so far.
 
-    A failure or an interruption says how to continue; an unexpected exception leaves as `Crash`.
+    A failure or an interruption, also by a second signal, says how to continue; an unexpected exception leaves as
+    `Crash`.
     """
     try:
         yield
     except (RunFailed, Interrupted) as error:
-        directory = _directory_of_this_process(root)
-        if directory is not None and error.hint is None:
-            error.hint = f"continue with: condensa resume {shlex.quote(str(directory))}"
+        error.hint = _continued(error.hint, _directory_of_this_process(root))
         raise
+    except KeyboardInterrupt:
+        hint = _continued(None, _directory_of_this_process(root))
+        raise Interrupted("interrupted at once; what was finished is kept", hint=hint) from None
     except (CondensaError, typer.Exit, typer.Abort):
         raise
     except Exception as error:
@@ -73,6 +75,14 @@ def runs_under(root: Path) -> Iterator[None]:
         if directory is None:
             raise
         raise Crash(directory) from error
+
+
+def _continued(hint: str | None, directory: Path | None) -> str | None:
+    """The hint, with how to go on in `directory` unless it says so."""
+    if directory is None or (hint and "condensa resume" in hint):
+        return hint
+    resume = f"continue with: condensa resume {shlex.quote(str(directory))}"
+    return f"{hint}, then {resume}" if hint else resume
 
 
 def _directory_of_this_process(root: Path) -> Path | None:

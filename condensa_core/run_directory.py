@@ -6,7 +6,6 @@ runs/<name>/<utc>-<hash6>/
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -24,11 +23,11 @@ from types import TracebackType
 from typing import Any, Final
 
 from condensa_core.errors import MachineError, ResumeError, RunFailed, UsageError
-from condensa_core.whole_file import PARTIAL, replacing, sync
+from condensa_core.whole_file import PARTIAL, remedy, replacing, sync
 
 MANIFEST: Final = "manifest.json"
 _LOCK = ".lock"
-_ELSEWHERE = "free disk space or set output.dir to another place"
+_ELSEWHERE = "free disk space, make it writable, or set output.dir to another place"
 _DISTRIBUTIONS = (
     "condensa-cli",
     "torch",
@@ -91,7 +90,7 @@ class RunDirectory:
                 leftover.unlink()
         except OSError as err:
             directory.close()
-            raise MachineError(f"cannot continue {path}: {err.strerror}") from err
+            raise MachineError(f"cannot continue {path}: {err.strerror}", hint=remedy(err)) from err
         return directory
 
     @classmethod
@@ -161,17 +160,21 @@ class RunDirectory:
         assert not PurePath(name).is_absolute() and ".." not in PurePath(name).parts, name
         return self.path / name
 
+    def refused(self, err: OSError, path: Path | None = None) -> RunFailed:
+        """The error for a refusal of the disk after work has begun, about `path` or the file that `err` names."""
+        what = path or err.filename or "a file of the run"
+        resume = f"condensa resume {shlex.quote(str(self.path))}"
+        return RunFailed(
+            f"cannot write {what}: {err.strerror or err}", hint=f"{remedy(err)}, then continue with: {resume}"
+        )
+
     @contextmanager
     def _failing_run(self, path: Path) -> Iterator[None]:
         """OSErrors of the block become RunFailed; condensa's own errors pass."""
         try:
             yield
         except OSError as err:
-            full = err.errno in (errno.ENOSPC, errno.EDQUOT)
-            hint = (
-                f"free disk space, then continue with: condensa resume {shlex.quote(str(self.path))}" if full else None
-            )
-            raise RunFailed(f"cannot write {path}: {err.strerror or err}", hint=hint) from err
+            raise self.refused(err, path) from err
 
 
 def manifest(command: Sequence[str], *, seed: int, hashes: Mapping[str, str]) -> dict[str, Any]:

@@ -1,13 +1,21 @@
-"""A file appears under its name whole or not at all."""
+"""A file appears under its name whole or not at all; and what to do where the disk refuses it."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+_REMEDIES: Final = {
+    "free disk space": (errno.ENOSPC, errno.EDQUOT),
+    "make it writable": (errno.EACCES, errno.EPERM, errno.EROFS),
+    "raise the limit on the size of files (ulimit -f)": (errno.EFBIG,),
+    "raise the limit on open files (ulimit -n)": (errno.EMFILE, errno.ENFILE),
+}
 PARTIAL: Final = ".partial-"  # begins the name of every file that is not finished
 
 
@@ -17,7 +25,7 @@ def replacing(final: Path) -> Iterator[Path]:
 
     When the block raises, or the process dies, whatever stood under the final name before is untouched. The temporary
     file lies in the same folder, which is made if need be, and keeps the final suffix, by which some writers choose the
-    format: `.partial-<pid>-model.onnx`. OSErrors pass through.
+    format: `.partial-<pid>-model.onnx`. OSErrors pass through; those that name no file, as of fsync, are given `final`.
     """
     partial = final.with_name(f"{PARTIAL}{os.getpid()}-{final.name}")
     try:
@@ -26,8 +34,11 @@ def replacing(final: Path) -> Iterator[Path]:
         sync(partial)
         partial.replace(final)
         sync(final.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as err:
+        with contextlib.suppress(OSError):  # what refused the file may refuse this too, and is what there is to tell
+            partial.unlink(missing_ok=True)
+        if isinstance(err, OSError) and err.filename is None:
+            err.filename = str(final)
         raise
 
 
@@ -38,3 +49,8 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def remedy(err: OSError) -> str:
+    """What a user can do about a refusal of the disk, for the hint of an error."""
+    return next((todo for todo, codes in _REMEDIES.items() if err.errno in codes), "check the disk")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from condensa_core.errors import MachineError, ResumeError, RunFailed, UsageError
 from condensa_core.run_directory import MANIFEST, RunDirectory, file_sha256, manifest, versions
+from condensa_core.whole_file import replacing
 
 
 def test_runs_created_in_the_same_second_do_not_meet(tmp_path):
@@ -125,6 +126,26 @@ def test_full_disk_is_a_failed_run_with_the_command_to_continue(tmp_path, monkey
 
         with pytest.raises(RunFailed, match="condensa resume"):
             directory.write_text("a.txt", "x")
+
+
+@pytest.mark.parametrize(
+    ("number", "todo"), [(errno.EROFS, "make it writable"), (errno.EFBIG, "ulimit -f"), (errno.EIO, "check the disk")]
+)
+def test_a_refused_sync_names_the_file_and_what_to_do(tmp_path, monkeypatch, number, todo):
+    def refused(handle):
+        raise OSError(number, os.strerror(number))
+
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        monkeypatch.setattr(os, "fsync", refused)
+
+        with pytest.raises(OSError) as plain, replacing(directory.path / "b.txt") as partial:
+            partial.write_text("x")
+        with pytest.raises(RunFailed) as told:
+            directory.write_text("a.txt", "x")
+
+    assert plain.value.filename == str(directory.path / "b.txt")
+    assert "a.txt" in told.value.message and todo in told.value.hint and "condensa resume" in told.value.hint
+    assert sorted(path.name for path in directory.path.iterdir()) == [".lock"]
 
 
 def test_disk_that_refuses_the_first_files_is_a_machine_error(tmp_path, monkeypatch):

@@ -7,20 +7,24 @@ import json
 from pathlib import Path
 
 from condensa_core import __version__
-from condensa_core.errors import ResumeError
+from condensa_core.errors import MachineError, ResumeError
 from condensa_core.flow.workbench import Workbench
 from condensa_core.recipe import Recipe, read_recipe_text, resolved_yaml
 from condensa_core.run_directory import MANIFEST
+from condensa_core.whole_file import remedy
 
 RESOLVED = "resolved.yaml"
 
 
 def recipe_in(path: Path) -> Recipe:
-    """The recipe that the run directory was made for; ResumeError where it cannot be read."""
+    """The recipe that the run directory was made for; ResumeError where it is not there whole, MachineError where the
+    disk does not let it be read."""
     try:
         head = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         text = (path / RESOLVED).read_text(encoding="utf-8")
         origin = Path(head["recipe_directory"])
+    except PermissionError as err:
+        raise MachineError(f"cannot read {err.filename}: {err.strerror}", hint=remedy(err)) from err
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise ResumeError(f"{path} was stopped before it began, or is damaged; start a new run") from err
     return read_recipe_text(text, str(path / RESOLVED), origin)

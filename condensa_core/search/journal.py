@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from condensa_core.errors import ResumeError, RunFailed
-from condensa_core.whole_file import sync
+from condensa_core.whole_file import remedy, sync
 
 FORMAT = 1
 
@@ -48,11 +49,12 @@ class Journal:
             os.ftruncate(self._file, sound)
             os.lseek(self._file, sound, os.SEEK_SET)
         except OSError as err:
-            raise RunFailed(f"cannot open the journal {path}: {err.strerror}") from err
+            raise RunFailed(f"cannot open the journal {path}: {err.strerror}", hint=remedy(err)) from err
         self._size = sound
         if sound == 0:
             self._write({"format": FORMAT, "fingerprint": fingerprint})
-            sync(path.parent)
+            with self._refusing():
+                sync(path.parent)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -100,18 +102,25 @@ class Journal:
 
     def _write(self, record: dict[str, Any]) -> None:
         line = _line(record)
-        try:
-            written = 0
-            while written < len(line):
-                written += os.write(self._file, line[written:])
-            os.fsync(self._file)
-        except OSError as err:
-            os.ftruncate(self._file, self._size)  # shrinking needs no space
-            os.lseek(self._file, self._size, os.SEEK_SET)
-            raise RunFailed(
-                f"cannot write the journal {self.path}: {err.strerror}", hint="free disk space, then resume"
-            ) from err
+        with self._refusing():
+            try:
+                written = 0
+                while written < len(line):
+                    written += os.write(self._file, line[written:])
+                os.fsync(self._file)
+            except OSError:
+                with contextlib.suppress(OSError):  # a torn line is dropped by whoever opens the file next
+                    os.ftruncate(self._file, self._size)  # shrinking needs no space
+                    os.lseek(self._file, self._size, os.SEEK_SET)
+                raise
         self._size += len(line)
+
+    @contextlib.contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as err:
+            raise RunFailed(f"cannot write the journal {self.path}: {err.strerror}", hint=remedy(err)) from err
 
 
 def read_journal(path: Path) -> tuple[str, tuple[Entry, ...]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from condensa_core.errors import MachineError, WorkloadError
@@ -51,8 +51,8 @@ def write_entry(path: Path, state: Mapping[str, Tensor], history: tuple[EpochRec
     metadata |= {"key": path.stem, "torch": torch.__version__}
     try:
         with replacing(path) as partial:
-            save_file(stored, partial, metadata)
-    except (OSError, SafetensorError) as err:
+            partial.write_bytes(save(stored, metadata))
+    except OSError as err:
         raise MachineError(f"the trained reference could not be kept in {path.parent}: {err}") from err
 
 

@@ -228,6 +228,20 @@ def test_a_run_that_ends_early_says_how_to_continue(held, tmp_path, error):
     assert caught.value.hint == f"continue with: condensa resume {held}"
 
 
+def test_the_second_signal_says_how_to_continue_too(held, tmp_path):
+    with pytest.raises(Interrupted) as caught, runs_under(tmp_path):
+        raise KeyboardInterrupt
+
+    assert caught.value.hint == f"continue with: condensa resume {held}"
+
+
+def test_what_is_to_be_mended_first_comes_first(held, tmp_path):
+    with pytest.raises(RunFailed) as caught, runs_under(tmp_path):
+        raise RunFailed("cannot write", hint="free disk space")
+
+    assert caught.value.hint == f"free disk space, then continue with: condensa resume {held}"
+
+
 def test_a_bug_belongs_into_the_run_directory(held, tmp_path):
     with pytest.raises(Crash) as caught, runs_under(tmp_path):
         raise ZeroDivisionError
