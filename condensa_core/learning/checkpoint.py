@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from condensa_core.whole_file import replacing
+from condensa_core.workload import content_digest
 
-_FORMAT = "condensa.lc/3"
+_FORMAT = "condensa.lc/4"
 _PARTS = ("live", "multipliers", "best", "best_shifted", "earlier")
 
 
@@ -59,30 +62,56 @@ class Checkpoint:
             for part in _PARTS
             for name, tensor in getattr(progress, part).items()
         }
-        facts = {
-            "step": progress.step,
-            "loss": progress.loss,
-            "history": progress.history,
-            "best_step": progress.best_step,
-            "spent": progress.spent,
-        }
+        facts = json.dumps(
+            {
+                "step": progress.step,
+                "loss": progress.loss,
+                "history": progress.history,
+                "best_step": progress.best_step,
+                "spent": progress.spent,
+            }
+        )
+        metadata = {"format": _FORMAT, "facts": facts, "digest": _digest(facts, tensors)}
         with replacing(self._path) as temporary:
-            save_file(tensors, temporary, metadata={"format": _FORMAT, "facts": json.dumps(facts)})
+            temporary.write_bytes(save(tensors, metadata))
 
-    def load(self) -> Progress | None:
-        """The saved progress; None where nothing was saved or the file is not readable as one."""
-        if not self._path.exists():
+    def load(self, told: Callable[[str], None] = lambda why: None) -> Progress | None:
+        """The saved progress; None where nothing was saved, or nothing that can be gone on with: `told` hears why.
+
+        The step is then learned anew, to the same result: a damaged file costs time, never a trial.
+        """
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as err:
+            told(f"{self._path} cannot be read ({err.strerror or err})")
+            return None
+        try:
+            facts, tensors = _read(content)
+        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
+            told(f"{self._path} is damaged, or of another version of condensa")
             return None
         parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
-        try:
-            with safe_open(self._path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    return None
-                for key in file.keys():  # noqa: SIM118 - not a dict
-                    part, _, name = key.partition("/")
-                    parts[part][name] = file.get_tensor(key)
-        except SafetensorError:
-            return None
-        facts: dict[str, Any] = json.loads(metadata["facts"])
+        for key, tensor in tensors.items():
+            part, _, name = key.partition("/")
+            parts[part][name] = tensor
         return Progress(**{**facts, **parts, "history": tuple(facts["history"])})
+
+
+def _read(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Facts and tensors of a file that is whole and of this format; else one of the errors that `load` names."""
+    size = int.from_bytes(content[:8], "little")
+    if size > len(content):
+        raise ValueError("the header is not whole")
+    header = json.loads(content[8 : 8 + size])
+    metadata = header["__metadata__"]
+    tensors = load(content)
+    if metadata["format"] != _FORMAT or metadata["digest"] != _digest(metadata["facts"], tensors):
+        raise ValueError("not what was written")
+    return json.loads(metadata["facts"]), tensors
+
+
+def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) over all that is saved; safetensors itself would not notice a flipped bit."""
+    return hashlib.sha256((facts + content_digest(sorted(tensors.items()))).encode()).hexdigest()

@@ -19,7 +19,7 @@ from condensa_core.learning.meter import Meter
 from condensa_core.learning.penalty import Penalty
 from condensa_core.learning.schedule import StepSize, default_ladder, explicit_ladder
 from condensa_core.learning.settings import Settings
-from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
+from condensa_core.progress import Advanced, Listener, Note, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
 from condensa_core.schemes import Code, Part, Tensors, leaves_little_free, zero_units
 from condensa_core.workload import Batches, Score
@@ -92,7 +92,7 @@ def compress(
     ladder = mu_ladder(settings, weights, parts)
     if start_from is not None:
         live.load_state_dict(start_from)
-    saved = checkpoint.load() if checkpoint else None
+    saved = _saved(checkpoint, listener)
     if saved:
         live.load_state_dict(saved.live)
         for name, value in saved.multipliers.items():
@@ -153,6 +153,13 @@ def compress(
     )
 
 
+def _saved(checkpoint: Checkpoint | None, listener: Listener) -> Progress | None:
+    """What an interrupted run left behind; None, with a warning, where that cannot be gone on with."""
+    if checkpoint is None:
+        return None
+    return checkpoint.load(lambda why: listener(Note(f"{why}; this training starts over", "warning")))
+
+
 @torch.no_grad()
 def mu_ladder(settings: Settings, weights: Tensors, parts: Sequence[Part]) -> list[float]:
     """mu of each L step: the user's, or chosen by the optimizer's step size and the kind of codes (see `schedule`)."""
@@ -187,7 +194,7 @@ class _Best:
 
     def offer(self, now: Iterate, score: Score, model: nn.Module) -> None:
         sign = 1 if score.better == "higher" else -1
-        if self.step == 0 or sign * score.value >= sign * self.value:
+        if self.step == 0 or math.isnan(self.value) or sign * score.value >= sign * self.value:
             self.step, self.value, self.shifted = now.step, score.value, now.shifted
             self.state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 

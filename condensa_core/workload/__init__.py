@@ -2,6 +2,7 @@
 
 from condensa_core.workload.batches import Batches, Standardise, TensorBatches
 from condensa_core.workload.datasets import DATASETS
+from condensa_core.workload.digest import content_digest
 from condensa_core.workload.evaluation import Evaluation, agreement, device_of, difference_stderr, evaluate
 from condensa_core.workload.metrics import LOSS, METRICS, PERPLEXITY, TOP1, TOP5, Metric, Score
 from condensa_core.workload.models import build_model, check_fit, example_inputs
@@ -44,6 +45,7 @@ __all__ = [
     "call_object",
     "check_fit",
     "check_task",
+    "content_digest",
     "device_of",
     "difference_stderr",
     "evaluate",

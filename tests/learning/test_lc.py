@@ -8,7 +8,7 @@ from toy_task import judge_on, toy_batches, trained_toy
 
 from condensa_core.errors import Diverged, Interrupted
 from condensa_core.learning import Checkpoint, Settings, compress, compress_directly, finetune
-from condensa_core.progress import Advanced
+from condensa_core.progress import Advanced, Note
 from condensa_core.randomness import Seed
 from condensa_core.schemes import Part, Prune
 
@@ -78,7 +78,7 @@ def test_a_run_starts_where_it_is_told_to(toy):
     assert further.history[0]["distance"] < 0.7 * cold.history[0]["distance"]  # it starts near its compressed form
 
 
-@pytest.mark.parametrize("stop_at", [0, 1, 3])
+@pytest.mark.parametrize("stop_at", range(4))
 def test_an_interrupted_run_resumes_to_the_same_result(toy, tmp_path, stop_at):
     settings = replace(SHORT, steps=4)
     whole = learn(toy, settings)
@@ -115,12 +115,32 @@ def test_fine_tuning_keeps_zeros_at_zero_and_never_returns_something_worse(toy):
     assert score == judge(tuned)
 
 
-def test_a_checkpoint_that_is_no_checkpoint_is_ignored(tmp_path):
+def test_a_checkpoint_that_was_damaged_costs_time_and_not_the_trial(toy, tmp_path):
+    settings = replace(SHORT, steps=2)
     path = tmp_path / "lc.safetensors"
-    path.write_bytes(b"torn")
+    whole = learn(toy, settings, checkpoint=Checkpoint(path))
+    sound = path.read_bytes()
+    told = []
 
-    assert Checkpoint(path).load() is None
-    assert Checkpoint(tmp_path / "none").load() is None
+    assert Checkpoint(path).load(told.append).step == 2 and not told
+    assert Checkpoint(tmp_path / "none").load(told.append) is None and not told
+    flips = range(0, len(sound), len(sound) // 40)
+    for damaged in [sound[:7], sound[:-1], b"torn", b"\xff" * 64, *(flipped(sound, at) for at in flips)]:
+        path.write_bytes(damaged)
+        assert Checkpoint(path).load(told.append) is None
+        assert str(path) in told.pop() and not told
+    newer = sound.replace(b"condensa.lc/4", b"condensa.lc/5")
+    path.write_bytes(newer)
+    notes = []
+    again = learn(toy, settings, checkpoint=Checkpoint(path), listener=notes.append)
+
+    assert newer != sound and again.history == whole.history
+    assert [n.level for n in notes if isinstance(n, Note) and "starts over" in n.message] == ["warning"]
+
+
+def flipped(content: bytes, at: int) -> bytes:
+    """With one bit the other way round."""
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
 def test_an_adaptive_optimizer_meets_the_penalty_too(toy):
