@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -66,13 +67,22 @@ class Observation:
 
     @classmethod
     def of(cls, point: Point, reading: Reading) -> Observation:
-        """The trial that read this; failed when any of its numbers is not finite."""
+        """The trial that read this; failed when any of its numbers is not finite, or one of its details is no number.
+
+        Infinite details (the perplexity of a model that was only rounded can be) become the largest float there is.
+        """
+        missing = _no_number(reading.details)
+        if missing and reading.is_finite:
+            spent = {key: reading.details[key] for key in reading.details if key == TRAINING_COST}
+            return cls.failed(point, f"the evaluation gave no number for {missing}", spent)
         if not reading.is_finite:
             numbers = f"{reading.metric} for the metric, sd {reading.sd}, objective {reading.objective}"
             spent = {key: reading.details[key] for key in reading.details if key == TRAINING_COST}
             return cls.failed(point, f"the evaluation read {numbers}", spent)
         status: Literal["ok", "aborted"] = "aborted" if reading.aborted else "ok"
-        return cls(point, status, reading.metric, reading.sd, reading.objective, reading.details, reading.aborted)
+        return cls(
+            point, status, reading.metric, reading.sd, reading.objective, _bounded(reading.details), reading.aborted
+        )
 
     @classmethod
     def failed(cls, point: Point, failure: str, details: Mapping[str, Any] | None = None) -> Observation:
@@ -96,3 +106,22 @@ class Observation:
         """The observation that `to_record` described; unknown keys are ignored."""
         names = ("point", "status", "metric", "sd", "objective", "details", "failure")
         return cls(**{name: record[name] for name in names})
+
+
+def _no_number(value: Any, name: str = "") -> str:
+    """The name of the first NaN among JSON values; empty if there is none."""
+    if isinstance(value, float):
+        return name if math.isnan(value) else ""
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    )
+    return next((found for key, v in items if (found := _no_number(v, f"{name}.{key}".lstrip(".")))), "")
+
+
+def _bounded(value: Any) -> Any:
+    """JSON values with every infinite number replaced by the largest finite one of its sign."""
+    if isinstance(value, float) and math.isinf(value):
+        return math.copysign(sys.float_info.max, value)
+    if isinstance(value, Mapping):
+        return {key: _bounded(v) for key, v in value.items()}
+    return [_bounded(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 
 import pytest
 
 from condensa_core.errors import ResumeError, UsageError
-from condensa_core.search import GridSearch, Search, strategy_named
+from condensa_core.search import GridSearch, Observation, Reading, Search, strategy_named
 
 
 @pytest.fixture
@@ -50,6 +52,19 @@ def test_what_is_not_finite_is_a_failed_trial_and_counts(grid, reading):
 
     assert search.observations[0].status == "failed" and search.observations[0].failure
     assert search.ask() == () and search.recommend().point is None
+
+
+def test_details_that_json_cannot_hold_are_bounded_or_fail_the_trial():
+    reading = Reading(0.9, details={"val": {"perplexity": {"value": math.inf}}, "history": [-math.inf, 1.0], "n": None})
+
+    kept = Observation.of({"s": 0.5}, reading)
+    lost = Observation.of({"s": 0.5}, Reading(0.9, details={"val": {"loss": math.nan}, "training_cost": {"macs": 1}}))
+
+    most = sys.float_info.max
+    assert kept.status == "ok"
+    assert kept.details == {"val": {"perplexity": {"value": most}}, "history": [-most, 1.0], "n": None}
+    assert lost.status == "failed" and "no number for val.loss" in lost.failure
+    assert lost.details == {"training_cost": {"macs": 1}}
 
 
 @pytest.mark.parametrize("method", ["level-set", "grid", "random"])
