@@ -11,6 +11,7 @@ CondensaError
 ├── MachineError         3   no disk, no permission, no device: known before work starts
 ├── RunFailed            4   failed while running; what was finished is kept
 │   ├── Diverged         4   non-finite loss or weights; names the step
+│   ├── OutOfMemory      4   an allocation was refused, by this machine or its GPU
 │   ├── NotEquivalent    4   the shrunk model computes something else than the masked one
 │   ├── ExportFailed     4   ONNX or torch.export refused the model
 │   └── ParityError      4   the exported file computes something else than the PyTorch model
@@ -141,6 +142,10 @@ class RunFailed(CondensaError):
 
 class Diverged(RunFailed):
     """The loss or a weight became NaN or infinite; the message names the step."""
+
+
+class OutOfMemory(RunFailed):
+    """This machine, or its GPU, has no more memory to give."""
 
 
 class NotEquivalent(RunFailed):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from condensa_core import __version__
-from condensa_core.errors import CondensaError, MachineError, RunFailed
+from condensa_core.errors import CondensaError, MachineError, OutOfMemory, RunFailed, first_line
 from condensa_core.export import OnnxModel
 from condensa_core.export.session import onnxruntime
 from condensa_core.flow.beforehand import told_beforehand
@@ -22,6 +22,7 @@ from condensa_core.flow.early_abort import brief
 from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
+from condensa_core.flow.out_of_memory import is_out_of_memory
 from condensa_core.flow.parallel import executor_of
 from condensa_core.flow.rank_costs import rank_costs
 from condensa_core.flow.same_inputs import python_record, require_same_begin, require_same_found
@@ -38,6 +39,7 @@ from condensa_core.recipe import KeyPlace, Recipe, resolved_yaml
 from condensa_core.report import Outcome, read_outcome
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import Journal, find_level
+from condensa_core.whole_file import remedy
 from condensa_core.workload import evaluate
 
 JOURNAL = "trials.jsonl"
@@ -197,28 +199,44 @@ def _warn_if_out_of_reach(bench: Workbench, reference: Judged, listener: Listene
 
 @contextlib.contextmanager
 def logged(directory: RunDirectory, listener: Listener) -> Iterator[Listener]:
-    """A listener that also writes run.log; errors are logged too, and OSErrors become ones a user can act on."""
+    """A listener that also writes run.log; errors are logged too.
+
+    What this machine refuses inside, disk, memory or GPU, becomes RunFailed: work has begun, and can be resumed.
+    """
+    lost = False
 
     def told(event: Event) -> None:
+        nonlocal lost
         of_trial = event.event if isinstance(event, OfTrial) else event
         if not isinstance(of_trial, (Advanced, Waiting)):
-            with contextlib.suppress(RunFailed):  # a log that cannot be written is no reason to lose a trial
+            try:
                 directory.log(repr(event))
+            except RunFailed as err:  # a log that cannot be written is no reason to lose a trial
+                if not lost:
+                    listener(Note(f"{err.message}; run.log has gaps", level="warning"))
+                lost = True
         listener(event)
 
     try:
-        yield told
+        try:
+            yield told
+        except MachineError as err:
+            cause = err.__cause__
+            hint = err.hint or (remedy(cause) if isinstance(cause, OSError) else None)
+            raise RunFailed(err.message, hint=hint) from err
+        except OSError as err:
+            raise directory.refused(err) from err
+        except (MemoryError, RuntimeError) as err:
+            if is_out_of_memory(err):
+                hint = "close other programs, or lower data.batch in a new recipe"
+                raise OutOfMemory(f"out of memory: {first_line(err)}", hint=hint) from err
+            if "CUDA error" in str(err):  # an accelerator that failed once fails every call of this process
+                raise RunFailed(f"the GPU failed: {first_line(err)}", hint="see nvidia-smi and dmesg") from err
+            raise
     except CondensaError as err:
         with contextlib.suppress(CondensaError):  # the disk may be what failed
             directory.log(f"{type(err).__name__}: {err}")
-        if isinstance(err, MachineError):  # the machine gave out after work had begun: that can be resumed
-            raise RunFailed(err.message, hint=err.hint) from err
         raise
-    except OSError as err:
-        raise RunFailed(
-            f"{err.filename or 'the run'}: {err.strerror or err}",
-            hint=f"free the disk or mend the permissions, then: condensa resume {directory.path}",
-        ) from err
 
 
 def _text_of(recipe: Recipe) -> str:

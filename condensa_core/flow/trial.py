@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from condensa_core.errors import RunFailed
+from condensa_core.errors import OutOfMemory, RunFailed, first_line
 from condensa_core.export import OnnxFile, OnnxModel, check_parity, save_weights
 from condensa_core.flow.accounting import stored_bits
 from condensa_core.flow.candidate import Structure, cut_model, finished, laid_out, stored_halves
@@ -24,6 +24,7 @@ from condensa_core.flow.early_abort import CARRIED, FINETUNED, Fate, certain_fat
 from condensa_core.flow.effort import settings_for, training_batches
 from condensa_core.flow.integers import require_sound
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
+from condensa_core.flow.out_of_memory import is_out_of_memory, release
 from condensa_core.flow.packed import packed
 from condensa_core.flow.splitting import freedoms, split
 from condensa_core.flow.timing import takes_programs, write_program
@@ -100,7 +101,8 @@ class Evaluator:
     def __call__(self, trial: Trial) -> Reading:
         """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure.
 
-        RunFailed where any of it fails, its details saying what was spent on training until then.
+        RunFailed where any of it fails, for want of memory too, its details saying what was spent on training until
+        then.
         """
         ledger = Ledger(reference_training_macs(self._bench))
         try:
@@ -108,6 +110,14 @@ class Evaluator:
         except RunFailed as err:
             err.details = {**err.details, TRAINING_COST: ledger.record()}
             raise
+        except (MemoryError, RuntimeError) as err:
+            if not is_out_of_memory(err):
+                raise
+            failure = OutOfMemory(f"out of memory: {first_line(err)}")
+        # raised where the error above is gone: its frames hold the tensors that the next trial has no room beside
+        failure.details = {TRAINING_COST: ledger.record()}
+        release()
+        raise failure
 
     def _read(self, trial: Trial, ledger: Ledger) -> Reading:
         begun = time.monotonic()

@@ -1,0 +1,62 @@
+"""A machine without memory fails the trial that asked for it, not the run."""
+
+import pytest
+import torch
+from tiny_recipe import tiny
+
+from condensa_core import flow
+from condensa_core.errors import OutOfMemory
+from condensa_core.flow import trial
+from condensa_core.flow.out_of_memory import is_out_of_memory
+from condensa_core.recipe import recipe_from
+
+MORE_THAN_THERE_IS = 1 << 46  # floats: more bytes than a process can address
+
+
+def test_what_torch_and_python_raise_for_want_of_memory_is_known_as_such():
+    for allocate in (lambda: torch.empty(MORE_THAN_THERE_IS), lambda: bytearray(1 << 62)):
+        with pytest.raises((RuntimeError, MemoryError)) as caught:
+            allocate()
+        assert is_out_of_memory(caught.value)
+
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied (32x8 and 4x10)"))
+
+
+def test_a_trial_without_memory_fails_and_the_run_goes_on(tmp_path, monkeypatch):
+    real = trial.compress_directly
+    asked = []
+
+    def hungry(model, parts, *args, **kwargs):
+        asked.append(parts[0].scheme)
+        if len(asked) <= 2:  # both attempts at the first trial
+            torch.empty(MORE_THAN_THERE_IS)
+        return real(model, parts, *args, **kwargs)
+
+    monkeypatch.setattr(trial, "compress_directly", hungry)
+    recipe = tiny(
+        compress={"method": "direct"},
+        knobs={"s": {"choices": [0.0, 0.25, 0.75]}},
+        constraint={"metric": "top1", "max_drop": "90pp"},
+        search={"method": "grid", "trials": 2},
+    )
+
+    outcome = flow.run(recipe_from(recipe), out=tmp_path / "runs", cache_dir=tmp_path / "cache")
+
+    rows = sorted(outcome.trials, key=lambda row: row.number)
+    assert [row.status for row in rows] == ["failed", "ok"] and len(asked) == 3
+    assert rows[0].reason.startswith("out of memory: ") and "allocate" in rows[0].reason
+    assert outcome.status == "ok" and outcome.best.knobs == rows[1].knobs
+
+
+def test_a_run_without_memory_before_its_trials_can_be_resumed(tmp_path, monkeypatch):
+    def hungry(*args, **kwargs):
+        torch.empty(MORE_THAN_THERE_IS)
+
+    monkeypatch.setattr(flow.running, "judged_reference", hungry)
+
+    with pytest.raises(OutOfMemory, match="out of memory") as caught:
+        flow.run(recipe_from(tiny()), out=tmp_path / "runs", cache_dir=tmp_path / "cache")
+
+    assert caught.value.exit_code == 4 and "data.batch" in caught.value.hint
