@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -67,7 +68,8 @@ def condensa(
 
 
 def main() -> None:
-    """The `condensa` command."""
+    """The `condensa` command. SIGTERM is Ctrl-C from the start, not only where `working` takes both."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(exit_code_of(sys.argv[1:]))
 
 
@@ -107,9 +109,9 @@ def _invoke(arguments: list[str]) -> int:
         code = app(arguments, prog_name="condensa", standalone_mode=False)
     except _ParserError as error:
         raise _usage_error(cast(typer.BadParameter, error)) from error
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         code = exit_codes.INTERRUPTED
-    if code == exit_codes.INTERRUPTED:  # at once, by the second signal
+    if code == exit_codes.INTERRUPTED:  # at once: before the work began, or by the second signal
         raise Interrupted("interrupted")
     return code or exit_codes.OK
 
