@@ -1,6 +1,7 @@
-"""The benchmarks are scripts beside each other, not a package: their folder goes onto the path."""
+"""The benchmarks are scripts beside each other, not a package: their folders go onto the path."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "search"))
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path[:0] = [str(BENCHMARKS / "search"), str(BENCHMARKS / "faults")]
