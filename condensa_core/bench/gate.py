@@ -11,7 +11,7 @@ from condensa_core.bench.parity import Parity
 from condensa_core.bench.statistics import FEWEST
 from condensa_core.errors import UsageError
 
-Gate = Literal["min-speedup", "max-slowdown", "max-size", "max-engine-size", "max-error", "parity"]
+Gate = Literal["min-speedup", "max-slowdown", "max-size", "max-engine-size", "max-error", "parity", "engine"]
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,17 @@ def judge_size(name: str, size_bytes: int, bounds: Bounds) -> tuple[Verdict, ...
     return (verdict("max-size", name, size_bytes <= limit, f"{name} takes {size_bytes:,} bytes, allowed {limit:,}"),)
 
 
-def judge_engine(name: str, size_bytes: int, bounds: Bounds) -> tuple[Verdict, ...]:
-    """The verdict on the size of the file's engine; none where nothing is asked."""
+def judge_engine(name: str, size_bytes: int | None, problem: str, bounds: Bounds) -> tuple[Verdict, ...]:
+    """The verdict on the size of the file's engine; none where nothing is asked.
+
+    `size_bytes` None: it could not be built, for the reason `problem`. That fails, and so does a bound on its size.
+    """
     limit = bounds.max_engine_bytes
+    if size_bytes is None:
+        missing = verdict("engine", name, False, f"{name} has none: {problem}")
+        if limit is None:
+            return (missing,)
+        return missing, verdict("max-engine-size", name, False, f"{name} has no engine, allowed {limit:,} bytes")
     if limit is None:
         return ()
     line = f"the engine of {name} takes {size_bytes:,} bytes, allowed {limit:,}"

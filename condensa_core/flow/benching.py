@@ -81,6 +81,7 @@ def bench(
     machine: the bounds on speed are then against what the same files took in it. `memory` asks for the peak of a
     process for each file, `layers` for the times of layers on ONNX Runtime, `engines` for what TensorRT for RTX makes
     of the ONNX files for these compute capabilities (`sm89`): built before anything is timed, and not timed themselves.
+    A file of which none can be built is timed all the same, and fails.
     UsageError for files that cannot be measured, MissingRuntime for what is not installed.
     """
     for gate, bound in (("min-speedup", bounds.min_speedup), ("max-slowdown", bounds.max_slowdown)):
@@ -128,7 +129,8 @@ def bench(
     sizes = {name: sizes_of(file) for name, file in found.items()}
     of_sizes = [v for name in named if name != base for v in judge_size(name, sizes[name].file, bounds)]
     for name, facts in built.items():
-        of_sizes += judge_engine(name, facts["size_bytes"], bounds) if name != base else ()
+        limits = bounds if name != base else _UNBOUNDED
+        of_sizes += judge_engine(name, facts.get("size_bytes"), facts.get("problem", ""), limits)
     reasons = [v.line for v in of_sizes if not v.passed]
     for record in measured:
         reasons += [v["line"] for v in record["verdicts"] if not (v["passed"] or v["allowed"])]

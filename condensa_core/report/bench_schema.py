@@ -53,7 +53,7 @@ _QUANTILES: Final = _object(
     | {"count": _COUNT}
 )
 _VERDICT: Final = _object({
-    "gate": {"enum": ["min-speedup", "max-slowdown", "max-size", "max-engine-size", "max-error", "parity"]},
+    "gate": {"enum": ["min-speedup", "max-slowdown", "max-size", "max-engine-size", "max-error", "parity", "engine"]},
     "name": _TEXT, "passed": _TRUTH, "line": _TEXT, "allowed": _TRUTH,
 })  # fmt: skip
 _PARITY: Final = _object({
@@ -102,6 +102,7 @@ _ENGINE: Final = _object({
     "layers": _COUNT, "build_s": _NUMBER, "cached": _TRUTH,
     "unmeasured": {**_or_null(_TEXT), "description": "why it was not timed; null where a comparison did"},
 })  # fmt: skip
+_ENGINES: Final = {"anyOf": [_ENGINE, {**_object({"problem": _TEXT}), "description": "why there is none"}]}
 _MACHINE: Final = _object({
     "fingerprint": _TEXT, "cpu": _TEXT, "cpu_flags": _list(_TEXT), "cpu_kinds": _list(_TEXT),
     "caches": _list(_TEXT), "gpus": _list(_TEXT), "gpu_driver": _or_null(_TEXT), "cores_physical": _COUNT,
@@ -124,7 +125,7 @@ def bench_schema() -> dict[str, Any]:
         "base": _or_null(_TEXT),
         "sizes": _by_name(_object(sizes), "bytes"),
         "sha256": _by_name(_TEXT, "of the file, and of those that hold its weights, one after another"),
-        "engines": _by_name(_ENGINE, "of TensorRT: those of --engine, or those that were timed"),
+        "engines": _by_name(_ENGINES, "of TensorRT: those of --engine, or those that were timed"),
         "verdicts": _list(_VERDICT),
         "comparisons": {**_list(_COMPARISON), "minItems": 1},
     })  # fmt: skip

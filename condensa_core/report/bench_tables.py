@@ -176,14 +176,14 @@ def _sizes(sizes: Mapping[str, Record], base: str | None) -> Table:
 def _engines(engines: Mapping[str, Record]) -> Table:
     rows = []
     for name, engine in engines.items():
-        counts = (bytes_text(engine[count]) for count in ("size_bytes", "weights_bytes", "activation_bytes"))
-        rows.append((name, *counts, str(engine["layers"])))
+        counts = (bytes_text(engine.get(count)) for count in ("size_bytes", "weights_bytes", "activation_bytes"))
+        rows.append((name, *counts, str(engine.get("layers", UNKNOWN))))
     return Table("", ("model", "engine", "weights memory", "activations", "layers"), tuple(rows))
 
 
 def _engine_lines(engines: Mapping[str, Record]) -> Iterator[str]:
-    """What the engines are for, each kind once, and why they were not timed."""
-    yield from dict.fromkeys(map(_engine_line, engines.values()))
+    """What the engines are for, each kind once, and why they were not timed; verdicts tell of files without one."""
+    yield from dict.fromkeys(_engine_line(engine) for engine in engines.values() if "problem" not in engine)
 
 
 def _engine_line(engine: Record) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree
 
 import jsonschema
 import numpy as np
@@ -71,6 +72,29 @@ def test_an_engine_can_be_too_large(condensa, files, limit, code, word):
 
     assert answer.code == code
     assert f"{word}  max-engine-size: the engine of small.onnx takes" in answer.out
+
+
+def test_a_file_that_tensorrt_does_not_take_is_timed_and_fails(condensa, files):
+    model = onnx.load(files / "small.onnx")
+    model.graph.node.append(helper.make_node("Unique", ["y"], ["found"]))
+    model.graph.output.append(helper.make_tensor_value_info("found", TensorProto.FLOAT, ["count"]))
+    onnx.save(model, files / "odd.onnx")
+    asked = ("bench", "odd.onnx", "small.onnx", "--engine", "sm89", "--max-engine-size", "1GiB", *FAST)
+
+    answer = condensa(*asked, "--junit", "j.xml")
+    document = json.loads(condensa(*asked, "--json").out)
+
+    assert answer.code == document["exit_code"] == 1, answer.err
+    jsonschema.validate(document, json.loads(condensa("schema", "bench").out))
+    assert list(document["engines"]["odd.onnx"]) == ["problem"]
+    assert document["engines"]["small.onnx"]["size_bytes"] > 0
+    assert document["comparisons"][0]["measurements"].keys() == {"odd.onnx", "small.onnx"}
+    assert "FAIL  engine: odd.onnx has none: TensorRT for RTX cannot" in answer.out
+    assert "FAIL  max-engine-size: odd.onnx has no engine" in answer.out
+    assert "pass  max-engine-size: the engine of small.onnx" in answer.out
+    assert [case.find("failure") is None for case in ElementTree.parse(files / "j.xml").iter("testcase")][:3] == [
+        False, False, True
+    ]  # fmt: skip
 
 
 def test_an_engine_of_a_sweep_takes_all_of_its_batches(files):
