@@ -36,10 +36,8 @@ def energy_of(files: Mapping[str, Path], target: BenchTarget, feeds: Mapping[str
 def layers_in(
     files: Mapping[str, Path], target: BenchTarget, feeds: Mapping[str, Feeds]
 ) -> list[dict[str, Any]] | None:
-    """The layers of the files side by side; None where the runtime tells nothing of layers that we can read.
-
-    A device other than the CPU is refused before.
-    """
+    """The layers of the files side by side, on the CPU; None where the runtime tells nothing of layers."""
     if target.backend != "onnxruntime":
         return None
+    assert target.device == "cpu"  # another is refused with the options
     return [layer.to_json() for layer in layer_times(files, replace(target, streams=1), feeds)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from condensa_core.bench.layer_names import Place, joined, module_of, places_of
+from condensa_core.bench.layer_names import Place, joined, places_of
 from condensa_core.bench.onnx_nodes import Node, Nodes, Weight
+from condensa_core.bench.origins import module_of
 
 
 def stored(*shape, element="FLOAT", value=None):
