@@ -100,7 +100,7 @@ def compare(
     if threads is not None:
         target = replace(target, threads=threads)
     found = {name: fitting(examine(path), target.backend) for name, path in files.items()}
-    require_room(found.values())
+    require_room(found.values(), judged=check is not None)
     if feeds is None:
         inputs = {name: file.inputs for name, file in found.items()}
         feeds = prepare(inputs, InputRequest(batch=target.batch, seed=seed)).feeds

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from condensa_core.bench.external_data import check_external
-from condensa_core.bench.memory import RESIDENT, require_memory
+from condensa_core.bench.memory import REFERENCE, RESIDENT, require_memory
 from condensa_core.bench.onnx_header import read_header
 from condensa_core.bench.tensor_types import TensorSignature
 from condensa_core.bench.torch_header import read_program_inputs
@@ -54,8 +54,12 @@ def examine(path: str | Path) -> ModelFile:
     return ModelFile(path, "onnx", header.inputs, header.weight_bytes)
 
 
-def require_room(files: Iterable[ModelFile]) -> None:
-    """MachineError where all of these files together do not fit into memory."""
+def require_room(files: Iterable[ModelFile], *, judged: bool = True) -> None:
+    """MachineError where all of these files together do not fit into memory.
+
+    `judged`: each of them once more, one at a time, as what is computed node by node to hold its session against.
+    """
     found = list(files)
+    weights = [file.weight_bytes for file in found]
     what = str(found[0].path) if len(found) == 1 else f"these {len(found)} models together"
-    require_memory(RESIDENT * sum(file.weight_bytes for file in found), what)
+    require_memory(RESIDENT * sum(weights) + (REFERENCE * max(weights) if judged else 0), what)

@@ -213,7 +213,11 @@ def _tensor(tensor: memoryview) -> Tensor:
     scalar = _scalar(element, stored) if external is None and math.prod(shape) == 1 else None
     content = stored.get(9) or stored.get({"FLOAT": 4, "DOUBLE": 10}.get(element, 0))
     as_stored = content if isinstance(content, memoryview) and external is None else None
-    return Tensor(name, element, tuple(shape), external, scalar, as_stored)
+    found = Tensor(name, element, tuple(shape), external, scalar, as_stored)
+    raw = stored.get(9)
+    if isinstance(raw, memoryview) and external is None and 0 < len(raw) < found.size_bytes:
+        raise ValueError(f"tensor {name!r} should take {found.size_bytes:,} bytes and has {len(raw):,}")
+    return found
 
 
 def _scalar(element: str, stored: dict[int, int | memoryview]) -> float | None:

@@ -7,6 +7,7 @@ import pytest
 
 from condensa_core.bench import memory
 from condensa_core.bench.loading import refusal
+from condensa_core.bench.model_file import ModelFile, require_room
 from condensa_core.errors import MachineError, UsageError
 
 
@@ -52,3 +53,15 @@ def test_what_a_runtime_says_becomes_a_sentence(error, kind, message):
 
     assert type(told) is kind
     assert message in str(told)
+
+
+@pytest.mark.parametrize(("judged", "most"), [(True, 1.6 * (300 + 100) + 300), (False, 1.6 * (300 + 100))])
+def test_files_need_room_for_their_sessions_and_the_largest_reference(monkeypatch, judged, most):
+    files = [ModelFile(Path(f"{size}.onnx"), "onnx", (), size) for size in (300, 100)]
+
+    monkeypatch.setattr(memory, "available_bytes", lambda: most)
+    require_room(files, judged=judged)
+
+    monkeypatch.setattr(memory, "available_bytes", lambda: most - 1)
+    with pytest.raises(MachineError, match="these 2 models together would take"):
+        require_room(files, judged=judged)

@@ -57,6 +57,11 @@ def linked_outside(folder: Path) -> None:
     (folder / "m.data").symlink_to("/etc/hostname")
 
 
+def boasting() -> onnx.TensorProto:
+    """A weight of 4 TB in 64 bytes."""
+    return TensorProto(name="w", data_type=TensorProto.FLOAT, dims=(10**6, 10**6), raw_data=bytes(64))
+
+
 CUSTOM = helper.make_node("Foo", ["x"], ["y"], domain="my.ops")
 UNKNOWN = helper.make_node("Foo", ["x"], ["y"])
 FILES = {
@@ -71,6 +76,7 @@ FILES = {
     "above": (written(model(weights=(outside("../m.data"),))), [], "outside its own folder, in '../m.data'", "beside"),
     "root": (written(model(weights=(outside("/etc/passwd"),))), [], "outside its own folder", "beside it"),
     "linked": (linked_outside, [], "outside its own folder", "beside it"),
+    "boasting": (written(model(weights=(boasting(),))), [], "'w' should take 4,000,000,000,000 bytes", "again"),
     "short": (cut_short, [], "m.data up to byte 64, and that has 63", "copy both files again"),
     "dynamic": (written(model(shape=("batch", "time"))), [], "leaves dimension time open", "--shape time=SIZE"),
     "zero": (written(model(shape=("batch", 0))), [], "holds nothing: a dimension is fixed at 0", ""),
@@ -126,7 +132,7 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_loaded(tmp_path):
     )  # fmt: skip
 
     assert told.returncode == MachineError.exit_code == 3, told.stderr
-    assert "error: m.onnx would take about 4.8 GB of memory, of which " in told.stderr
+    assert "error: m.onnx would take about 7.8 GB of memory, of which " in told.stderr
     assert "help: measure fewer or smaller models at once" in told.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.data", "m.onnx"]
 
