@@ -180,6 +180,24 @@ def batch_symbol(signatures: Sequence[TensorSignature]) -> str | None:
     return first if isinstance(first, str) else None
 
 
+def batch_is_open(signatures: Sequence[TensorSignature], request: InputRequest) -> bool:
+    """Whether the model can take any batch: neither it nor the arrays or shapes that were asked for fix one."""
+    symbol = batch_symbol(signatures)
+    if request.file is not None or symbol in request.sizes:
+        return False
+    first = next((value for value in signatures if value.shape), None)
+    if symbol is None:
+        return first is not None and first.shape[0] is None and first.name not in request.shapes
+    return not any(symbol in value.shape and value.name in request.shapes for value in signatures)
+
+
+def batch_is_guessed(signatures: Sequence[TensorSignature], request: InputRequest) -> bool:
+    """Whether the samples are counted by nothing but a fixed first dimension, which may be time or colours as well."""
+    first = next((value for value in signatures if value.shape), None)
+    fixed = first is not None and batch_symbol(signatures) is None and isinstance(first.shape[0], int)
+    return fixed and first is not None and first.shape[0] != 1 and request.batch is None
+
+
 def random_input(signature: TensorSignature, shape: tuple[int, ...], seed: Seed) -> np.ndarray:
     """Random values of the input's type: the same numbers for the same shape and seed, rounded to the type.
 
@@ -207,6 +225,8 @@ def _agreed_batch(
     fixed = first.shape[0] if first is not None and symbol is None else None
     if first is not None and symbol is None and first.shape[0] is None and first.name in request.shapes:
         given = request.shapes[first.name][0]
+    if first is None and request.batch not in (None, 1):
+        raise UsageError(f"{model}: no input has a dimension for --batch {request.batch}", hint="leave out --batch")
     if request.batch is not None:
         if given not in (None, request.batch):
             raise UsageError(f"{model}: --batch {request.batch} and --shape contradict: the batch there is {given}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from condensa_core.errors import UsageError
@@ -31,5 +32,9 @@ class BenchTarget:
 
     @property
     def cpu_timed(self) -> bool:
-        """Whether thread-CPU time is the whole of the work: one thread, which is then the calling one, on the CPU."""
-        return self.device == "cpu" and self.threads == self.streams == 1
+        """Whether thread-CPU time is the whole of the work: one thread, which is then the calling one, on the CPU.
+
+        Never on Windows, whose clock for it is too coarse.
+        """
+        # Of Windows a thread's time moves in steps of 15.6 ms, longer than a sample, whatever resolution Python tells.
+        return self.device == "cpu" and self.threads == self.streams == 1 and sys.platform != "win32"

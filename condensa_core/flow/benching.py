@@ -30,6 +30,7 @@ from condensa_core.bench import (
     runtime_named,
     sizes_of,
 )
+from condensa_core.bench.inputs import batch_is_guessed, batch_is_open
 from condensa_core.bench.sizes import sha256_of
 from condensa_core.bench.steadiness import warnings_of
 from condensa_core.errors import UsageError
@@ -70,11 +71,11 @@ def bench(
     """The comparisons as JSON values (schema condensa.bench/2) with status, exit_code and reasons.
 
     There is one for each runtime, scenario and batch. latency is one inference after another at one batch, 1 where
-    neither `batches` nor the files say otherwise; throughput sweeps over `batches`, or 1, 8 and 32, with `streams`
-    inferences under way at once. No scenario: latency for at most one batch and one stream, else throughput.
-    A runtime measures those of the files that are of its kind; every file must be of the kind of one of them. All are
-    fed the same numbers: random by `seed`, of sizes that the batch and `shapes` (`NAME=8x3x224x224`, `NAME=32`) give
-    where the files leave them open, or the arrays of the .npz file `inputs`.
+    neither `batches` nor the files say otherwise; throughput sweeps over `batches`, or 1, 8 and 32 where that is open,
+    with `streams` inferences under way at once. No scenario: latency for at most one batch and one stream, else
+    throughput. A runtime measures those of the files that are of its kind; every file must be of the kind of one of
+    them. All are fed the same numbers: random by `seed`, of sizes that the batch and `shapes` (`NAME=8x3x224x224`,
+    `NAME=32`) give where the files leave them open, or the arrays of the .npz file `inputs`.
     Every session that is timed is first held against its own file computed node by node; with `compare` all ratios are
     to that file, and so are the differences of outputs. `verdicts` has a line for each bound and each parity, `reasons`
     those that fail; a failed parity does not count with `allow_mismatch`. `baseline` is an earlier result, of this
@@ -100,7 +101,7 @@ def bench(
         require_same_machine(baseline, runtimes)
     named = _names([compare, *paths] if compare else list(paths))
     base = next(iter(named)) if compare else None
-    cases_asked = list(_cases(scenarios, batches, streams))
+    list(_cases(scenarios, batches, streams))  # refuses what means nothing before any file is read
     for runtime in runtimes:
         require_streams(BenchTarget(runtime, device, threads=threads, streams=streams))
     found = {name: examine(path) for name, path in named.items()}
@@ -109,8 +110,10 @@ def bench(
     require_room(found.values())
     whole, open_sizes = measuring.parse_shapes(shapes)
     request = InputRequest(None, sizes=open_sizes, shapes=whole, file=inputs, seed=Seed(seed))
+    swept = SWEEP if all(batch_is_open(file.inputs, request) for file in found.values()) else (None,)
     drawn = [
-        (scenario, _Drawn.of(found, replace(request, batch=batch))) for scenario, batch in cases_asked
+        (scenario, _Drawn.of(found, replace(request, batch=batch)))
+        for scenario, batch in _cases(scenarios, batches, streams, swept)
     ]  # before anything is timed: inputs that do not fit are refused in the first second
     asked = _Asked(found, base, bounds, allow_mismatch, memory, layers, seconds, rounds, Seed(seed))
     cases = [
@@ -156,11 +159,13 @@ class _Drawn:
 
     timed: measuring.Prepared
     judged: Sequence[Mapping[str, measuring.Feeds]]
+    guessed: Sequence[str]  # files that only a fixed first dimension tells the samples of
 
     @classmethod
     def of(cls, found: Mapping[str, ModelFile], request: InputRequest) -> _Drawn:
         timed = prepare({name: file.inputs for name, file in found.items()}, request)
-        return cls(timed, parity_batches(found, request, timed))
+        guessed = [name for name, file in found.items() if batch_is_guessed(file.inputs, request)]
+        return cls(timed, parity_batches(found, request, timed), guessed)
 
 
 @dataclass(frozen=True)
@@ -199,8 +204,10 @@ class _Case:
             self.saved = saved_rounds(baseline, target, scenario, files, self.inputs, request.seed.root)
 
 
-def _cases(scenarios: Sequence[str], batches: Sequence[int], streams: int) -> Iterator[tuple[str, int | None]]:
-    """The scenarios with the batch of each comparison; None is the files' own."""
+def _cases(
+    scenarios: Sequence[str], batches: Sequence[int], streams: int, sweep: Sequence[int | None] = SWEEP
+) -> Iterator[tuple[str, int | None]]:
+    """The scenarios with the batch of each comparison; None is that of the files or what they are fed."""
     for scenario in scenarios or (["latency"] if len(batches) < 2 and streams == 1 else ["throughput"]):
         if scenario not in SCENARIOS:
             raise UsageError(f"no scenario called {scenario!r}", hint="known: " + ", ".join(SCENARIOS))
@@ -208,7 +215,7 @@ def _cases(scenarios: Sequence[str], batches: Sequence[int], streams: int) -> It
             hint = "several are for --scenario throughput"
             raise UsageError("the latency scenario has one stream: one inference after another", hint=hint)
         if scenario == "throughput":
-            yield from ((scenario, batch) for batch in batches or SWEEP)
+            yield from ((scenario, batch) for batch in batches or sweep)
         elif len(batches) > 1 and len(scenarios) < 2:
             raise UsageError("the latency scenario has one batch", hint="several are for --scenario throughput")
         else:
@@ -244,9 +251,19 @@ def _measured(asked: _Asked, case: _Case, listener: Listener) -> dict[str, Any]:
         "memory": memory_of(case.paths, target, feeds) if asked.memory else {},
         "energy": energy_of(case.paths, target, feeds),
         "layers": layers_in(case.paths, target, feeds) if asked.layers else None,
-        "warnings": list(warnings_of(comparison)),
+        "warnings": [*_guesses(case), *warnings_of(comparison)],
         "verdicts": [asdict(verdict) for verdict in verdicts],
     }
+
+
+def _guesses(case: _Case) -> Iterator[str]:
+    """A sentence for each file whose figures per sample rest on a guess."""
+    for name in case.fed.guessed:
+        if name in case.paths:
+            yield (
+                f"{name} fixes its shapes: {case.target.batch}, its first dimension, is taken for samples; say "
+                f"--batch {case.target.batch} if it is, else read throughput as {case.target.batch} times inferences"
+            )
 
 
 def _builders(runtimes: Sequence[str]) -> list[str]:

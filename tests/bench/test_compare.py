@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 from comparisons import made
@@ -93,6 +94,15 @@ def test_several_threads_are_timed_on_the_wall(chain):
     assert measurement.round_s == measurement.round_wall_s
     assert measurement.latency_s == measurement.latency_wall_s
     assert measurement.noise >= 0.99
+
+
+def test_windows_is_timed_on_the_wall(chain, monkeypatch):
+    monkeypatch.setattr("condensa_core.bench.target.sys", SimpleNamespace(platform="win32"))
+
+    measurement = compare({"a": chain(4)}, rounds=3).measurement("a")
+
+    assert measurement.clock == "wall"
+    assert measurement.round_s == measurement.round_wall_s
 
 
 def test_time_runs_out(chain):

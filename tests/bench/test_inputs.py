@@ -4,11 +4,20 @@ import io
 import re
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from condensa_core.bench.inputs import InputRequest, batch_symbol, parse_shapes, prepare, random_input
+from condensa_core.bench.inputs import (
+    InputRequest,
+    batch_is_guessed,
+    batch_is_open,
+    batch_symbol,
+    parse_shapes,
+    prepare,
+    random_input,
+)
 from condensa_core.bench.tensor_types import TensorSignature
 from condensa_core.errors import MachineError, UsageError
 from condensa_core.randomness import Seed
@@ -274,3 +283,34 @@ def test_arrays_that_claim_more_than_they_hold_are_broken_and_those_beyond_memor
     monkeypatch.setattr("condensa_core.bench.memory.available_bytes", lambda: 1_900_000)
     with pytest.raises(MachineError, match="the arrays of"):
         prepare(models, InputRequest(file=honest))
+
+
+@pytest.mark.parametrize(
+    ("signatures", "asked", "is_open", "guessed"),
+    [
+        (IMAGE, {}, True, False),
+        (TEXT, {"sizes": {"time": 4}}, True, False),
+        (IMAGE, {"sizes": {"batch": 4}}, False, False),
+        (IMAGE, {"shapes": {"x": (4, 3, 8, 8)}}, False, False),
+        (IMAGE, {"file": Path("a.npz")}, False, False),
+        ([value(None, 4)], {}, True, False),
+        ([value(35, 1, 64)], {}, False, True),  # steps of time, perhaps
+        ([value(35, 1, 64)], {"batch": 35}, False, False),
+        ([value(1, 3, 8, 8)], {}, False, False),
+        ([value()], {}, False, False),
+        ([], {}, False, False),
+    ],
+)
+def test_a_batch_is_swept_only_where_it_is_open(signatures, asked, is_open, guessed):
+    request = InputRequest(**asked)
+
+    assert batch_is_open(signatures, request) is is_open
+    assert batch_is_guessed(signatures, request) is guessed
+
+
+@pytest.mark.parametrize("signatures", [[], [value()]])
+def test_what_has_no_dimension_has_no_batch(signatures):
+    assert prepare({"m": signatures}, InputRequest(batch=1)).batch == 1
+
+    with pytest.raises(UsageError, match="m: no input has a dimension for --batch 8; leave out --batch"):
+        prepare({"m": signatures}, InputRequest(batch=8))

@@ -151,6 +151,29 @@ def test_streams_are_throughput_and_another_condition_than_one(condensa, small, 
     assert "the baseline has no throughput with backend onnxruntime, device cpu, batch 2, threads 1" in other.err
 
 
+def test_the_default_sweep_leaves_a_batch_that_is_given_alone(condensa, small, tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((4, 8), np.float32))
+    asked = ("bench", small, "--scenario", "throughput", "--no-memory", "--json", *FAST)
+
+    answers = [condensa(*asked, *given) for given in (("--inputs", "a.npz"), ("--shape", "x=4x8"))]
+
+    for answer in answers:
+        assert [c["target"]["batch"] for c in json.loads(answer.out)["comparisons"]] == [4]
+
+
+def test_samples_that_are_only_a_guess_are_told(condensa, tmp_path):
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [35, 1, 8]) for n in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(proto, tmp_path / "steps.onnx")
+    asked = ("bench", "steps.onnx", "--no-memory", "--json", *FAST)
+
+    told, sure = (json.loads(condensa(*asked, *given).out)["comparisons"][0] for given in ((), ("--batch", "35")))
+
+    assert "steps.onnx fixes its shapes: 35, its first dimension, is taken for samples" in told["warnings"][0]
+    assert not any("first dimension" in warning for warning in sure["warnings"])
+
+
 def test_a_baseline_from_before_there_were_streams_had_one(condensa, small, tmp_path):
     condensa("bench", small, "--save-baseline", "base.json", "--no-memory", *FAST)
     saved = json.loads((tmp_path / "base.json").read_text())
