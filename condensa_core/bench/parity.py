@@ -18,8 +18,8 @@ from condensa_core.bench.runner import Runner
 from condensa_core.bench.tensor_types import in_order_of
 from condensa_core.errors import MissingRuntime, UsageError, first_line
 
-SAMPLES: Final = 32  # what the batches hold together, unless that takes more than MOST_BATCHES
-MOST_BATCHES: Final = 8
+SAMPLES: Final = 32  # what the batches hold together, unless that takes more than MOST_BYTES
+MOST_BYTES: Final = 1 << 28  # of the inputs of one model
 PLAIN_S: Final = 2.0  # for the reference of a file: larger models are judged on fewer batches
 _RANDOM: Final = "it draws random numbers: computed twice, the file gives other outputs"
 
@@ -30,7 +30,8 @@ class Parity:
 
     `difference` is None where there is nothing to compare, with the reason in `problem`: no reference is to be had, or,
     with `failed`, the session gave other outputs than can be laid beside it. `tolerance` None: nobody said how far is
-    too far. `asked`: the user did, not the arithmetic of the file.
+    too far. `asked`: the user did, not the arithmetic of the file. `rounded`: the file rounds to
+    integers between layers.
     """
 
     difference: Difference | None
@@ -38,6 +39,7 @@ class Parity:
     problem: str = ""
     asked: bool = False
     failed: bool = False
+    rounded: bool = False
 
     @property
     def ok(self) -> bool | None:
@@ -46,7 +48,9 @@ class Parity:
             return None
         if self.difference is None:
             return False if self.failed else None
-        return self.difference.within(self.tolerance, self.tolerance if self.asked else MOST_FLIPS)
+        if self.asked:
+            return self.difference.within(self.tolerance, self.tolerance)
+        return self.difference.within(self.tolerance, MOST_FLIPS, rounded=self.rounded)
 
     @property
     def finding(self) -> str:
@@ -59,13 +63,16 @@ class Parity:
         cosine = "" if found.cosine is None else f", cosine {found.cosine:.6f}"
         ids = f", {found.unequal:.1%} of its integers" if found.unequal else ""
         classes = "" if found.top1_agreement is None else f", same class for {found.top1_agreement:.1%}"
-        return f" by {found.max_rel:.1e} relative{cosine}{ids}{classes}"
+        share = 0.0 if self.tolerance is None else found.beyond(self.tolerance)
+        beyond = f", {share:.1%} of samples by more than allowed" if share else ""
+        return f" by {found.max_rel:.1e} relative{beyond}{cosine}{ids}{classes}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: the figures are null where there is no reference."""
         known = self.difference
         figures = dict.fromkeys(FIGURES) if known is None else known.to_json()
-        return {**figures, "tolerance": self.tolerance, "ok": self.ok, "problem": self.problem}
+        beyond = None if known is None or self.tolerance is None else known.beyond(self.tolerance)
+        return {**figures, "beyond": beyond, "tolerance": self.tolerance, "ok": self.ok, "problem": self.problem}
 
 
 class Witness:
@@ -99,8 +106,10 @@ class Witness:
         found = _computed(runner, [batch[name] for batch in self._batches[:count]])
         runner.feed(self._batches[0][name])
         asked = self._max_error if self._base is None else None
-        tolerance = tolerance_of(arithmetic_of(self._files[name]), self._device) if asked is None else asked
+        arithmetic = arithmetic_of(self._files[name])
+        tolerance = tolerance_of(arithmetic, self._device) if asked is None else asked
         parity = _judged(right, found, tolerance, asked=asked is not None)
+        parity = replace(parity, rounded=arithmetic == "integer")
         if parity.ok is False and self._draws(name, tolerance):
             parity = Parity(None, tolerance, _RANDOM, asked=asked is not None)
             self._known[name] = _RANDOM
@@ -144,7 +153,8 @@ def parity_batches(files: Mapping[str, ModelFile], request: InputRequest, timed:
     """
     batches = [timed.feeds]
     if request.file is None:
-        wanted = min(MOST_BATCHES, max(2, -(-SAMPLES // timed.batch)))
+        largest = max(sum(array.nbytes for array in feeds.values()) for feeds in timed.feeds.values())
+        wanted = max(2, min(-(-SAMPLES // timed.batch), MOST_BYTES // max(largest, 1)))
         found = {name: file.inputs for name, file in files.items()}
         draws = (replace(request, seed=request.seed.child("parity", i)) for i in range(1, wanted))
         batches += [prepare(found, draw).feeds for draw in draws]

@@ -60,6 +60,7 @@ _PARITY: Final = _object({
     "max_abs": _or_null(_NUMBER), "max_rel": _or_null(_NUMBER), "cosine": _or_null(_NUMBER),
     "unequal": {**_or_null(_NUMBER), "description": "share of integers, truths and strings"},
     "paired_by": {"enum": ["name", "position", None], "description": "outputs"},
+    "beyond": {**_or_null(_NUMBER), "description": "share of samples off by more than the tolerance"},
     "top1_agreement": _or_null(_NUMBER), "samples": _or_null(_COUNT), "finite": _or_null(_TRUTH),
     "tolerance": _or_null(_NUMBER), "ok": _or_null(_TRUTH), "problem": _TEXT,
 })  # fmt: skip

@@ -86,9 +86,33 @@ def test_outputs_are_paired_by_name_where_both_have_the_same():
     assert (by_position.max_abs, by_position.paired_by) == (0, "position")
 
 
+def test_an_empty_output_hides_no_other():
+    hits, scores = np.zeros((0, 4)), np.ones((2, 3))
+
+    found = difference([{"hits": hits, "scores": scores}], [{"hits": hits, "scores": scores * 2}])
+
+    assert found.max_rel == 1
+    assert not found.within(0.1, rounded=True)
+
+
 def test_only_values_that_are_no_numbers_have_no_angle():
     found = apart(np.full((2, 2), np.nan), np.full((2, 2), np.nan))
 
     assert found.cosine is None
     assert not found.within(1e9)
     assert found.to_json()["max_abs"] == 0
+
+
+def test_where_layers_round_few_samples_may_be_off_and_none_far():
+    y = NORMAL[0]
+    scale = (y.max() - y.min()) / 2
+
+    def off(samples, by):
+        return apart(y, y + np.where(np.arange(32) < samples, by * scale, 0.0)[:, None])
+
+    assert off(4, 0.1).within(0.05, rounded=True)
+    assert not off(4, 0.1).within(0.05)
+    assert not off(5, 0.1).within(0.05, rounded=True)
+    assert not off(1, 0.21).within(0.05, rounded=True)
+    assert off(4, 0.1).beyond(0.05) == 4 / 32
+    assert off(32, 0.049).within(0.05)

@@ -207,6 +207,15 @@ def test_the_batches_are_seeded_and_different_and_the_timed_one_is_first(chain):
         np.testing.assert_array_equal(one["m"]["x"], other["m"]["x"])
 
 
+@pytest.mark.parametrize(("most_bytes", "count"), [(1 << 28, 32), (192 * 4 * 5, 5), (1, 2)])
+def test_there_are_as_many_batches_as_samples_take_and_memory_allows(chain, monkeypatch, most_bytes, count):
+    files = {"m": examine(chain(4))}
+    request = InputRequest(batch=1)
+    monkeypatch.setattr("condensa_core.bench.parity.MOST_BYTES", most_bytes)
+
+    assert len(parity_batches(files, request, prepare({"m": files["m"].inputs}, request))) == count
+
+
 def test_a_session_keeps_its_inputs(chain):
     files = {"m": examine(chain(4))}
     request = InputRequest(batch=2)
