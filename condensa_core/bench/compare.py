@@ -15,6 +15,7 @@ from condensa_core.bench.inputs import Feeds, InputRequest, prepare
 from condensa_core.bench.interleave import interleave
 from condensa_core.bench.machine import describe_machine
 from condensa_core.bench.measurement import Comparison, Measurement
+from condensa_core.bench.memory import require_memory
 from condensa_core.bench.model_file import ModelFile, examine, require_room
 from condensa_core.bench.runner import Runner, fitting, open_runner
 from condensa_core.bench.sizes import file_bytes
@@ -104,6 +105,8 @@ def compare(
     if feeds is None:
         inputs = {name: file.inputs for name, file in found.items()}
         feeds = prepare(inputs, InputRequest(batch=target.batch, seed=seed)).feeds
+    copies = sum(array.nbytes for fed in feeds.values() for array in fed.values()) * (target.streams - 1)
+    require_memory(copies, f"the inputs of {target.streams} streams")  # each has its own
     with ExitStack() as stack:
         loaded = {}
         for name, path in files.items():

@@ -9,7 +9,6 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -63,7 +62,7 @@ def describe_machine() -> Machine:
         cpu_flags=tuple(flag for flag in INSTRUCTION_SETS if flag in (cpu.flags or ())),
         cpu_kinds=processor_kinds(),
         caches=caches(),
-        gpus=_nvidia_gpus() or tuple(gpu.name for gpu in nvidia_gpus()),  # WSL2 has the driver, but not in /proc
+        gpus=tuple(gpu.name for gpu in nvidia_gpus()),
         gpu_driver=driver_version(),
         cores_physical=psutil.cpu_count(logical=False) or logical,
         cores_logical=logical,
@@ -75,14 +74,6 @@ def describe_machine() -> Machine:
         versions={name: found for name in _PACKAGES if (found := _version(name))},
         load_average=psutil.getloadavg(),
     )
-
-
-def _nvidia_gpus() -> tuple[str, ...]:
-    """Names of the NVIDIA GPUs whose Linux driver is loaded."""
-    names = []
-    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        names += [line.partition(":")[2].strip() for line in file.read_text().splitlines() if line.startswith("Model:")]
-    return tuple(names)
 
 
 def _version(package: str) -> str | None:

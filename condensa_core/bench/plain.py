@@ -65,7 +65,7 @@ def _onnx_session(file: ModelFile) -> Any:
                 return flattened(dict(zip(names, session.run(names, dict(feeds)), strict=True)))
             placed = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items()}
             found = session.run_with_ort_values(names, placed)
-        except Exception as err:
+        except Exception as err:  # the runtime's errors share no base class with a name
             raise UsageError(f"ONNX Runtime does not run {file.path.name} unoptimised: {first_line(err)}") from err
         return dict(zip(names, map(read_value, found), strict=True))
 

@@ -107,7 +107,7 @@ class InductorRunner(TorchRunner):
             with config.patch(compile_threads=1), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.run()
-        except Exception as err:
+        except Exception as err:  # dynamo, inductor, the compiler and the program have classes of their own
             reason = first_line(getattr(err, "inner_exception", err))  # dynamo wraps what inductor says
             raise UsageError(f"inductor cannot compile the program: {reason}") from err
 

@@ -64,7 +64,7 @@ class OnnxModel(nn.Module):
         feeds = {name: x.detach().cpu().contiguous().numpy() for name, x in zip(self._names, inputs, strict=True)}
         try:
             outputs = tuple(torch.from_numpy(y) for y in self._session.run(None, feeds))
-        except Exception as err:
+        except Exception as err:  # the runtime's errors share no base class with a name
             raise ExportFailed(f"ONNX Runtime failed on {self.title}: {first_line(err)}") from err
         return outputs[0] if len(outputs) == 1 else outputs
 

@@ -10,6 +10,7 @@ import pytest
 
 from condensa_core.bench import describe_machine
 from condensa_core.bench.silicon import caches, cores_allowed, processor_kinds
+from condensa_core.platforms import Gpu
 
 
 def test_this_machine_is_described():
@@ -22,6 +23,12 @@ def test_this_machine_is_described():
     assert machine.versions["torch"] == version("torch")
     assert machine.versions["onnxruntime"] == version("onnxruntime")
     assert json.loads(json.dumps(machine.to_json()))["fingerprint"] == machine.fingerprint
+
+
+def test_gpus_are_those_the_driver_gives(monkeypatch):
+    monkeypatch.setattr("condensa_core.bench.machine.nvidia_gpus", lambda: (Gpu("NVIDIA L4", 89), Gpu("NVIDIA T4", 75)))
+
+    assert describe_machine().gpus == ("NVIDIA L4", "NVIDIA T4")
 
 
 def test_the_fingerprint_follows_the_machine_and_not_its_load():

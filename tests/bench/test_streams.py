@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from condensa_core.bench import BenchTarget, InputRequest, compare, examine, open_runner, prepare
+from condensa_core.bench import BenchTarget, InputRequest, compare, examine, memory, open_runner, prepare
 from condensa_core.bench.clock import Clock
 from condensa_core.bench.energy import Meter
 from condensa_core.bench.streams import Streams
@@ -156,3 +156,15 @@ def test_openvino_says_how_many_streams_it_has(chain):
     asked = 1 + (os.cpu_count() or 1)
     with pytest.raises(MachineError, match=rf"OpenVINO runs no more than \d+ streams on this machine, asked {asked}"):
         open_runner(BenchTarget("openvino", streams=asked), chain(2), {"x": np.zeros((1, 192), np.float32)})
+
+
+def test_inputs_of_all_streams_must_fit_into_memory(chain, monkeypatch):
+    feeds = {"m": {"x": np.zeros((2000, 192), np.float32)}}  # 1.5 MB
+    monkeypatch.setattr(memory, "available_bytes", lambda: 5_000_000)
+
+    def measured(streams):
+        return compare({"m": chain(1)}, BenchTarget(batch=2000, streams=streams), feeds=feeds, rounds=3, seconds=0.01)
+
+    assert measured(2).measurements
+    with pytest.raises(MachineError, match="the inputs of 5 streams would take about 0"):
+        measured(5)
