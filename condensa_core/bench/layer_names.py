@@ -32,6 +32,8 @@ def places_of(kernels: Sequence[tuple[str, Node | None]], optimised: Nodes, orig
     them the largest says which module it is, or if it has no name of a parameter: what the exporter noted at the node
     that reads it, the other weights, the path in the node's name, the bias that is added next. A weight that several
     kernels read says nothing. Paths are believed in files where they agree with the names of parameters.
+    Kernels without weights are no module's, also where the exporter noted one: other files may have no such notes, and
+    what the rows of a module hold must be the same in all.
     """
     file = Origins(original)
     reached = Reach(optimised, file)
@@ -72,12 +74,12 @@ class _Taken:
 
     @property
     def path(self) -> str | None:
-        return _path(self.reader) if self.weights and self.reader is not None else None
+        return _path(self.reader) if self.reader is not None else None
 
     @property
     def own(self) -> str:
         """The name of the node that reads the weights, or its own."""
-        return (self.reader.name if self.weights and self.reader is not None else "") or self.name
+        return (self.reader.name if self.reader is not None else "") or self.name
 
 
 def _path(node: Node) -> str | None:

@@ -102,7 +102,7 @@ class Origins:
 
         An exporter that stores a weight transposed gives it a name of its own; the bias has kept its name.
         """
-        if not weights or reader is None:
+        if reader is None:
             return None
         heaviest = self.heaviest(weights)[0]
         if len(self.weights[heaviest].shape) < 2:

@@ -52,9 +52,9 @@ class Reach:
         return frozenset(name for name in found if self.file.weights[name].is_substance)
 
     def reader(self, node: Node, weights: frozenset[str]) -> Node | None:
-        """The node of the file that computes with the largest of a kernel's weights; without any, what it ends with."""
+        """The node of the file that computes with the largest of a kernel's weights; None without any."""
         if not weights:
-            return next((self.file.maker[value] for value in self._starts(node)), None)
+            return None
         heaviest = self.file.heaviest(weights)[0]
         parts = [
             part
