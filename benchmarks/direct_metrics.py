@@ -53,9 +53,7 @@ SCHEMES: dict[str, Scheme] = {
 def metrics_of(bench: Workbench, names: tuple[str, ...]) -> dict[str, dict[str, Metric]]:
     found: dict[str, dict[str, Metric]] = {"identity": {}}
     for kind in ("diagonal", "gram"):
-        found[kind] = input_metrics(
-            bench.model, names, bench.splits.train, gram=kind == "gram", samples=METRIC_SAMPLES
-        )
+        found[kind] = input_metrics(bench.model, names, bench.splits.train, gram=kind == "gram", samples=METRIC_SAMPLES)
     return found
 
 
