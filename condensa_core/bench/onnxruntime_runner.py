@@ -39,7 +39,11 @@ class OnnxRuntimeRunner:
 
     Streams share the session, so its weights are in memory once; each has its own inputs and outputs. A session for
     each was tried on chains of products, on a busy machine of two cores: no faster, and slower on the largest.
+
+    A model with outputs that are no tensors (sequences, maps) runs from arrays to Python's values, on the CPU alone.
     """
+
+    _bound = True  # whether all outputs are tensors, which a binding holds
 
     def __init__(self, path: Path, target: BenchTarget, feeds: Feeds) -> None:
         runtime = _onnxruntime(target)
