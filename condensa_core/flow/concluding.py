@@ -119,7 +119,7 @@ def conclude(
             listener,
         ),
         machine=_machine(),
-        notes=_left_out(bench),
+        notes=_known_before(bench),
         versions={name: version for name, version in versions().items() if version is not None},
     )
     best = found.observation
@@ -427,15 +427,16 @@ def _machine() -> dict[str, Any]:
     return {**machine.to_json(), "fingerprint": machine.fingerprint}
 
 
-def _left_out(bench: Workbench) -> tuple[str, ...]:
-    return tuple(f"left out: {text}" for text in bench.recipe.left_out_texts)
+def _known_before(bench: Workbench) -> tuple[str, ...]:
+    """Rules left out, and samples in more than one split."""
+    return (*(f"left out: {text}" for text in bench.recipe.left_out_texts), *map(str, bench.overlaps))
 
 
 def _notes(
     bench: Workbench, objective: Objective, gain: Gain, best: Observation, trials: Sequence[Observation]
 ) -> list[str]:
     """What a reader would want to be told unasked."""
-    notes = [*_left_out(bench), *beside_notes(trials)]
+    notes = [*_known_before(bench), *beside_notes(trials)]
     if objective.measured and gain.ratio.low <= 1 <= gain.ratio.high:
         notes.append("the measured gain lies inside its own noise: the interval contains 1")
     return notes + scheme_notes(bench.plan, best.point, bench.recipe.compress.metric)

@@ -122,6 +122,8 @@ def _work(
         recipe = ready.recipe
         for text in recipe.left_out_texts:
             told(Note(f"left out: {text}"))
+        for overlap in ready.overlaps:
+            directory.log(f"samples in two splits: {overlap}")  # told while the data was read
         bench = trained(ready, cache_dir=cache_dir, listener=told)
         for problem in bench.plan.problems:
             told(Note(f"{problem.place}: {problem.message}", level="warning"))

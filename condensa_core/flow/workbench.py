@@ -20,7 +20,7 @@ from condensa_core.graph import ModelGraph, analyse
 from condensa_core.learning import input_metrics
 from condensa_core.materialise import BatchNormFolding, Route, deliverable
 from condensa_core.plan import Plan, bind
-from condensa_core.progress import Listener, PhaseEnded, PhaseStarted, silent
+from condensa_core.progress import Listener, Note, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
 from condensa_core.recipe import STRUCTURED, Recipe
 from condensa_core.schemes import Metric as SchemeMetric
@@ -28,6 +28,7 @@ from condensa_core.schemes import Part
 from condensa_core.search import MakeKernel, Value
 from condensa_core.workload import (
     Metric,
+    Overlap,
     Reference,
     SampleShape,
     Splits,
@@ -38,6 +39,7 @@ from condensa_core.workload import (
     load_splits,
     load_weights,
     metrics_named,
+    overlaps,
     reference,
 )
 
@@ -65,6 +67,7 @@ class Bound(Modelled):
     metrics: Mapping[str, Metric]
     plan: Plan
     kernel: str | MakeKernel | None  # of the search's Gaussian process; None is its default
+    overlaps: tuple[Overlap, ...]  # samples in more than one split
 
     @property
     def packs(self) -> bool:
@@ -121,6 +124,9 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
     seed = Seed(recipe.seed)
     with _placed(recipe, "data"):
         splits = load_splits(recipe.data, seed=seed, directory=recipe.directory, allow_python=allow_python)
+        shared = overlaps(splits)
+    for overlap in shared:
+        listener(Note(str(overlap), level="warning" if overlap.telling else "info"))
     found = _modelled(recipe, splits, seed, allow_python, listener)
     if recipe.model.weights is not None:
         with _placed(recipe, "model"):
@@ -144,6 +150,7 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
             bind(recipe, found.model, found.graph, own), found.model, found.graph, found.routes, found.example
         ),
         kernel=kernel,
+        overlaps=shared,
     )
 
 

@@ -6,6 +6,7 @@ from condensa_core.workload.digest import content_digest
 from condensa_core.workload.evaluation import Evaluation, agreement, device_of, difference_stderr, evaluate
 from condensa_core.workload.metrics import LOSS, METRICS, PERPLEXITY, TOP1, TOP5, Metric, Score
 from condensa_core.workload.models import build_model, check_fit, example_inputs
+from condensa_core.workload.overlap import Overlap, overlaps
 from condensa_core.workload.python_reference import call_object, load_object
 from condensa_core.workload.python_sources import sources_of
 from condensa_core.workload.reference_model import Reference, cached_at, reference
@@ -30,6 +31,7 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "Metric",
+    "Overlap",
     "Reference",
     "SampleShape",
     "Score",
@@ -55,6 +57,7 @@ __all__ = [
     "load_splits",
     "load_weights",
     "metrics_named",
+    "overlaps",
     "read_state",
     "reference",
     "sources_of",

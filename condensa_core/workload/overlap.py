@@ -1,0 +1,89 @@
+"""Samples that stand in more than one split: what a score on them tells is less than it seems."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from condensa_core.errors import WorkloadError
+from condensa_core.workload.batches import Batches, TensorBatches
+from condensa_core.workload.splits import Splits
+from condensa_core.workload.windows import WindowBatches
+
+# Samples of a split that are compared where the user's code makes them one by one: a look, not a pass.
+READ = 1024
+_TELLING = 0.01
+# What a sample in both does, by the pair; calibration is meant to come from the training part.
+_HARM = {
+    ("train", "val"): "the search steers by what was learnt by heart",
+    ("train", "test"): "the figures on test are too good",
+    ("val", "test"): "the search steered by them, so the figures on test are too good",
+    ("calib", "test"): "the figures on test are too good",
+}
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """`shared` of the `count` samples of split `other` that were compared have the inputs of one in split `one`."""
+
+    one: str
+    other: str
+    shared: int
+    count: int
+
+    @property
+    def telling(self) -> bool:
+        """Whether it is more than the doubles that large data sets tend to have."""
+        return self.shared >= _TELLING * self.count
+
+    def __str__(self) -> str:
+        text = f"{self.shared} of {self.count} samples of {self.other} are also in {self.one}"
+        return f"{text}: {_HARM[self.one, self.other]}"
+
+
+def overlaps(splits: Splits) -> tuple[Overlap, ...]:
+    """The pairs of splits that share samples, which have the same inputs to the bit, whatever their targets.
+
+    Samples in memory are all compared; of those that the user's code makes, the first READ of each split.
+    WorkloadError where all that was compared of `test` is in `val`, or the other way round: the same split twice.
+    """
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test, "calib": splits.calib}
+    hashes = {name: list(_hashes(part)) for name, part in parts.items() if part is not None}
+    found = []
+    for one, other in _HARM:
+        if one not in hashes or other not in hashes:
+            continue
+        known = set(hashes[one])
+        shared = sum(digest in known for digest in hashes[other])
+        if (one, other) == ("val", "test") and (shared == len(hashes[other]) or known <= set(hashes[other])):
+            raise WorkloadError(
+                f"test holds the samples of val: all {len(known)} that were compared",
+                hint="name other data as test, or none: a test that steered the search is no test",
+            )
+        if shared:
+            found.append(Overlap(one, other, shared, len(hashes[other])))
+    return tuple(found)
+
+
+def _hashes(part: Batches) -> Iterator[bytes]:
+    """A hash of each sample's inputs, as they are stored where they are in memory."""
+    if isinstance(part, TensorBatches):
+        yield from _of_rows(part.inputs)
+        return
+    seen = 0
+    for inputs, _ in part:
+        taken = inputs if isinstance(part, WindowBatches) else inputs[: READ - seen]
+        yield from _of_rows(taken)
+        seen += len(taken)
+        if seen >= READ and not isinstance(part, WindowBatches):
+            return
+
+
+def _of_rows(inputs: Tensor) -> Iterator[bytes]:
+    stored = inputs.detach().cpu().reshape(len(inputs), -1).contiguous()
+    for row in stored.view(torch.uint8).numpy():  # bytes: numpy has no bfloat16
+        yield hashlib.blake2b(row.data, digest_size=16).digest()
