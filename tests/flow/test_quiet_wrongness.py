@@ -1,0 +1,175 @@
+"""What would be wrong without a word, planted: it must be noticed."""
+
+import dataclasses
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from own_recipe import own_recipe
+from torch import nn
+
+from condensa_core import flow
+from condensa_core.errors import ParityError
+from condensa_core.export import read_onnx, save_pt2
+from condensa_core.flow import trial as trial_module
+from condensa_core.flow.shipped_alike import require_alike
+from condensa_core.progress import Note, TrialEnded
+from condensa_core.search import read_journal
+
+
+def run(folder, **changes):
+    """(outcome, run directory, events) of the own recipe in `folder`."""
+    events = []
+    folder.mkdir(exist_ok=True)
+    recipe = own_recipe(folder, **changes)
+    outcome = flow.run(recipe, out=folder / "runs", cache_dir=folder / "cache", listener=events.append)
+    (directory,) = (folder / "runs" / "tiny").iterdir()
+    return outcome, directory, events
+
+
+def spoiled(path):
+    """The file's last bias moved by 5 in favour of class 0, as a broken exporter might; class 0 is then the answer."""
+    model = onnx.load(path)
+    bias = next(t for t in model.graph.initializer if list(t.dims) == [3])
+    changed = numpy_helper.to_array(bias) + np.array([50, 0, 0], dtype=np.float32)
+    bias.CopyFrom(numpy_helper.from_array(changed, bias.name))
+    onnx.save(model, path)
+
+
+@pytest.fixture
+def spoiling(monkeypatch):
+    """Every candidate's file computes something else than its module."""
+    carry = trial_module.carry
+
+    def wrong(*args, **kwargs):
+        carried = carry(*args, **kwargs)
+        spoiled(carried.shipped.path)
+        file = read_onnx(carried.shipped.path)
+        return dataclasses.replace(carried, plain=file, shipped=file)
+
+    monkeypatch.setattr(trial_module, "carry", wrong)
+
+
+def test_a_file_that_computes_something_else_fails_its_trial(tmp_path, spoiling):
+    outcome, _, events = run(tmp_path)
+
+    assert outcome.status == "failed" and outcome.best is None
+    (ended,) = [event for event in events if isinstance(event, TrialEnded)]
+    assert ended.status == "failed" and "model.onnx" in ended.values["failure"]
+
+
+def test_the_bound_is_judged_on_the_file_whatever_the_module_says(tmp_path, spoiling, monkeypatch):
+    # the guard of the test above taken away: what is judged must still be the file
+    monkeypatch.setattr(trial_module, "check_parity", lambda path, *_: trial_module.OnnxModel(path) and Said())
+    monkeypatch.setattr("condensa_core.flow.concluding.check_parity", lambda *_: None)
+
+    outcome, directory, _ = run(tmp_path)
+
+    _, entries = read_journal(directory / "trials.jsonl")
+    (record,) = [e.payload["observation"] for e in entries if e.kind == "trial-ended"]
+    targets = np.load(tmp_path / "val.npz")["targets"]
+    zeros = float((targets == 0).mean())  # what a model gets that always answers 0
+    assert record["metric"] == outcome.constraint.value == pytest.approx(zeros)
+    assert record["details"]["learned_val"]["value"] != pytest.approx(zeros)  # of the module
+
+
+@dataclasses.dataclass
+class Said:
+    ok: bool = True
+
+
+def test_a_file_that_scores_otherwise_than_its_trial_is_judged_by_what_it_scores_now(tmp_path, monkeypatch):
+    concluding = flow.running.conclude.__globals__
+    real = concluding["_evaluated"]
+
+    def elsewhere(bench, file, split):
+        judged = real(bench, file, split)
+        if "best" not in file.parts or split != "val":
+            return judged
+        score = dataclasses.replace(judged.scores["top1"], value=0.03125)
+        return dataclasses.replace(judged, scores={**judged.scores, "top1": score})
+
+    monkeypatch.setitem(concluding, "_evaluated", elsewhere)
+
+    outcome, _, _ = run(tmp_path, constraint={"metric": "top1", "at_least": 0.05})
+
+    assert outcome.constraint.value == 0.03125 and not outcome.constraint.met and outcome.status == "infeasible"
+    assert any("0.03125 on val now" in note for note in outcome.notes)
+    assert any("breaks the bound" in reason for reason in outcome.reasons)
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory):
+    """The same recipe run twice with one thread, its calibration data taken from test."""
+    data = {part: {"python": "own.py:data", "args": {"part": part}} for part in ("train", "val", "test")}
+    data["calib"] = {**data["test"], "limit": 8}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield [run(tmp_path_factory.mktemp("runs"), search={"trials": 2}, data=data) for _ in range(2)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_the_same_seed_gives_the_same_journal_weights_and_files(twice):
+    one, two = (directory for _, directory, _ in twice)
+
+    assert timeless(one) == timeless(two)
+    files = sorted(str(p.relative_to(one)) for p in one.rglob("*") if p.suffix in (".onnx", ".safetensors"))
+    assert "best/model.onnx" in files and "trials/000/weights.safetensors" in files
+    for file in (*files, "plan.json", "resolved.yaml"):
+        assert (one / file).read_bytes() == (two / file).read_bytes(), file
+
+
+def timeless(directory):
+    """The journal without what clocks say."""
+
+    def strip(value):
+        if isinstance(value, dict):
+            times = ("wall_s", "waited_s", "seconds", "processor_s")
+            return {k: strip(v) for k, v in value.items() if k not in times and not k.endswith("_s")}
+        return [strip(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+    fingerprint, entries = read_journal(directory / "trials.jsonl")
+    return [fingerprint, *(json.dumps([e.kind, strip(dict(e.payload))], sort_keys=True) for e in entries)]
+
+
+def test_samples_in_two_splits_are_told_before_the_run_and_in_its_result(twice):
+    outcome, directory, events = twice[0]
+
+    told = [event.message for event in events if isinstance(event, Note) and event.level == "warning"]
+    text = "8 of 32 samples of test are also in calib"
+    assert sum(text in message for message in told) == 1
+    assert any(text in note for note in outcome.notes)
+    assert text in (directory / "run.log").read_text()
+
+
+def gemm(path, weights):
+    """An ONNX file of one product of `weights` (4 x 3)."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+
+
+def test_a_packed_file_or_a_program_of_another_model_does_not_ship(tmp_path):
+    layer, other = nn.Linear(4, 3, bias=False), nn.Linear(4, 3, bias=False)
+    inputs = torch.randn(8, 4)
+    names = ("model.onnx", "model.packed.onnx", "model.pt2")
+    for name in names[:2]:
+        gemm(tmp_path / name, layer.weight.detach().T.numpy().copy())
+    save_pt2(layer, (inputs[:2],), tmp_path / "model.pt2")
+    require_alike(tmp_path, names, layer, inputs, integers=False)
+
+    with pytest.raises(ParityError, match=r"model\.pt2"):
+        require_alike(tmp_path, names, other, inputs, integers=False)
+    gemm(tmp_path / "model.packed.onnx", other.weight.detach().T.numpy().copy())
+    with pytest.raises(ParityError, match=r"model\.packed\.onnx"):
+        require_alike(tmp_path, names, layer, inputs, integers=True)
