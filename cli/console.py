@@ -16,6 +16,7 @@ from rich.text import Text
 from condensa_core.errors import UsageError
 
 from .exit_codes import BROKEN_PIPE
+from .problems import printable
 
 if TYPE_CHECKING:
     from condensa_core.report import Table
@@ -33,11 +34,16 @@ def stderr() -> Console:
     return _QuietOnBrokenPipe(stderr=True, highlight=False, soft_wrap=True)
 
 
+def plain(text: str, style: str = "") -> Text:
+    """A text that may hold names and messages of others: nothing in it steers the terminal, nothing is markup."""
+    return Text(printable(text), style=style)
+
+
 def say(*parts: RenderableType) -> None:
     """Print on stderr."""
     console = stderr()
     for part in parts:
-        console.print(Text(part) if isinstance(part, str) else part)
+        console.print(plain(part) if isinstance(part, str) else part)
 
 
 def show(*parts: RenderableType) -> None:
@@ -46,7 +52,7 @@ def show(*parts: RenderableType) -> None:
     with console.capture() as capture:
         for part in parts:
             if isinstance(part, str):
-                console.print(Text(part), soft_wrap=True)
+                console.print(plain(part), soft_wrap=True)
             else:
                 console.print(part, soft_wrap=isinstance(part, Text))
     write(capture.get())
@@ -78,10 +84,16 @@ def write(text: str) -> None:
 
 def drawn(table: Table) -> RichTable:
     """A table of texts as rich draws it; numbers of a column stand under each other."""
-    rich_table = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    rich_table = RichTable(
+        title=plain(table.title) if table.title else None,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
     for column, name in enumerate(table.columns):
         numeric = all(row[column][:1].isdigit() or row[column] in ("", "-") for row in table.rows)
-        rich_table.add_column(name, justify="right" if numeric and column else "left", overflow="fold")
+        rich_table.add_column(plain(name), justify="right" if numeric and column else "left", overflow="fold")
     for row in table.rows:
-        rich_table.add_row(*(Text(cell) for cell in row))
+        rich_table.add_row(*(plain(cell) for cell in row))
     return rich_table

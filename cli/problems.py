@@ -14,6 +14,8 @@ from condensa_core.errors import CondensaError, Place, Problem, RecipeError
 from .exit_codes import BUG, FAILED, INTERRUPTED
 
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
+_LONGEST_LINE = 240
+_SHOWN_BEFORE = 80
 _STATUS = {FAILED: "failed", INTERRUPTED: "interrupted"}
 
 
@@ -115,8 +117,11 @@ def _excerpt(place: Place, style: str) -> Text:
     if not place.source.strip():
         return Text()
     source = printable(place.source.rstrip("\r\n"))
-    before = source[: place.column - 1]
-    marked = source[place.column - 1 : place.column - 1 + place.width]
+    # a line without an end would drown the sentence, once for each of its mistakes
+    begun = max(0, place.column - 1 - _SHOWN_BEFORE) if len(source) > _LONGEST_LINE else 0
+    source = source[begun : begun + _LONGEST_LINE]
+    at = place.column - 1 - begun
+    before, marked = source[:at], source[at : at + place.width]
     carets = "^" * max(1, cell_len(marked))
     gutter = f"{place.line:>5} | "
     blank = " " * (len(gutter) - 2) + "| "
@@ -124,4 +129,4 @@ def _excerpt(place: Place, style: str) -> Text:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text).replace("%", "%25").replace("\n", "%0A")

@@ -24,7 +24,8 @@ from condensa_core.progress import (
 )
 from condensa_core.report.quantities import metric_text
 
-from .console import stderr
+from .console import plain, stderr
+from .problems import printable
 
 # What people call a phase, and what it advances by; others go by their own name.
 PHASES: Mapping[str, tuple[str, str]] = {
@@ -89,7 +90,7 @@ class Lines:
         thinned = not self._every_event and now - self._last_line < LOG_INTERVAL_S
         if isinstance(event, Advanced) and thinned:
             return
-        line = _note(event, trial) if isinstance(event, Note) else Text(self._sentence(event, trial))
+        line = _note(event, trial) if isinstance(event, Note) else plain(self._sentence(event, trial))
         if line:
             self._last_line = now
             self._console.print(Text.assemble((f"{now - self._start:8.1f} s  ", "dim"), line))
@@ -144,7 +145,9 @@ class Bars:
         if isinstance(event, PhaseStarted):
             self._end(trial, event.phase)
             title = f"{trial}{_title(event.phase)}"
-            self._phases[trial, event.phase] = self._progress.add_task(title, total=event.total, figures=event.detail)
+            self._phases[trial, event.phase] = self._progress.add_task(
+                title, total=event.total, figures=printable(event.detail)
+            )
         elif isinstance(event, Advanced):
             task = self._phases.get((trial, event.phase))
             if task is not None:
@@ -152,7 +155,7 @@ class Bars:
         elif isinstance(event, PhaseEnded):
             self._end(trial, event.phase)
             if event.detail:
-                self._console.print(Text(f"{trial}{_title(event.phase)}: {event.detail}"))
+                self._console.print(plain(f"{trial}{_title(event.phase)}: {event.detail}"))
         elif isinstance(event, TrialStarted):
             if self._trials is None:
                 self._trials = self._progress.add_task("trials", total=event.budget, figures="")
@@ -163,7 +166,7 @@ class Bars:
                 self._progress.update(self._trials, completed=self._ended)
             for left in [phase for of, phase in self._phases if of == _trial(event.number)]:  # its process died in it
                 self._end(_trial(event.number), left)
-            self._console.print(Text(_ended(event)))
+            self._console.print(plain(_ended(event)))
         elif isinstance(event, Note):
             self._console.print(_note(event, trial))
 
@@ -177,7 +180,9 @@ def figures(values: Mapping[str, float | int | str | bool | None], *, everything
     """`sparsity 0.71, validation top1 97.22 %`; unknown figures are left out, and so is the penalty mu of L-C, which
     the program chooses, unless `everything` is asked for."""
     return ", ".join(
-        _figure(name, value) for name, value in values.items() if value is not None and (name != "mu" or everything)
+        printable(_figure(name, value))
+        for name, value in values.items()
+        if value is not None and (name != "mu" or everything)
     )
 
 
@@ -203,7 +208,7 @@ def _ended(trial: TrialEnded) -> str:
 
 def _note(note: Note, trial: str) -> Text:
     message = f"{trial}{note.message}"
-    return Text(f"warning: {message}", style="yellow") if note.level == "warning" else Text(message)
+    return plain(f"warning: {message}", "yellow") if note.level == "warning" else plain(message)
 
 
 def _apart(event: Event) -> tuple[str, Event]:

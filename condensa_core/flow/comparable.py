@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from condensa_core import __version__
 from condensa_core.errors import MachineError, ResumeError
@@ -16,13 +17,29 @@ from condensa_core.whole_file import remedy
 RESOLVED = "resolved.yaml"
 
 
+def head_of(path: Path) -> dict[str, Any]:
+    """What the run directory's manifest says; ResumeError where that is not what a run writes into it."""
+    file = path / MANIFEST
+    try:
+        head = json.loads(file.read_text(encoding="utf-8"))
+    except PermissionError as err:
+        raise MachineError(f"cannot read {file}: {err.strerror}", hint=remedy(err)) from err
+    except (OSError, ValueError, RecursionError) as err:
+        raise ResumeError(f"{file} cannot be read; start a new run") from err
+    texts = ("recipe_directory", "recipe_name", "condensa")
+    if not isinstance(head, dict) or not isinstance(head.get("hashes"), dict):
+        raise ResumeError(f"{file} is damaged; start a new run")
+    if not all(isinstance(head.get(key), str) and "\0" not in head[key] for key in texts):
+        raise ResumeError(f"{file} is damaged; start a new run")
+    return head
+
+
 def recipe_in(path: Path) -> Recipe:
     """The recipe that the run directory was made for; ResumeError where it is not there whole, MachineError where the
     disk does not let it be read."""
     try:
-        head = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         text = (path / RESOLVED).read_text(encoding="utf-8")
-        origin = Path(head["recipe_directory"])
+        origin = Path(head_of(path)["recipe_directory"])
     except PermissionError as err:
         raise MachineError(f"cannot read {err.filename}: {err.strerror}", hint=remedy(err)) from err
     except (OSError, ValueError, KeyError, TypeError) as err:

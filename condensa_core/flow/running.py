@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,11 +14,12 @@ from condensa_core.export import OnnxModel
 from condensa_core.export.session import onnxruntime
 from condensa_core.flow.beforehand import told_beforehand
 from condensa_core.flow.candidate import Structure, exported, finished
-from condensa_core.flow.comparable import RESOLVED, fingerprint, recipe_in, with_parallel
+from condensa_core.flow.comparable import RESOLVED, fingerprint, head_of, recipe_in, with_parallel
 from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
 from condensa_core.flow.conditions import answers_record, applied_here, left_out_rows, require_same_answers
 from condensa_core.flow.early_abort import brief
 from condensa_core.flow.exportable import require_exportable
+from condensa_core.flow.journalled import require_readable
 from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.out_of_memory import is_out_of_memory
@@ -132,6 +132,7 @@ def _work(
         directory.write_json("plan.json", planned)
         bench = dataclasses.replace(bench, rank_costs=rank_costs(bench, directory, told))
         with Journal(directory.path / JOURNAL, fingerprint(bench)) as journal:
+            require_readable(journal)
             objective = Objective.of(recipe)
             reference = judged_reference(bench, directory)
             _warn_if_out_of_reach(bench, reference, told)
@@ -171,7 +172,7 @@ def _work(
 
 def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:
     """Add what is known once data and reference are there; ResumeError where it was known, and otherwise."""
-    head = json.loads((directory.path / MANIFEST).read_text(encoding="utf-8"))
+    head = head_of(directory.path)
     found = {"data": bench.splits.fingerprint, "reference": bench.reference.sha256}
     require_same_found(directory.path, found)
     head["hashes"] |= found

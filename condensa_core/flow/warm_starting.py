@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from condensa_core.errors import ResumeError, UsageError
+from condensa_core.flow.comparable import head_of
 from condensa_core.flow.searching import search_knob
 from condensa_core.flow.workbench import Bound, Workbench
 from condensa_core.progress import Listener, Note
@@ -98,7 +99,7 @@ def keep_earlier(directory: RunDirectory, runs: tuple[EarlierRun, ...]) -> None:
 
 def describe_search(directory: RunDirectory, bench: Workbench, problem: LevelProblem) -> None:
     """Add to the manifest what a later run needs to be warm-started from this one."""
-    head = json.loads((directory.path / MANIFEST).read_text(encoding="utf-8"))
+    head = head_of(directory.path)
     head["search"] = {
         "knob": dataclasses.asdict(problem.knob),
         "metric": bench.recipe.constraint.metric,

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from condensa_core.learning.saved_state import are_facts
 from condensa_core.whole_file import replacing
 from condensa_core.workload import content_digest
 
@@ -109,7 +110,10 @@ def _read(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     tensors = load(content)
     if metadata["format"] != _FORMAT or metadata["digest"] != _digest(metadata["facts"], tensors):
         raise ValueError("not what was written")
-    return json.loads(metadata["facts"]), tensors
+    facts = json.loads(metadata["facts"])
+    if not are_facts(facts) or any(key.partition("/")[0] not in _PARTS for key in tensors):
+        raise ValueError("not what is written")  # whoever forges a file can forge its digest
+    return facts, tensors
 
 
 def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:

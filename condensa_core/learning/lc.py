@@ -17,6 +17,7 @@ from condensa_core.learning.checkpoint import Checkpoint, Progress
 from condensa_core.learning.descent import Loss, descend, optimizer_named, stream
 from condensa_core.learning.meter import Meter
 from condensa_core.learning.penalty import Penalty
+from condensa_core.learning.saved_state import fits
 from condensa_core.learning.schedule import StepSize, default_ladder, explicit_ladder
 from condensa_core.learning.settings import Settings
 from condensa_core.progress import Advanced, Listener, Note, PhaseEnded, PhaseStarted, silent
@@ -93,6 +94,9 @@ def compress(
     if start_from is not None:
         live.load_state_dict(start_from)
     saved = _saved(checkpoint, listener)
+    if saved and not fits(saved, live.state_dict(), weights, settings.steps):
+        saved = None
+        listener(Note("the saved state of L steps is not of this training, which starts over", level="warning"))
     if saved:
         live.load_state_dict(saved.live)
         for name, value in saved.multipliers.items():

@@ -19,10 +19,12 @@ from condensa_core.recipe.scalars import plain_scalar
 
 KeyPath = tuple[str | int, ...]
 
-LARGEST_BYTES: Final = 2**20
+LARGEST_BYTES: Final = 2**18  # a recipe of two thousand lines; PyYAML scans 2 MB a second
 DEEPEST: Final = 50
+MOST_VALUES: Final = 5000  # each may be a mistake that is looked up among known words, in 0.1 ms
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # those of YAML 1.1, which PyYAML counts
 _NOT_PRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REORDERING: Final = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # what is read is not what is shown
 _CONFLICT: Final = re.compile(r"^(?:<{7}|>{7})(?: |$)", re.MULTILINE)
 
 
@@ -75,8 +77,12 @@ def mapping_document(mapping: Mapping[str, Any], label: str = "recipe") -> Docum
 
     def walk(value: Any, path: KeyPath) -> Any:
         places[path] = KeyPlace(key_text(path) or label, 0, 0)
+        if isinstance(value, str) and (found := _refused_character(value)):
+            problems.append(Problem("E009", _character_text(found), places[path], (), path))
         if isinstance(value, Mapping):
             for key in value:
+                if isinstance(key, str) and (found := _refused_character(key)):
+                    problems.append(Problem("E009", _character_text(found), places[path], (), path))
                 if not isinstance(key, str):
                     place = KeyPlace(key_text((*path, str(key))), 0, 0)
                     problems.append(Problem("E007", f"a key must be text, not {shown(key)}", place, (), path))
@@ -96,6 +102,15 @@ def key_text(path: KeyPath) -> str:
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
     return text
+
+
+def _refused_character(text: str) -> re.Match[str] | None:
+    """The first character that no recipe may hold: of control, of no meaning, or one that reorders what is shown."""
+    return _NOT_PRINTABLE.search(text) or _REORDERING.search(text)
+
+
+def _character_text(found: re.Match[str]) -> str:
+    return f"character U+{ord(found.group()):04X} is not allowed in a recipe"
 
 
 def decode(content: bytes, file: str) -> str | Problem:
@@ -145,14 +160,13 @@ class _Reader:
         elif found := _CONFLICT.search(self.text):
             advice = "keep one side, and delete the lines that start with <<<<<<<, ======= and >>>>>>>"
             self._report("E004", "this file has unresolved merge conflicts", self._index(found.start(), 7), advice)
-        elif found := _NOT_PRINTABLE.search(self.text):
-            message = f"character U+{ord(found.group()):04X} is not allowed in YAML"
-            self._report("E009", message, self._index(found.start(), 1))
+        elif found := _refused_character(self.text):
+            self._report("E009", _character_text(found), self._index(found.start(), 1))
         return not self.problems
 
     def _inspect(self) -> bool:
         """Whether the text is one YAML document that is safe to compose."""
-        depth = documents = 0
+        depth = documents = values = 0
         safe = True
         try:
             for event in yaml.parse(self.text, Loader=yaml.BaseLoader):
@@ -169,7 +183,11 @@ class _Reader:
                     if depth > DEEPEST:
                         self._report("E009", f"nested deeper than {DEEPEST} levels", self._start(event))
                         return False
-                    safe = self._without_alias(event) and safe
+                    values += 1
+                    if values > MOST_VALUES:
+                        self._report("E009", f"more than {MOST_VALUES} keys and values", self._start(event))
+                        return False
+                    safe = self._without_alias(event) and self._without_escapes(event) and safe
                     tag = getattr(event, "tag", None)
                     if tag is not None:
                         self.tagged.add(self._mark(event).index)
@@ -191,6 +209,13 @@ class _Reader:
             advice = ("write the value out, or give it a name under 'vars' and use it as $NAME",)
             self._report("E005", f"YAML anchor '&{event.anchor}' is not allowed", self._start(event), *advice)
         return False
+
+    def _without_escapes(self, event: yaml.NodeEvent) -> bool:
+        """Whether no `"\\x1b"` stands for a character that could not be written as it is."""
+        found = _refused_character(event.value) if isinstance(event, yaml.ScalarEvent) else None
+        if found:
+            self._report("E009", _character_text(found), self._start(event))
+        return found is None
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> None:
         problem = str(error.problem or error.context)

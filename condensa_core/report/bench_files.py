@@ -72,7 +72,7 @@ def read_baseline(path: Path) -> dict[str, Any]:
     """The result that was saved; UsageError for a file that is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         reason = getattr(err, "strerror", None) or "it is not JSON"
         raise UsageError(f"cannot read the baseline {path}: {reason}", hint="write one with --save-baseline") from err
     if not isinstance(found, dict) or found.get("schema") != "condensa.bench/2" or "comparisons" not in found:

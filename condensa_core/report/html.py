@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Final
 
 from condensa_core.errors import MachineError
+from condensa_core.report.escaped import escaped
 from condensa_core.report.outcome import Outcome
 from condensa_core.report.quantities import duration_text
 from condensa_core.report.tables import Table, tables
@@ -41,22 +41,22 @@ def html_report(outcome: Outcome, pictures: Sequence[Picture] = ()) -> str:
 
     Pictures are data URIs of images, in which a browser runs nothing and loads nothing.
     """
-    title = escape(f"condensa: {outcome.name}" if outcome.name else "condensa")
+    title = escaped(f"condensa: {outcome.name}" if outcome.name else "condensa")
     state = "ok" if outcome.exit_code == 0 else "not"
     first, *rest = verdict(outcome).splitlines()
     body = [
         f"<h1>{title}</h1>",
-        f'<p class="{state}"><strong>{escape(first)}</strong></p>',
-        f"<pre>{escape(chr(10).join(line.removeprefix('  ') for line in rest))}</pre>",
+        f'<p class="{state}"><strong>{escaped(first)}</strong></p>',
+        f"<pre>{escaped(chr(10).join(line.removeprefix('  ') for line in rest))}</pre>",
     ]
     if pictures:
         body += ["<h2>search</h2>", _image(pictures[0])]
         body += [
-            f"<details><summary>{escape(picture.title)}</summary>{_image(picture)}</details>"
+            f"<details><summary>{escaped(picture.title)}</summary>{_image(picture)}</details>"
             for picture in pictures[1:]
         ]
     for table in (*tables(outcome), *_surroundings(outcome)):
-        body += [f"<h2>{escape(table.title)}</h2>", _table(table)]
+        body += [f"<h2>{escaped(table.title)}</h2>", _table(table)]
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -96,12 +96,12 @@ def pictures_of(run_dir: Path) -> list[Picture]:
 
 def _image(picture: Picture) -> str:
     encoded = base64.b64encode(picture.svg).decode()
-    return f'<img alt="{escape(picture.title)}" src="data:image/svg+xml;base64,{encoded}"/>'
+    return f'<img alt="{escaped(picture.title)}" src="data:image/svg+xml;base64,{encoded}"/>'
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    rows = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    head = "".join(f"<th>{escaped(column)}</th>" for column in table.columns)
+    rows = "\n".join("<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Final
+
+from condensa_core.report.escaped import escaped
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999933")
@@ -16,7 +17,7 @@ def picture(width: int, height: int, title: str, marks: Iterable[str]) -> str:
     """A whole SVG document on white; `title` is what a screen reader says of it."""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"'
-        f' font-size="12" role="img" aria-label="{escape(title)}">'
+        f' font-size="12" role="img" aria-label="{escaped(title)}">'
     )
     return "\n".join([head, f'<rect width="{width}" height="{height}" fill="white"/>', *marks, "</svg>", ""])
 
@@ -24,7 +25,7 @@ def picture(width: int, height: int, title: str, marks: Iterable[str]) -> str:
 def text(at: Place, words: str, *, anchor: str = "start", size: int = 12, colour: str = "#000") -> str:
     return (
         f'<text x="{at[0]:.1f}" y="{at[1]:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}">'
-        f"{escape(words)}</text>"
+        f"{escaped(words)}</text>"
     )
 
 
@@ -54,7 +55,7 @@ def area(low: Sequence[Place], high: Sequence[Place], colour: str, opacity: floa
 def dot(at: Place, colour: str, *, radius: float = 4, hollow: bool = False, hint: str = "") -> str:
     """A disc, or a ring; `hint` is shown where the mouse rests on it."""
     fill = "white" if hollow else colour
-    inside = f"<title>{escape(hint)}</title>" if hint else ""
+    inside = f"<title>{escaped(hint)}</title>" if hint else ""
     return (
         f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius:g}" fill="{fill}" stroke="{colour}"'
         f' stroke-width="2">{inside}</circle>'
@@ -69,7 +70,7 @@ def ring(at: Place, colour: str, *, radius: float = 9) -> str:
 
 def cross(at: Place, colour: str, *, size: float = 5, hint: str = "") -> str:
     x, y = at
-    inside = f"<title>{escape(hint)}</title>" if hint else ""
+    inside = f"<title>{escaped(hint)}</title>" if hint else ""
     strokes = f"M{x - size:.1f} {y - size:.1f}L{x + size:.1f} {y + size:.1f}"
     strokes += f"M{x - size:.1f} {y + size:.1f}L{x + size:.1f} {y - size:.1f}"
     return f'<path d="{strokes}" stroke="{colour}" stroke-width="2" fill="none">{inside}</path>'

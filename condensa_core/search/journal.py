@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from condensa_core.errors import ResumeError, RunFailed
+from condensa_core.search.journal_records import is_record
 from condensa_core.whole_file import remedy, sync
 
 FORMAT = 1
@@ -140,7 +141,7 @@ def read_journal(path: Path) -> tuple[str, tuple[Entry, ...]]:
 def _read(path: Path) -> tuple[dict[str, Any] | None, list[Entry], int]:
     """Header (None: not even that is whole), sound entries, and the size in bytes of the sound part."""
     data = path.read_bytes()
-    records: list[dict[str, Any]] = []
+    records: list[Any] = []
     sound = 0
     for number, (line, end) in enumerate(_lines(data), start=1):
         record = _checked(line)
@@ -152,12 +153,18 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, list[Entry], int]:
         sound = end
     if not records:
         return None, [], 0
-    found = records[0].get("format")
+    head = records[0]
+    if not isinstance(head, dict) or not isinstance(head.get("fingerprint"), str):
+        raise ResumeError(f"{path}:1: this is not the first line of a journal", hint="start a new run")
+    found = head.get("format")
     if not isinstance(found, int) or found > FORMAT:
         raise ResumeError(
             f"{path} has journal format {found}; this version reads up to {FORMAT}", hint="use a newer condensa"
         )
-    return records[0], [Entry(record["kind"], record["payload"]) for record in records[1:]], sound
+    for number, record in enumerate(records[1:], start=2):
+        if not is_record(record):
+            raise ResumeError(f"{path}:{number}: this line is whole, and holds no such record", hint="start a new run")
+    return head, [Entry(record["kind"], record["payload"]) for record in records[1:]], sound
 
 
 def _lines(data: bytes) -> Iterator[tuple[bytes, int]]:
@@ -173,7 +180,7 @@ def _line(record: dict[str, Any]) -> bytes:
     return f'{{"crc32":"{zlib.crc32(text.encode()):08x}","record":{text}}}\n'.encode()
 
 
-def _checked(line: bytes) -> dict[str, Any] | None:
+def _checked(line: bytes) -> Any:
     """The record of a whole line; None when the newline is missing or the checksum differs."""
     if not line.endswith(b"\n"):
         return None
@@ -181,6 +188,6 @@ def _checked(line: bytes) -> dict[str, Any] | None:
         outer = json.loads(line)
         record = outer["record"]
         intact = outer["crc32"] == f"{zlib.crc32(json.dumps(record, separators=(',', ':')).encode()):08x}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return record if intact else None

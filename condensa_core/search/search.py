@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -137,7 +138,8 @@ class Search:
         except (KeyError, TypeError, ValueError) as err:
             raise ResumeError("this is no state of a search") from err
         for point in (*(o.point for o in observations), *pending):
-            self.problem.units(point)
+            if not all(map(math.isfinite, self.problem.units(point))):
+                raise ResumeError(f"no search of this problem asked for {dict(point)}")
         self._observations = observations
         self._pending = {point_key(point): point for point in pending}
 

@@ -152,13 +152,16 @@ class Knob:
                 raise UsageError(f"knob {self.name!r}: {value!r} is none of {self.choices}")
             position = self.choices.index(value)
             return float(position if self.strongest == "high" else len(self.choices) - 1 - position)
-        number = float(value)
         form = self._form()
-        if form == "sparsity":
-            return -math.log1p(-number)
-        if form == "density":
-            return -math.log(number)
-        strength = math.log(number) if form == "log" else number
+        try:
+            number = float(value)
+            if form == "sparsity":
+                return -math.log1p(-number)
+            if form == "density":
+                return -math.log(number)
+            strength = math.log(number) if form == "log" else number
+        except (ValueError, OverflowError) as err:  # text, or a number that no such knob can have
+            raise UsageError(f"knob {self.name!r} cannot be {value!r}") from err
         return strength if self.strongest == "high" else -strength
 
     def _from_strength(self, strength: float) -> float:
