@@ -40,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="+", choices=TARGETS)
     parser.add_argument("--count", type=int, help="cases of each target, instead of all")
+    parser.add_argument("--first", type=int, default=0, help="leave out the cases before this one")
     parser.add_argument("--cases", type=int, nargs="+", help="these cases and no others, with their failures in full")
     parser.add_argument("--journal", type=Path, help="records of finished cases; those in it are not run again")
     parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
@@ -47,7 +48,7 @@ def main() -> None:
     found = []
     for name in asked.targets:
         target = target_named(name)
-        numbers = asked.cases or range(asked.count or target.cases)
+        numbers = asked.cases or range(asked.first, asked.count or target.cases)
         records = _recorded(target, numbers, asked.journal)
         found.append(summary(target, records))
         sys.stdout.write(table([found[-1]]) + "\n")
