@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from condensa_core import bench as measuring
 from condensa_core.bench import (
-    BenchTarget,
     Bounds,
     Comparison,
     InputRequest,
@@ -17,31 +16,25 @@ from condensa_core.bench import (
     Verdict,
     Witness,
     examine,
-    fitting,
     judge_engine,
     judge_outputs,
     judge_ratio,
     judge_size,
     judge_speed,
-    parity_batches,
-    prepare,
     require_room,
-    require_streams,
     runtime_named,
     sizes_of,
 )
-from condensa_core.bench.inputs import batch_is_guessed, batch_is_open
 from condensa_core.bench.sizes import sha256_of
 from condensa_core.bench.steadiness import warnings_of
 from condensa_core.errors import UsageError
-from condensa_core.flow.bench_baseline import inputs_record, ratios_to_saved, require_same_machine, saved_rounds
+from condensa_core.flow.bench_baseline import ratios_to_saved, require_same_machine
+from condensa_core.flow.bench_cases import Case, Manner, cases_of, short_names
 from condensa_core.flow.bench_surroundings import energy_of, layers_in, memory_of
 from condensa_core.progress import Listener, silent
 from condensa_core.randomness import Seed
 
 SCHEMA: Final = "condensa.bench/2"
-SCENARIOS: Final = ("latency", "throughput")
-SWEEP: Final = (1, 8, 32)  # batches of the throughput scenario where none are given
 _UNBOUNDED: Final = Bounds()
 
 
@@ -85,6 +78,36 @@ def bench(
     A file of which none can be built is timed all the same, and fails.
     UsageError for files that cannot be measured, MissingRuntime for what is not installed.
     """
+    _refuse_contradictions(runtimes, compare, bounds, baseline, layers=layers, engines=engines, device=device)
+    if baseline is not None:
+        require_same_machine(baseline, runtimes)
+    named = short_names([compare, *paths] if compare else list(paths))
+    base = next(iter(named)) if compare else None
+    manner = Manner(runtimes, scenarios, batches, device, threads, streams)
+    found = {name: examine(path) for name, path in named.items()}
+    require_room(found.values())
+    whole, open_sizes = measuring.parse_shapes(shapes)
+    request = InputRequest(None, sizes=open_sizes, shapes=whole, file=inputs, seed=Seed(seed))
+    cases = cases_of(found, base, manner, request, baseline)
+    asked = _Asked(found, base, bounds, allow_mismatch, memory, layers, seconds, rounds, Seed(seed))
+    sweep = [case.target.batch for case in cases]
+    built = _built(found, engines, (), sweep, listener)
+    measured = [_measured(asked, case, listener) for case in cases]
+    built = built or _built(found, (), _builders(runtimes), sweep, listener)
+    return _document(asked, built, measured)
+
+
+def _refuse_contradictions(
+    runtimes: Sequence[str],
+    compare: Path | None,
+    bounds: Bounds,
+    baseline: Mapping[str, Any] | None,
+    *,
+    layers: bool,
+    engines: Sequence[str],
+    device: str,
+) -> None:
+    """UsageError for options that mean nothing together, before any file is read."""
     for gate, bound in (("min-speedup", bounds.min_speedup), ("max-slowdown", bounds.max_slowdown)):
         if bound is not None and compare is None and baseline is None:
             raise UsageError(f"--{gate} needs --compare or --baseline: against what?")
@@ -97,75 +120,6 @@ def bench(
         raise UsageError("--layers reads the profile of ONNX Runtime's CPU provider", hint=hint)
     if bounds.max_engine_bytes is not None and not engines and not _builders(runtimes):
         raise UsageError("--max-engine-size needs engines: name what to build for, such as --engine sm89")
-    if baseline is not None:
-        require_same_machine(baseline, runtimes)
-    named = _names([compare, *paths] if compare else list(paths))
-    base = next(iter(named)) if compare else None
-    list(_cases(scenarios, batches, streams))  # refuses what means nothing before any file is read
-    for runtime in runtimes:
-        require_streams(BenchTarget(runtime, device, threads=threads, streams=streams))
-    found = {name: examine(path) for name, path in named.items()}
-    shares = {runtime: _share(found, runtime, base) for runtime in runtimes}
-    _all_measured(found, shares)
-    require_room(found.values())
-    whole, open_sizes = measuring.parse_shapes(shapes)
-    request = InputRequest(None, sizes=open_sizes, shapes=whole, file=inputs, seed=Seed(seed))
-    swept = SWEEP if all(batch_is_open(file.inputs, request) for file in found.values()) else (None,)
-    drawn = [
-        (scenario, _Drawn.of(found, replace(request, batch=batch)))
-        for scenario, batch in _cases(scenarios, batches, streams, swept)
-    ]  # before anything is timed: inputs that do not fit are refused in the first second
-    asked = _Asked(found, base, bounds, allow_mismatch, memory, layers, seconds, rounds, Seed(seed))
-    cases = [
-        _Case(scenario, BenchTarget(runtime, device, fed.timed.batch, threads, streams), files, fed, baseline, request)
-        for runtime, files in shares.items()
-        for scenario, fed in drawn
-    ]
-    sweep = [fed.timed.batch for _, fed in drawn]
-    built = _built(found, engines, (), sweep, listener)
-    measured = [_measured(asked, case, listener) for case in cases]
-    built = built or _built(found, (), _builders(runtimes), sweep, listener)
-    if len(measured) > 1:
-        for record in measured:
-            for verdict in record["verdicts"]:
-                verdict["line"] += f" ({_where(record)})"
-    sizes = {name: sizes_of(file) for name, file in found.items()}
-    of_sizes = [v for name in named if name != base for v in judge_size(name, sizes[name].file, bounds)]
-    for name, facts in built.items():
-        limits = bounds if name != base else _UNBOUNDED
-        of_sizes += judge_engine(name, facts.get("size_bytes"), facts.get("problem", ""), limits)
-    reasons = [v.line for v in of_sizes if not v.passed]
-    for record in measured:
-        reasons += [v["line"] for v in record["verdicts"] if not (v["passed"] or v["allowed"])]
-    return {
-        "schema": SCHEMA,
-        "status": "not-met" if reasons else "ok",
-        "exit_code": 1 if reasons else 0,
-        "reasons": reasons,
-        "machine": measuring.describe_machine().to_json(),
-        "seed": seed,
-        "base": base,
-        "sizes": {name: asdict(size) for name, size in sizes.items()},
-        "sha256": {name: sha256_of(file) for name, file in found.items()},
-        "engines": built,
-        "verdicts": [asdict(verdict) for verdict in of_sizes],
-        "comparisons": measured,
-    }
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """What all files are fed in one scenario: while they are timed, and to judge them by."""
-
-    timed: measuring.Prepared
-    judged: Sequence[Mapping[str, measuring.Feeds]]
-    guessed: Sequence[str]  # files that only a fixed first dimension tells the samples of
-
-    @classmethod
-    def of(cls, found: Mapping[str, ModelFile], request: InputRequest) -> _Drawn:
-        timed = prepare({name: file.inputs for name, file in found.items()}, request)
-        guessed = [name for name, file in found.items() if batch_is_guessed(file.inputs, request)]
-        return cls(timed, parity_batches(found, request, timed), guessed)
 
 
 @dataclass(frozen=True)
@@ -183,46 +137,7 @@ class _Asked:
     seed: Seed
 
 
-class _Case:
-    """One comparison to make; UsageError at once if the baseline has nothing to hold it against."""
-
-    def __init__(
-        self,
-        scenario: str,
-        target: BenchTarget,
-        files: Mapping[str, ModelFile],
-        fed: _Drawn,
-        baseline: Mapping[str, Any] | None,
-        request: InputRequest,
-    ) -> None:
-        self.scenario, self.target, self.fed = scenario, target, fed
-        self.paths = {name: file.path for name, file in files.items()}
-        feeds = {name: fed.timed.feeds[name] for name in files}
-        self.inputs = inputs_record(feeds, random=request.file is None)
-        self.saved: Mapping[str, list[float]] = {}
-        if baseline is not None:
-            self.saved = saved_rounds(baseline, target, scenario, files, self.inputs, request.seed.root)
-
-
-def _cases(
-    scenarios: Sequence[str], batches: Sequence[int], streams: int, sweep: Sequence[int | None] = SWEEP
-) -> Iterator[tuple[str, int | None]]:
-    """The scenarios with the batch of each comparison; None is that of the files or what they are fed."""
-    for scenario in scenarios or (["latency"] if len(batches) < 2 and streams == 1 else ["throughput"]):
-        if scenario not in SCENARIOS:
-            raise UsageError(f"no scenario called {scenario!r}", hint="known: " + ", ".join(SCENARIOS))
-        if scenario == "latency" and streams > 1:
-            hint = "several are for --scenario throughput"
-            raise UsageError("the latency scenario has one stream: one inference after another", hint=hint)
-        if scenario == "throughput":
-            yield from ((scenario, batch) for batch in batches or sweep)
-        elif len(batches) > 1 and len(scenarios) < 2:
-            raise UsageError("the latency scenario has one batch", hint="several are for --scenario throughput")
-        else:
-            yield scenario, batches[0] if len(batches) == 1 else None
-
-
-def _measured(asked: _Asked, case: _Case, listener: Listener) -> dict[str, Any]:
+def _measured(asked: _Asked, case: Case, listener: Listener) -> dict[str, Any]:
     """One comparison with its verdicts and what stands beside it, as JSON values."""
     target, feeds = case.target, case.fed.timed.feeds
     witness = Witness(asked.found, case.fed.judged, target.device, base=asked.base, max_error=asked.bounds.max_error)
@@ -256,7 +171,38 @@ def _measured(asked: _Asked, case: _Case, listener: Listener) -> dict[str, Any]:
     }
 
 
-def _guesses(case: _Case) -> Iterator[str]:
+def _document(asked: _Asked, built: Mapping[str, Any], measured: list[dict[str, Any]]) -> dict[str, Any]:
+    """All of it with the verdicts that are of the files themselves; of several comparisons each verdict says which."""
+    found, base, bounds = asked.found, asked.base, asked.bounds
+    if len(measured) > 1:
+        for record in measured:
+            for verdict in record["verdicts"]:
+                verdict["line"] += f" ({_where(record)})"
+    sizes = {name: sizes_of(file) for name, file in found.items()}
+    of_sizes = [v for name in found if name != base for v in judge_size(name, sizes[name].file, bounds)]
+    for name, facts in built.items():
+        limits = bounds if name != base else _UNBOUNDED
+        of_sizes += judge_engine(name, facts.get("size_bytes"), facts.get("problem", ""), limits)
+    reasons = [v.line for v in of_sizes if not v.passed]
+    for record in measured:
+        reasons += [v["line"] for v in record["verdicts"] if not (v["passed"] or v["allowed"])]
+    return {
+        "schema": SCHEMA,
+        "status": "not-met" if reasons else "ok",
+        "exit_code": 1 if reasons else 0,
+        "reasons": reasons,
+        "machine": measuring.describe_machine().to_json(),
+        "seed": asked.seed.root,
+        "base": base,
+        "sizes": {name: asdict(size) for name, size in sizes.items()},
+        "sha256": {name: sha256_of(file) for name, file in found.items()},
+        "engines": built,
+        "verdicts": [asdict(verdict) for verdict in of_sizes],
+        "comparisons": measured,
+    }
+
+
+def _guesses(case: Case) -> Iterator[str]:
     """A sentence for each file whose figures per sample rest on a guess."""
     for name in case.fed.guessed:
         if name in case.paths:
@@ -304,34 +250,3 @@ def _verdicts(asked: _Asked, comparison: Comparison, witness: Witness) -> Iterat
         if base is not None and name != base:
             yield from judge_outputs("max-error", name, base, witness.to_base[name], allow=False)
             yield from judge_speed(comparison, name, base, asked.bounds)
-
-
-def _share(found: Mapping[str, ModelFile], runtime: str, base: str | None) -> dict[str, ModelFile]:
-    """The files that this runtime measures; UsageError if there is none, or not the one to compare with."""
-    takes = runtime_named(runtime).takes
-    files = {name: file for name, file in found.items() if file.kind == takes}
-    if base is not None and base not in files:
-        fitting(found[base], runtime)
-    if not files or (base is not None and len(files) == 1):
-        fitting(next(file for file in found.values() if file.kind != takes), runtime)
-    return files
-
-
-def _all_measured(found: Mapping[str, ModelFile], shares: Mapping[str, Mapping[str, ModelFile]]) -> None:
-    """UsageError for a file that none of the runtimes takes."""
-    for name, file in found.items():
-        if not any(name in files for files in shares.values()):
-            fitting(file, next(iter(shares)))
-
-
-def _names(paths: Sequence[Path]) -> dict[str, Path]:
-    """Short names that tell the files apart: the file's own, with as many of its folders as it takes."""
-    named: dict[str, Path] = {}
-    for path in paths:
-        tails = (path.parts[-depth:] for depth in range(1, len(path.parts) + 1))
-        own = (tail for tail in tails if sum(other.parts[-len(tail) :] == tail for other in paths) == 1)
-        name = str(Path(*next(own, path.parts)))
-        if name in named:
-            raise UsageError(f"{path} is given twice")
-        named[name] = path
-    return named
