@@ -24,7 +24,7 @@ from condensa_core.bench.stretch import STREAMS_RUNS, ClockName, clock_of, secon
 from condensa_core.bench.target import BenchTarget
 from condensa_core.bench.transfers import Transfers, transfers_of
 from condensa_core.bench.waiting import contention_between, turns
-from condensa_core.errors import CondensaError, UsageError, first_line
+from condensa_core.errors import CondensaError, MachineError, UsageError, first_line
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
 
@@ -90,7 +90,7 @@ def compare(
     the target's. `feeds` are what each file is fed; None draws random inputs of the target's batch by `seed`. `check`
     is shown every session before it is timed, and leaves it with its inputs.
     UsageError for no file or one that cannot be run, MissingRuntime for what is not installed, MachineError for what
-    does not fit into memory.
+    does not fit into memory, and for a clock too coarse to time a stretch.
     """
     if not files:
         raise UsageError("nothing to measure: no file was given")
@@ -200,7 +200,10 @@ def _turn(item: Loaded, target: BenchTarget, clock: Clock) -> Callable[[], Sampl
         told = None if target.cpu_timed else contention(clock)
         if before is not None and after is not None:
             told = contention_between(before, after)
-        return Sample(stretch, seconds_by(item.clock, stretch), alone, told)
+        seconds = seconds_by(item.clock, stretch)
+        if not seconds > 0:
+            raise MachineError(f"the {item.clock} clock stood still for {stretch.runs} inferences: it is too coarse")
+        return Sample(stretch, seconds, alone, told)
 
     return take
 

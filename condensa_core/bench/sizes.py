@@ -63,7 +63,8 @@ def _weight_files(file: ModelFile) -> list[Path]:
     if file.kind != "onnx":
         return []
     locations = {part.location for part in read_header(file.path).external}
-    return sorted({(file.path.parent / location).resolve() for location in locations})
+    paths = sorted((file.path.parent / location).resolve() for location in locations)
+    return list({(told.st_dev, told.st_ino): path for path in paths for told in [path.stat()]}.values())
 
 
 def _zstd_bytes(path: Path) -> int:

@@ -16,9 +16,10 @@ from condensa_core.bench import (
     judge_size,
     judge_speed,
 )
+from condensa_core.bench.clock import Clock
 from condensa_core.bench.compare import StopRule
 from condensa_core.bench.statistics import quantiles
-from condensa_core.errors import Interrupted, UsageError
+from condensa_core.errors import Interrupted, MachineError, UsageError
 from condensa_core.progress import Advanced, PhaseEnded, PhaseStarted
 from condensa_core.randomness import Seed
 
@@ -103,6 +104,13 @@ def test_windows_is_timed_on_the_wall(chain, monkeypatch):
 
     assert measurement.clock == "wall"
     assert measurement.round_s == measurement.round_wall_s
+
+
+def test_a_clock_that_stands_still_is_told(chain):
+    coarse = Clock(cpu_ns=lambda: time.thread_time_ns() // 10**10 * 10**10)
+
+    with pytest.raises(MachineError, match=r"the processor clock stood still for \d+ inferences: it is too coarse"):
+        compare({"a": chain(4), "b": chain(4)}, rounds=3, clock=coarse)
 
 
 def test_time_runs_out(chain):

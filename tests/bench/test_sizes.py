@@ -75,12 +75,15 @@ def test_weights_in_other_files_count(chain, tmp_path):
     assert found.stripped == found.file
 
 
-def test_a_file_of_weights_under_two_spellings_counts_once(chain, tmp_path):
+@pytest.mark.parametrize("other", ["./m.data", "hard.data", "soft.data"])
+def test_a_file_of_weights_under_two_names_counts_once(chain, tmp_path, other):
     path = tmp_path / "m.onnx"
     onnx.save(onnx.load(chain(2, 16)), path, save_as_external_data=True, location="m.data", size_threshold=0)
+    (tmp_path / "hard.data").hardlink_to(tmp_path / "m.data")
+    (tmp_path / "soft.data").symlink_to(tmp_path / "m.data")
     model = onnx.load(path, load_external_data=False)
     (spelling,) = (entry for entry in model.graph.initializer[1].external_data if entry.key == "location")
-    spelling.value = "./m.data"
+    spelling.value = other
     path.write_bytes(model.SerializeToString())
 
     assert sizes_of(examine(path)).file == path.stat().st_size + (tmp_path / "m.data").stat().st_size
