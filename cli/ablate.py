@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .console import drawn, say, show, show_json
+from .crash import runs_under
 from .options import Json, NoPython, Quiet, RecipePath, Seed, Verbose
 from .problems import drawn_problem
 from .run import with_overrides
@@ -58,7 +59,9 @@ def ablate(
 
     from condensa_core import flow  # loads torch: only for recipes that read well
 
-    with working(quiet=quiet, verbose=verbose) as listener:
+    root = resume or out or Path(declared.output.dir)
+    again = ["condensa", *(part for part in sys.argv[1:] if resume is None or part not in ("--resume", str(resume)))]
+    with runs_under(root, [*again, "--resume"]), working(quiet=quiet, verbose=verbose) as listener:
         found = flow.ablate(
             declared,
             names,

@@ -7,7 +7,7 @@ import platform
 import shlex
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,19 +54,19 @@ class Crash(Exception):
 
 
 @contextmanager
-def runs_under(root: Path) -> Iterator[None]:
+def runs_under(root: Path, resume: Sequence[str] = ("condensa", "resume")) -> Iterator[None]:
     """What leaves the block names the run directory that this process made at or under `root`, if it came so far.
 
-    A failure or an interruption, also by a second signal, says how to continue; an unexpected exception leaves as
-    `Crash`.
+    A failure or an interruption, also by a second signal, says how to continue: with `resume` and the directory. An
+    unexpected exception leaves as `Crash`.
     """
     try:
         yield
     except (RunFailed, Interrupted) as error:
-        error.hint = _continued(error.hint, _directory_of_this_process(root))
+        error.hint = _continued(error.hint, resume, _directory_of_this_process(root))
         raise
     except KeyboardInterrupt:
-        hint = _continued(None, _directory_of_this_process(root))
+        hint = _continued(None, resume, _directory_of_this_process(root))
         raise Interrupted("interrupted at once; what was finished is kept", hint=hint) from None
     except (CondensaError, typer.Exit, typer.Abort):
         raise
@@ -77,12 +77,12 @@ def runs_under(root: Path) -> Iterator[None]:
         raise Crash(directory) from error
 
 
-def _continued(hint: str | None, directory: Path | None) -> str | None:
+def _continued(hint: str | None, resume: Sequence[str], directory: Path | None) -> str | None:
     """The hint, with how to go on in `directory` unless it says so."""
-    if directory is None or (hint and "condensa resume" in hint):
+    if directory is None or (hint and "continue with: " in hint):
         return hint
-    resume = f"continue with: condensa resume {shlex.quote(str(directory))}"
-    return f"{hint}, then {resume}" if hint else resume
+    told = f"continue with: {shlex.join([*resume, str(directory)])}"
+    return f"{hint}, then {told}" if hint else told
 
 
 def _directory_of_this_process(root: Path) -> Path | None:

@@ -51,6 +51,9 @@ class RunDirectory:
     def __init__(self, path: Path, lock: int | None) -> None:
         """Use `create`, `resume` or `open`."""
         self.path = path
+        self.resumed_by = (
+            f"condensa resume {shlex.quote(str(path))}"  # for hints; some commands have a way of their own
+        )
         self._lock = lock
 
     @classmethod
@@ -163,10 +166,8 @@ class RunDirectory:
     def refused(self, err: OSError, path: Path | None = None) -> RunFailed:
         """The error for a refusal of the disk after work has begun, about `path` or the file that `err` names."""
         what = path or err.filename or "a file of the run"
-        resume = f"condensa resume {shlex.quote(str(self.path))}"
-        return RunFailed(
-            f"cannot write {what}: {err.strerror or err}", hint=f"{remedy(err)}, then continue with: {resume}"
-        )
+        hint = f"{remedy(err)}, then continue with: {self.resumed_by}"
+        return RunFailed(f"cannot write {what}: {err.strerror or err}", hint=hint)
 
     @contextmanager
     def _failing_run(self, path: Path) -> Iterator[None]:

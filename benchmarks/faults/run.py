@@ -34,7 +34,10 @@ from scene import Scene, contents, end_of, finished_trials
 from condensa_core.bench import describe_machine
 from condensa_core.run_directory import versions
 
-KILLS_PER_RUN = 4
+# Of the time that an undisturbed run takes: up to when processes are killed, which have less and less to do.
+LATEST = 0.6
+KILLS_PER_RUN = 6
+PAGE, ROOMY = 4096, 1 << 26
 ERRORS = ("EIO", "ENOSPC", "EACCES", "EROFS", "EDQUOT")
 HEADINGS = {
     "kill": "SIGKILL of the command at a random moment, start-up included",
@@ -63,7 +66,7 @@ class Bench:
         self.expected = end_of(directory)
         assert len(self.expected["trials"]) == 4 and len(self.expected["files"]) >= 10, self.expected
         assert self.counted["code"] == 0 and end_of(beside.directories()[0]) == self.expected, "no two runs are alike"
-        self.bytes_written = sum(f.stat().st_size for f in directory.rglob("*") if f.is_file())
+        self.written = [file for file in directory.rglob("*") if file.is_file()]
 
     def _lay_older(self) -> None:
         """An older run of another name and the reference it was trained from, which the runs to come also want."""
@@ -164,32 +167,40 @@ def _shown(path: str, scene: Scene) -> str:
 
 
 def full_disks(bench: Bench, count: int) -> None:
-    """Disks that hold what was there before and a growing share of what the run writes."""
-    older = sum(4096 * -(-f.stat().st_size // 4096) for f in bench.older.rglob("*") if f.is_file())
-    older += 4096 * sum(1 for _ in bench.older.rglob("*"))
+    """Disks with room for a growing share of what the run leaves behind, beside what was there before."""
+    needed = sum(_pages(file) for file in bench.written)
     for i in range(count):
-        share = i / count
-        name = f"disk-full-{i}-of-{count}"
-        for _ in bench.wanted([name]):
+        free = int(i / count * needed) // PAGE * PAGE
+        for _ in bench.wanted([f"disk-full-{free}"]):
             disk = bench.work / "tmpfs"
-            size = 4096 * ((older + int(share * 2 * bench.bytes_written)) // 4096 + 1)
-            with mounted(disk, size):
+            with mounted(disk):
                 scene = Scene.laid(bench.work / "case", bench.older, disk)
+                room = os.statvfs(disk)
+                _remount(disk, (room.f_blocks - room.f_bfree) * room.f_frsize + free)
                 first = bench.forks.carry_out(scene, scene.run)
                 stopped = _stopped(scene, first)
-                subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
-                case = {"id": name, "kind": "disk-full", "what": f"{size - older} bytes free at the start", **stopped}
+                _remount(disk, ROOMY)
+                what = f"{free} of {needed} bytes free at the start"
+                case = {"id": f"disk-full-{free}", "kind": "disk-full", "what": what, **stopped}
                 bench.record({**case, **bench.ended(scene, first)})
 
 
+def _pages(file: Path) -> int:
+    return PAGE * -(-file.stat().st_size // PAGE)
+
+
 @contextmanager
-def mounted(disk: Path, size: int) -> Iterator[None]:
+def mounted(disk: Path) -> Iterator[None]:
     disk.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOMY}", "tmpfs", disk], check=True)
     try:
         yield
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def _remount(disk: Path, size: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
 
 
 def file_limits(bench: Bench, sizes: Iterable[int]) -> None:
@@ -203,7 +214,7 @@ def file_limits(bench: Bench, sizes: Iterable[int]) -> None:
 
 
 def killed_at_random(bench: Bench, kind: str, count: int, seed: int) -> None:
-    """Runs and resumes, each process killed after a time that is uniform over a whole run, up to four in a row."""
+    """Runs and resumes, each process killed after a random time, up to six in a row."""
     if sum(c["kind"] == kind for c in bench.done.values()) >= count:
         return
     carry_out = as_command if kind == "kill" else bench.forks.carry_out
@@ -215,7 +226,7 @@ def killed_at_random(bench: Bench, kind: str, count: int, seed: int) -> None:
         number += 1
         for _ in bench.wanted([f"{kind}-{number}-1"]):
             dice = random.Random(f"{seed} {number}")
-            moments = [dice.random() * timed["seconds"] for _ in range(min(missing, KILLS_PER_RUN))]
+            moments = [dice.uniform(0, LATEST * timed["seconds"]) for _ in range(min(missing, KILLS_PER_RUN))]
             _kill_and_end(bench, kind, number, moments, timed["seconds"], carry_out)
 
 
@@ -317,9 +328,9 @@ def main() -> None:
         if chosen.disks:
             full_disks(bench, chosen.disks)
             file_limits(bench, [1, 500, 1500, 2500, 4000, 8000, 12000, 16000])
-        killed_at_calls(bench, chosen.kills_at_calls, chosen.seed)
         killed_at_random(bench, "kill-of-fork", chosen.kills_of_forks, chosen.seed)
         killed_at_random(bench, "kill", chosen.kills, chosen.seed)
+        killed_at_calls(bench, chosen.kills_at_calls, chosen.seed)
         forks.close()
     cases = list(bench.done.values())
     print(table(cases))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -72,6 +73,8 @@ def ablate(
         raise UsageError("an ablation needs a recipe with one knob", hint="give a scheme no sparsity, or a knob")
     root = out or Path(recipe.output.dir).expanduser()
     opened = RunDirectory.resume(resumed) if resumed else RunDirectory.create(root, recipe.name, resolved_yaml(recipe))
+    if command:
+        opened.resumed_by = shlex.join([*command, *([] if resumed else ["--resume", str(opened.path)])])
     with opened as directory, logged(directory, listener) as told:
         told(Note(f"ablation directory: {directory.path}"))
         if recipe.search.warm_start or recipe.search.short:

@@ -91,7 +91,7 @@ def executor_of(
         base,
         count - 1,
     )
-    with Processes(opening, count, threads=threads, listener=listener) as workers:
+    with Processes(opening, count, threads=threads, listener=listener, lost=evaluator.lost) as workers:
         yield workers
 
 

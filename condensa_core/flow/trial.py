@@ -123,7 +123,7 @@ class Evaluator:
         begun = time.monotonic()
         bench, folder = self._bench, trial_folder(self._folder, trial.number)
         folder.mkdir(parents=True, exist_ok=True)
-        learned, tuned, structure, tuning = self._trained(trial, folder, ledger)
+        learned, tuned, structure, tuning = self._trained(trial, ledger)
         ledger.stop()
         if tuning.fate is not None:
             return self._given_up(trial, learned, tuning, tuning.fate, ledger)
@@ -203,7 +203,21 @@ class Evaluator:
         for state in (*folder.glob("lc-*.safetensors"), *folder.glob(f"{PARTIAL}*")):  # a worker may have died
             state.unlink(missing_ok=True)
 
-    def _trained(self, trial: Trial, folder: Path, ledger: Ledger) -> tuple[Learned, nn.Module, Structure, Tuning]:
+    def lost(self, trial: Trial) -> dict[str, Any]:
+        """The details of an attempt whose process died: what its L steps cost, as far as they were saved."""
+        saved = self._state(trial).load()
+        if saved is None:
+            return {}
+        ledger = Ledger(reference_training_macs(self._bench))
+        ledger.phase("learn", self._bench.graph.macs).restore(saved.spent)
+        ledger.stop()
+        return {TRAINING_COST: ledger.record()}
+
+    def _state(self, trial: Trial) -> Checkpoint:
+        """Where an attempt keeps the state after each L step."""
+        return Checkpoint(trial_folder(self._folder, trial.number) / f"lc-{trial.attempt}.safetensors")
+
+    def _trained(self, trial: Trial, ledger: Ledger) -> tuple[Learned, nn.Module, Structure, Tuning]:
         """The cut, split and fine-tuned model of a trial, in float32, BatchNorm still in place."""
         bench, recipe = self._bench, self._bench.recipe
         train = training_batches(recipe, bench.splits)
@@ -217,10 +231,9 @@ class Evaluator:
         if recipe.compress.method == "direct":
             learned = compress_directly(model, parts, train, judge, meter=meter)
         else:
-            checkpoint = Checkpoint(folder / f"lc-{trial.attempt}.safetensors")
             learned = compress(
                 model, parts, train, loss, judge, settings,
-                seed=seed, listener=self._listener, checkpoint=checkpoint, meter=meter,
+                seed=seed, listener=self._listener, checkpoint=self._state(trial), meter=meter,
             )  # fmt: skip
         decided = Structure.of(learned.codes)
         small, structure = split(bench, cut_model(bench, learned.model.cpu(), decided), decided)

@@ -47,10 +47,10 @@ class Processes(Executor):
     pickled, and calls it once; it starts with the first trial that finds no other idle. It has `threads` threads for
     numerical libraries, and no standard input; what it prints goes to stderr. Its events come to `listener` as OfTrial,
     in the process and thread that calls `wait`.
-    A worker that dies fails the attempt at its trial, and another takes its place; one that dies before it could take
-    its first trial is RunFailed. What else a trial raises is raised again by `wait`. Leaving the block stops the
-    workers at their next event, or kills them after `grace_s`, at once after a KeyboardInterrupt. They also end when
-    this process does, however it ends.
+    A worker that dies fails the attempt at its trial, with the details that `lost` still knows of it, and another takes
+    its place; one that dies before it could take its first trial is RunFailed. What else a trial raises is raised again
+    by `wait`. Leaving the block stops the workers at their next event, or kills them after `grace_s`, at once after a
+    KeyboardInterrupt. They also end when this process does, however it ends.
     """
 
     def __init__(
@@ -61,12 +61,14 @@ class Processes(Executor):
         threads: int = 1,
         listener: Listener = silent,
         grace_s: float = GRACE_S,
+        lost: Callable[[Trial], Mapping[str, Any]] = lambda trial: {},
     ) -> None:
         self.capacity = capacity
         self._opening = opening
         self._threads = threads
         self._listener = listener
         self._grace_s = grace_s
+        self._lost = lost
         self._workers: dict[int, _Worker] = {}  # by index
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
@@ -139,7 +141,7 @@ class Processes(Executor):
         assert worker.trial is not None
         if not worker.opened:
             raise RunFailed(f"{died} before it could begin trial {worker.trial.number}")
-        return worker.trial, RunFailed(died)
+        return worker.trial, _failure(died, self._lost(worker.trial))
 
     def _hired(self) -> _Worker:
         index = next(i for i in range(self.capacity) if i not in self._workers)

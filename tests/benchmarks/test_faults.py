@@ -1,6 +1,7 @@
 """A share of benchmarks/faults: kills and refusals of the disk, in a row, change no result and lose nothing."""
 
 import errno
+import os
 import shutil
 import signal
 from collections import Counter
@@ -8,6 +9,8 @@ from collections import Counter
 import pytest
 from forks import Forks, told_well
 from scene import Scene, contents, end_of, finished_trials
+
+from condensa_core.run_directory import RunDirectory
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="faults need a C compiler")
 
@@ -50,6 +53,9 @@ def test_whatever_happens_in_a_row_no_finished_trial_is_lost_and_the_result_is_t
         else:
             assert told_well(scene, process["said"]), process["said"]
     last = scene.resumable()
+    with RunDirectory.resume(last):
+        second = forks.carry_out(scene, ["resume", str(last)])
+        assert second["code"] == 2 and f"in use by process {os.getpid()}" in second["said"]
     ended = forks.carry_out(scene, ["resume", str(last)])
 
     assert ended["code"] == 0, ended["said"]

@@ -235,6 +235,13 @@ def test_the_second_signal_says_how_to_continue_too(held, tmp_path):
     assert caught.value.hint == f"continue with: condensa resume {held}"
 
 
+def test_an_ablation_continues_by_its_own_command(held, tmp_path):
+    with pytest.raises(Interrupted) as caught, runs_under(tmp_path, ["condensa", "ablate", "r.yaml", "--resume"]):
+        raise Interrupted("stopped")
+
+    assert caught.value.hint == f"continue with: condensa ablate r.yaml --resume {held}"
+
+
 def test_what_is_to_be_mended_first_comes_first(held, tmp_path):
     with pytest.raises(RunFailed) as caught, runs_under(tmp_path):
         raise RunFailed("cannot write", hint="free disk space")

@@ -5,7 +5,7 @@ import torch
 from tiny_recipe import tiny
 
 from condensa_core import flow
-from condensa_core.errors import OutOfMemory
+from condensa_core.errors import OutOfMemory, RunFailed
 from condensa_core.flow import trial
 from condensa_core.flow.out_of_memory import is_out_of_memory
 from condensa_core.recipe import recipe_from
@@ -60,3 +60,15 @@ def test_a_run_without_memory_before_its_trials_can_be_resumed(tmp_path, monkeyp
         flow.run(recipe_from(tiny()), out=tmp_path / "runs", cache_dir=tmp_path / "cache")
 
     assert caught.value.exit_code == 4 and "data.batch" in caught.value.hint
+
+
+def test_a_gpu_that_disappears_stops_a_run_that_can_be_resumed(tmp_path, monkeypatch):
+    def lost(*args, **kwargs):
+        raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later")
+
+    monkeypatch.setattr(flow.running, "judged_reference", lost)
+
+    with pytest.raises(RunFailed, match="the GPU failed: CUDA error: unspecified launch failure") as caught:
+        flow.run(recipe_from(tiny()), out=tmp_path / "runs", cache_dir=tmp_path / "cache")
+
+    assert caught.value.exit_code == 4

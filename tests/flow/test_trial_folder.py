@@ -7,6 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from condensa_core.flow.trial import Evaluator, trial_folder
+from condensa_core.learning import Checkpoint
+from condensa_core.learning.checkpoint import Progress
+from condensa_core.search import TRAINING_COST, Trial
 
 
 def test_an_ended_trial_leaves_what_ships_and_makes_no_folder(tmp_path: Path) -> None:
@@ -25,3 +28,23 @@ def test_an_ended_trial_leaves_what_ships_and_makes_no_folder(tmp_path: Path) ->
 
     assert [path.name for path in folder.iterdir()] == ["weights.safetensors"]
     assert [path.name for path in folder.parent.iterdir()] == ["003"]
+
+
+def test_what_a_dead_process_spent_on_l_steps_is_known_from_its_last_state(tmp_path: Path) -> None:
+    bench: Any = SimpleNamespace(
+        metrics={"top1": None},
+        recipe=SimpleNamespace(constraint=SimpleNamespace(metric="top1")),
+        reference=SimpleNamespace(source="weights"),
+        graph=SimpleNamespace(macs=1000),
+    )
+    unused: Any = None
+    evaluator = Evaluator(bench, unused, unused, None, tmp_path, unused)
+    spent = {"trained": 64, "inferred": 32, "processor_s": 1.5}
+    state = Progress(2, 0.1, {}, {}, (), 0, {}, {}, {}, spent)
+    Checkpoint(trial_folder(tmp_path, 3) / "lc-1.safetensors").save(state)
+
+    cost = evaluator.lost(Trial(3, {"s": 0.5}, attempt=1))[TRAINING_COST]
+
+    assert (cost["training_macs"], cost["forward_macs"]) == (64_000, 32_000)
+    assert 1.5 <= cost["processor_s"] < 2.5
+    assert evaluator.lost(Trial(3, {"s": 0.5})) == {}  # the first attempt did not come so far

@@ -80,7 +80,7 @@ def test_a_trial_that_diverged_leaves_its_worker_at_work(workers):
     ("do", "said"), [("kill", "killed by SIGKILL, perhaps for want of memory"), ("exit", "code 7")]
 )
 def test_a_worker_that_dies_fails_its_trial_and_is_replaced(workers, tmp_path, do, said):
-    with workers(2) as executor:
+    with workers(2, lost=lambda died: {"spent": died.number}) as executor:
         executor.start(trial(0, "wait"))
         executor.start(trial(1, do))
         dead, failure = executor.wait()
@@ -88,7 +88,7 @@ def test_a_worker_that_dies_fails_its_trial_and_is_replaced(workers, tmp_path, d
         others = {ended.number: answer.metric for ended, answer in (executor.wait(), executor.wait())}
 
     assert dead == trial(1, do) and isinstance(failure, RunFailed)
-    assert said in str(failure)
+    assert said in str(failure) and failure.details == {"spent": 1}
     assert others == {0: 0.0, 2: 1.0}
     assert sorted(mark.name[7] for mark in tmp_path.glob("worker-*")) == ["0", "1", "1"]
 
