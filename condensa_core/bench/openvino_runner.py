@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -133,8 +135,26 @@ def _name(port: Any, position: int) -> str:
 
 def _openvino() -> ModuleType:
     try:
-        import openvino
+        with _unreported():
+            import openvino
     except ImportError as err:
         hint = "install the extra: pip install '.[openvino]' from a checkout"
         raise MissingRuntime("OpenVINO is not installed", hint=hint) from err
     return openvino
+
+
+@contextmanager
+def _unreported() -> Iterator[None]:
+    """Importing OpenVINO within tells nobody: it finds its package for telemetry missing, which it is prepared for.
+
+    Otherwise it reports the import to Google Analytics and leaves an id in ~/intel (2026.4).
+    """
+    name = "openvino_telemetry"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
