@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from condensa_core.bench.measurement import NOISY, Comparison
+from condensa_core.bench.statistics import FEWEST
 
 # As trtexec has it for GPUs, and torch.utils.benchmark for the CPU.
 MOST_VARIATION_GPU: Final = 0.025
@@ -18,8 +19,13 @@ SHORTEST_IN_STREAMS_S: Final = 200e-6
 
 
 def warnings_of(comparison: Comparison) -> Iterator[str]:
-    """A sentence for each model whose rounds vary too much or is too short for streams, and one for a busy machine."""
+    """A sentence for too few rounds, for each model whose rounds vary too much or that is too short for streams, and
+    one for a busy machine.
+    """
     gpu = comparison.target.device == "cuda"
+    done = min(measurement.rounds for measurement in comparison.measurements.values())
+    if comparison.stopped == "seconds" and done < FEWEST:
+        yield f"{done} rounds were all that the time allowed, and an interval takes {FEWEST}: give more --seconds"
     for name, measurement in comparison.measurements.items():
         rounds = np.asarray(measurement.round_s)
         quarter, median, three = (float(q) for q in np.percentile(rounds, [25, 50, 75]))

@@ -89,6 +89,17 @@ def test_no_counter_no_energy(tmp_path):
     assert meter_for("cpu", rapl=tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    ("rounds", "stopped", "told"), [(5, "seconds", True), (6, "seconds", False), (5, "rounds", False)]
+)
+def test_time_that_allows_too_few_rounds_is_told(rounds, stopped, told):
+    comparison = replace(made({"a": [1.0] * rounds}), stopped=stopped)
+
+    warnings = list(warnings_of(comparison))
+
+    assert warnings == ["5 rounds were all that the time allowed, and an interval takes 6: give more --seconds"] * told
+
+
 def test_rounds_that_scatter_are_told():
     steady = made({"a": [1.0, 1.01, 1.0, 0.99]})
     loose = made({"a": [1.0, 1.3, 1.0, 0.7, 1.2], "b": [1.0] * 5})
