@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.fx import Node
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from condensa_core.errors import NotEquivalent
@@ -31,10 +32,12 @@ Pairs = Sequence[tuple[str, str]]
 def fold_batchnorm(model: nn.Module, example_inputs: tuple[Tensor, ...]) -> nn.Module:
     """A copy in evaluation mode where each BatchNorm that alone reads a convolution or linear layer is folded into it.
 
-    The folded norms become `nn.Identity`. Shared modules and norms with batch statistics are left alone. Checked in
-    float64 against `model` (NotEquivalent); `model` is not touched. WorkloadError if it cannot be exported.
+    The folded norms become `nn.Identity`. Left alone are shared modules, layers whose tensors the forward reads
+    elsewhere, norms with batch statistics, norms over another dimension than a linear layer's features, transposed
+    convolutions in groups, and whatever a check in float64 against `model` shows to change it: folding refuses no
+    model. `model` is not touched. WorkloadError if it cannot be exported.
     """
-    return _checked(model, _foldable(capture(model, example_inputs)), example_inputs)
+    return BatchNormFolding()(model, example_inputs)
 
 
 class BatchNormFolding:
@@ -54,13 +57,28 @@ class BatchNormFolding:
                 return _checked(model, self._known[arrangement], example_inputs)
             except NotEquivalent:
                 pass
-        pairs = self._known[arrangement] = _foldable(capture(model, example_inputs))
+        found = _foldable(capture(model, example_inputs))
+        pairs = self._known[arrangement] = _sound(model, found, example_inputs)
         return _checked(model, pairs, example_inputs)
 
 
 def _checked(model: nn.Module, pairs: Pairs, example_inputs: tuple[Tensor, ...]) -> nn.Module:
     check_equivalence(model, _folded(copy.deepcopy(model).double(), pairs), example_inputs)
     return _folded(copy.deepcopy(model), pairs)
+
+
+def _sound(model: nn.Module, pairs: Pairs, example_inputs: tuple[Tensor, ...]) -> Pairs:
+    """Those of the pairs that can be folded together and leave the function as it is; all of them, as a rule."""
+    held: list[tuple[str, str]] = []
+    for tried in (pairs, *([pair] for pair in pairs)):
+        try:
+            _checked(model, [*held, *tried], example_inputs)
+        except NotEquivalent:
+            continue
+        held += tried
+        if len(held) == len(pairs):
+            break
+    return held
 
 
 def _folded(model: nn.Module, pairs: Pairs) -> nn.Module:
@@ -87,6 +105,9 @@ def _foldable(captured: Capture) -> Pairs:
     tied = {alias.rpartition(".")[0] for alias in captured.aliases} | {
         first.rpartition(".")[0] for first in captured.aliases.values()
     }
+    read: dict[str, set[Node]] = {}
+    for placeholder, name in captured.tensors.items():
+        read.setdefault(name.rpartition(".")[0], set()).update(placeholder.users)
     pairs = []
     for node in norms:
         before = node.all_input_nodes[0]
@@ -97,11 +118,21 @@ def _foldable(captured: Capture) -> Pairs:
             and isinstance(modules[1], nn.modules.batchnorm._BatchNorm)
             and modules[1].running_mean is not None
             and len(before.users) == 1
+            and _takes_a_norm(modules[0], before)
+            and not (read.get(layer, set()) | read.get(norm, set())) - {before, node}
             and all(runs[id(module)] == names[id(module)] == 1 for module in modules)
             and not {layer, norm} & tied
         ):
             pairs.append((layer, norm))
     return pairs
+
+
+def _takes_a_norm(layer: nn.Module | None, node: Node) -> bool:
+    """Whether the channels that a norm after it tells apart are the rows of its weight."""
+    if isinstance(layer, nn.Linear):
+        return bool(node.meta["val"].ndim == 2)
+    assert isinstance(layer, nn.modules.conv._ConvNd)
+    return not layer.transposed or layer.groups == 1
 
 
 def _set(model: nn.Module, name: str, module: nn.Module) -> None:

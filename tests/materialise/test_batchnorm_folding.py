@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -89,3 +90,52 @@ def test_what_was_told_of_other_wiring_is_not_used():
     folded = fold(Rewired(5, swapped=True).eval(), inputs)
 
     assert isinstance(folded.norm, nn.BatchNorm1d)
+
+
+class ReadElsewhere(nn.Module):
+    """A forward that reads a tensor of the pair besides."""
+
+    def __init__(self, tensor):
+        super().__init__()
+        self.layer, self.norm, self.tensor = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), tensor
+
+    def forward(self, x):
+        return self.norm(self.layer(x)) * self.get_parameter(self.tensor).sum()
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (nn.Sequential(nn.Linear(8, 12), nn.BatchNorm1d(6)), (3, 6, 8)),
+        (nn.Sequential(nn.Linear(10, 4), nn.BatchNorm1d(4)), (3, 4, 10)),
+        (nn.Sequential(nn.Linear(5, 4), nn.BatchNorm2d(4)), (2, 4, 4, 5)),
+        (nn.Sequential(nn.ConvTranspose2d(8, 4, 3, groups=2), nn.BatchNorm2d(4)), (3, 8, 5, 5)),
+        (nn.Sequential(nn.ConvTranspose2d(8, 8, 3, groups=8), nn.BatchNorm2d(8)), (3, 8, 5, 5)),
+        (ReadElsewhere("layer.weight"), (2, 3, 5, 5)),
+        (ReadElsewhere("norm.bias"), (2, 3, 5, 5)),
+    ],
+)
+def test_what_a_norm_cannot_be_folded_into_is_left_as_it_is(model, shape):
+    for norm in model.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                tensor.data.uniform_(0.5, 1.5)
+    inputs = (torch.randn(shape),)
+
+    folded = fold_batchnorm(model.eval(), inputs)
+
+    assert not [module for module in folded.modules() if isinstance(module, nn.Identity)]
+    assert torch.equal(folded(*inputs), model(*inputs))
+
+
+def test_a_pair_that_changes_the_model_is_left_out_alone(monkeypatch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4), nn.BatchNorm1d(4))
+    inputs = (torch.randn(3, 4),)
+    model[1].running_mean.uniform_(0.5, 1.5)
+    model[3].running_mean.uniform_(0.5, 1.5)
+    monkeypatch.setattr(batchnorm_folding, "_foldable", lambda captured: [("0", "1"), ("0", "3")])
+
+    folded = fold_batchnorm(model.eval(), inputs)
+
+    assert [type(module) for module in folded] == [nn.Linear, nn.Identity, nn.Linear, nn.BatchNorm1d]
