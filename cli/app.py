@@ -11,7 +11,7 @@ from typing import Annotated, cast
 import typer
 
 from condensa_core import __version__
-from condensa_core.errors import CondensaError, Interrupted, UsageError
+from condensa_core.errors import CondensaError, Interrupted, UsageError, UserCodeFailed
 
 from . import exit_codes
 from .ablate import ablate
@@ -79,6 +79,14 @@ def exit_code_of(arguments: Sequence[str]) -> int:
         return _invoke_or_refuse(list(arguments))
     except typer.Exit as left:  # the reader of stdout is gone
         return left.exit_code
+    except SystemExit as left:  # not ours: of the user's Python, where nothing else caught it
+        refusal = UserCodeFailed(
+            f"the Python of the recipe ended the program: {left.code!r}", hint="let it raise instead"
+        )
+        if _wants_json(arguments):
+            show_json(error_json(refusal))
+        say(drawn_error(refusal))
+        return refusal.exit_code
     except Exception as error:
         crash = error if isinstance(error, Crash) else None
         cause = error.__cause__ or error if crash else error

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from types import FrameType
 
 from condensa_core.errors import Interrupted
 from condensa_core.progress import Event, Listener
 
 from .console import say
+from .isolation import stdout_kept
 from .progress import display
 
 
@@ -21,7 +21,7 @@ def working(*, quiet: bool = False, verbose: bool = False) -> Iterator[Listener]
     """A listener for one call of the flow.
 
     The first SIGINT or SIGTERM raises `Interrupted` at the next event, where the core is at a safe point; the second
-    one stops at once. What the user's Python code prints meanwhile goes to stderr: stdout belongs to the result.
+    one stops at once. What is printed meanwhile goes to stderr, whoever prints it: stdout belongs to the result.
     """
     asked = threading.Event()
 
@@ -31,7 +31,7 @@ def working(*, quiet: bool = False, verbose: bool = False) -> Iterator[Listener]
         asked.set()
         say(f"{signal.Signals(number).name}: stopping at the next safe point; once more stops at once")
 
-    with redirect_stdout(sys.stderr), _handling(stop), display(quiet=quiet, verbose=verbose) as draw:
+    with stdout_kept(), _handling(stop), display(quiet=quiet, verbose=verbose) as draw:
 
         def listener(event: Event) -> None:
             if asked.is_set():

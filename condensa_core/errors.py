@@ -7,6 +7,7 @@ CondensaError
 │   └── ResumeError      2   this run directory cannot be continued as asked
 ├── SchemeError          2   a compression scheme was given impossible settings
 ├── WorkloadError        2   model, data, metric or weights cannot be used as referenced
+│   └── UserCodeFailed   2   the user's Python raised; once work has begun it is RunFailed
 ├── MissingRuntime       3   a runtime or extra is not installed, or this machine cannot run it
 ├── MachineError         3   no disk, no permission, no device: known before work starts
 ├── RunFailed            4   failed while running; what was finished is kept
@@ -116,6 +117,10 @@ class WorkloadError(CondensaError):
     """A model, data set, metric or weights file cannot be used as it is referenced."""
 
     exit_code = 2
+
+
+class UserCodeFailed(WorkloadError):
+    """The user's Python raised an exception, or ended the program; the message names its file and line."""
 
 
 class MissingRuntime(CondensaError):

@@ -20,8 +20,8 @@ from condensa_core.flow.trial import Evaluator, Judged
 from condensa_core.flow.workbench import Workbench, bound, trained
 from condensa_core.progress import Event, Listener, Note, Waiting
 from condensa_core.run_directory import RunDirectory
-from condensa_core.search import Evaluate, Executor, Observation, Processes
-from condensa_core.workload import Evaluation
+from condensa_core.search import Evaluate, Executor, Observation, Processes, Reading, Trial
+from condensa_core.workload import Evaluation, watching
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,13 @@ class SetUpAgain:
         bench = replace(bench, rank_costs=rank_costs(bench, RunDirectory.open(self.folder), stoppable))
         reference = Judged(finished(bench, bench.model, Structure({}, (), {})), self.file, self.val)
         objective = Objective.of(bench.recipe)
-        return Evaluator(bench, objective, reference, self.base, self.folder, listener, beside=self.beside)
+        evaluator = Evaluator(bench, objective, reference, self.base, self.folder, listener, beside=self.beside)
+
+        def watched(trial: Trial) -> Reading:
+            with watching(listener):
+                return evaluator(trial)
+
+        return watched
 
 
 @contextmanager

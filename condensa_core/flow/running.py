@@ -25,13 +25,14 @@ from condensa_core.flow.objective import Objective
 from condensa_core.flow.out_of_memory import is_out_of_memory
 from condensa_core.flow.parallel import executor_of
 from condensa_core.flow.rank_costs import rank_costs
-from condensa_core.flow.same_inputs import python_record, require_same_begin, require_same_found
+from condensa_core.flow.same_inputs import python_files, python_record, require_same_begin, require_same_found
 from condensa_core.flow.search_plots import SearchPlots
 from condensa_core.flow.searching import known_before, search_for
 from condensa_core.flow.short_runs import require_short_runs_possible
 from condensa_core.flow.targets import require_targets, skipped_targets, timed_targets
 from condensa_core.flow.timing import takes_programs, write_program
 from condensa_core.flow.trial import Evaluator, Judged
+from condensa_core.flow.users_code import blaming, failing_the_run
 from condensa_core.flow.warm_starting import earlier_runs, keep_earlier
 from condensa_core.flow.workbench import Bound, Workbench, bound, trained
 from condensa_core.progress import Advanced, Event, Listener, Note, OfTrial, Waiting, silent
@@ -40,7 +41,7 @@ from condensa_core.report import Outcome, read_outcome
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import Journal, find_level
 from condensa_core.whole_file import remedy
-from condensa_core.workload import evaluate
+from condensa_core.workload import evaluate, watching
 
 JOURNAL = "trials.jsonl"
 RECIPE = "recipe.yaml"
@@ -110,14 +111,20 @@ def checked(recipe: Recipe, allow_python: bool, listener: Listener) -> Bound:
     """Everything that can be found wrong before anything is paid for or written."""
     onnxruntime()
     require_targets(applied_here(recipe), listener)
-    return bound(recipe, allow_python=allow_python, listener=listener)
+    with watching(listener):
+        return bound(recipe, allow_python=allow_python, listener=listener)
 
 
 def _work(
     ready: Bound, directory: RunDirectory, listener: Listener, allow_python: bool, cache_dir: Path | None
 ) -> Outcome:
     begun = time.monotonic()
-    with logged(directory, listener) as told:
+    with (
+        logged(directory, listener) as told,
+        watching(told, directory.log),
+        failing_the_run(),
+        blaming(python_files(ready.recipe)),
+    ):
         told(Note(f"run directory: {directory.path}"))
         recipe = ready.recipe
         for text in recipe.left_out_texts:

@@ -22,9 +22,13 @@ def python_record(recipe: Recipe) -> dict[str, dict[str, str]]:
 
     Paths are relative to the recipe's folder where they lie in it.
     """
-    files = {path for reference in _references(recipe) for path in sources_of(reference, recipe.directory)}
-    found = {_named(path, recipe.directory): file_sha256(path) for path in files}
+    found = {_named(path, recipe.directory): file_sha256(path) for path in python_files(recipe)}
     return {PYTHON: dict(sorted(found.items()))}
+
+
+def python_files(recipe: Recipe) -> frozenset[Path]:
+    """Every file of the user's Python that the recipe names or that such a file imports."""
+    return frozenset(path for reference in _references(recipe) for path in sources_of(reference, recipe.directory))
 
 
 def require_same_begin(folder: Path, recipe: Recipe, recipe_sha256: str, listener: Listener) -> None:

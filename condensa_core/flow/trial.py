@@ -26,10 +26,12 @@ from condensa_core.flow.integers import require_sound
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
 from condensa_core.flow.out_of_memory import is_out_of_memory, release
 from condensa_core.flow.packed import packed
+from condensa_core.flow.same_inputs import python_files
 from condensa_core.flow.splitting import freedoms, split
 from condensa_core.flow.timing import takes_programs, write_program
 from condensa_core.flow.timing_lock import alone_timing
 from condensa_core.flow.training_cost import Ledger, reference_training_macs
+from condensa_core.flow.users_code import blaming
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs
 from condensa_core.learning import Checkpoint, Learned, Meter, compress, compress_directly, finetune
@@ -97,6 +99,7 @@ class Evaluator:
         self._listener = listener
         self._beside = beside
         self._metric = bench.metrics[bench.recipe.constraint.metric]
+        self._own_files = python_files(bench.recipe)
 
     def __call__(self, trial: Trial) -> Reading:
         """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure.
@@ -106,7 +109,8 @@ class Evaluator:
         """
         ledger = Ledger(reference_training_macs(self._bench))
         try:
-            return self._read(trial, ledger)
+            with blaming(self._own_files):
+                return self._read(trial, ledger)
         except RunFailed as err:
             err.details = {**err.details, TRAINING_COST: ledger.record()}
             raise

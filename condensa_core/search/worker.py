@@ -29,8 +29,11 @@ def work(handle: int) -> None:
     stopping = threading.Event()
     threading.Thread(target=_listen, args=(connection, orders, stopping), daemon=True).start()
 
+    saying = threading.Lock()  # whoever watches this process tells events from a thread of its own
+
     def say(*message: Any) -> None:
-        connection.send_bytes(pickle.dumps(message))
+        with saying:
+            connection.send_bytes(pickle.dumps(message))
 
     def tell(event: Event) -> None:
         if stopping.is_set():

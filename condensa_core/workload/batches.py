@@ -243,6 +243,8 @@ def checked_batch(batch: Any, name: str) -> Batch:
             f"{name} gives targets of {targets.dtype} with shape {tuple(targets.shape)}",
             hint="classification needs one class number (an integer) per sample",
         )
+    if not bool(inputs.isfinite().all()):
+        raise WorkloadError(f"{name} gives inputs that are not finite", hint="NaN or infinity: look at how it prepares")
     if inputs.dim() < 1 or len(inputs) != len(targets):
         raise WorkloadError(f"{name} gives inputs {tuple(inputs.shape)} with targets {tuple(targets.shape)}")
     return inputs, targets.long()

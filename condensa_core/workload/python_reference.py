@@ -16,7 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from condensa_core.errors import CondensaError, WorkloadError
+from condensa_core.errors import CondensaError, UserCodeFailed, WorkloadError
+from condensa_core.workload.global_state import keeping_global_state
+from condensa_core.workload.sudden_end import no_sudden_end
+from condensa_core.workload.watch import seen_running
 
 _OURS = Path(__file__).parents[1]  # frames in condensa's own files help nobody
 _MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -54,15 +57,27 @@ def call_object(reference: str, called: Any, args: Mapping[str, Any], directory:
 
 @contextlib.contextmanager
 def user_code(reference: str, hint: str | None = None) -> Iterator[None]:
-    """Turns whatever the user's code raises inside the block into a WorkloadError that names its file and line."""
+    """Turns whatever the user's code raises inside the block into a UserCodeFailed that names its file and line.
+
+    Also `sys.exit` and `os._exit`, which would end the command as if all was done. What torch keeps for the whole
+    process is afterwards as it was, and a block that does not end is seen by whoever is `watching`.
+    """
     try:
-        yield
+        with keeping_global_state(), no_sudden_end(), seen_running(reference):
+            yield
     except CondensaError:
         raise
     except SyntaxError as err:
-        raise WorkloadError(f"{reference}: {Path(err.filename or '?').name}:{err.lineno}: {err.msg}") from err
+        raise UserCodeFailed(f"{reference}: {Path(err.filename or '?').name}:{err.lineno}: {err.msg}") from err
+    except SystemExit as err:
+        raise UserCodeFailed(f"{reference} called {ending(err)} at {_where(err)}", hint=hint) from err
     except Exception as err:  # the user's code may raise anything, and its author needs to know where
-        raise WorkloadError(f"{reference} failed at {_where(err)}: {type(err).__name__}: {err}", hint=hint) from err
+        raise UserCodeFailed(f"{reference} failed at {_where(err)}: {type(err).__name__}: {err}", hint=hint) from err
+
+
+def ending(err: SystemExit) -> str:
+    """The call by which the user's code wanted to end the program."""
+    return str(err.code) if str(err.code).startswith("os._exit(") else f"sys.exit({err.code!r})"
 
 
 def _file_path(source: str, directory: Path) -> Path:
@@ -131,7 +146,7 @@ def _check_arguments(reference: str, called: Callable[..., Any], args: Mapping[s
         raise WorkloadError(f"{reference}: {err}", hint=hint) from err
 
 
-def _where(err: Exception) -> str:
+def _where(err: BaseException) -> str:
     """The innermost frame outside installed packages, else the innermost of all: the line its author can change."""
     frames = [f for f in traceback.extract_tb(err.__traceback__) if not Path(f.filename).is_relative_to(_OURS)]
     own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith("<")]

@@ -1,0 +1,58 @@
+"""The user's Python fails in the middle of a run: its line is named, and the run can be continued."""
+
+import pytest
+import torch
+from own_recipe import OWN, own_recipe
+
+from condensa_core import flow
+from condensa_core.errors import RunFailed, UserCodeFailed
+from condensa_core.flow.users_code import blaming
+from condensa_core.workload.python_reference import load_object
+
+FAILING = OWN.replace(
+    "def net():",
+    """
+class Net(nn.Sequential):
+    def forward(self, x):
+        if self.training and Path(__file__).with_name("broken").exists():
+            raise ValueError('no such luck')
+        return super().forward(x)
+
+
+def net():""",
+).replace("return nn.Sequential(", "return Net(")
+
+
+def test_a_forward_that_raises_while_it_learns_ends_the_run_and_can_be_continued(tmp_path):
+    recipe = own_recipe(tmp_path)
+    (tmp_path / "own.py").write_text(FAILING)
+    (tmp_path / "broken").write_text("")
+
+    with pytest.raises(RunFailed, match=r"own\.py:14 in forward: ValueError: no such luck") as failure:
+        flow.run(recipe, out=tmp_path / "runs", cache_dir=tmp_path / "cache")
+
+    assert failure.value.exit_code == 4
+    (directory,) = (tmp_path / "runs" / "tiny").iterdir()
+    assert "no such luck" in (directory / "run.log").read_text()
+    (tmp_path / "broken").unlink()
+    outcome = flow.resume(directory, cache_dir=tmp_path / "cache")
+    assert outcome.trainings_used == 1 and outcome.trials[0].status == "ok"
+
+
+def test_only_what_passes_a_line_of_the_users_is_theirs(tmp_path):
+    (tmp_path / "own.py").write_text("import sys\ndef f(g): g()\ndef leave(): sys.exit(3)\n")
+    file = (tmp_path / "own.py").resolve()
+    call, leave = (load_object(f"own.py:{name}", tmp_path) for name in ("f", "leave"))
+
+    with pytest.raises(ZeroDivisionError), blaming({file}):
+        _ = 1 / 0
+    with pytest.raises(UserCodeFailed, match=r"own\.py:2 in f: RuntimeError: .*cannot be multiplied"), blaming({file}):
+        call(lambda: torch.zeros(2, 3) @ torch.zeros(2, 3))
+    with pytest.raises(UserCodeFailed, match=r"own\.py:3 in leave called sys\.exit\(3\)"), blaming({file}):
+        leave()
+    with pytest.raises(KeyboardInterrupt), blaming({file}):
+        call(interrupt)
+
+
+def interrupt():
+    raise KeyboardInterrupt
