@@ -48,18 +48,14 @@ class OpenVinoRunner:
             core = openvino.Core()
             model = core.read_model(path)
             model.reshape({name: list(array.shape) for name, array in feeds.items()})
-            amounts = {"NUM_STREAMS": target.streams, "INFERENCE_NUM_THREADS": target.streams * target.threads}
-            settings = {name: str(amount) for name, amount in amounts.items()} | {
-                "PERFORMANCE_HINT": "LATENCY",
+            settings = _amounts(target) | {
                 "INFERENCE_PRECISION_HINT": _precision(model, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
             }
             compiled: Any = core.compile_model(model, "CPU", settings)
         except Exception as err:  # pybind turns all of its errors into RuntimeError
             raise refusal("OpenVINO", path, err) from err
         self.load_s = time.perf_counter() - started
-        able = int(compiled.get_property("NUM_STREAMS"))
-        if able < target.streams:  # it takes no more than there are cores, and says nothing
-            raise MachineError(f"OpenVINO runs no more than {able} streams on this machine, asked {target.streams}")
+        _require_granted(compiled, target)
         unfed = [_name(port, i) for i, port in enumerate(compiled.inputs) if not port.get_names() & feeds.keys()]
         if unfed:  # it would compute on whatever lies in their memory
             raise UsageError(f"{path} has inputs that nothing was given for: {', '.join(unfed)}")
@@ -98,6 +94,30 @@ class OpenVinoRunner:
     ) -> None:
         self._streams.close()
         del self._streams, self._request, self._requests, self._held
+
+
+def require(target: BenchTarget) -> None:
+    """MachineError unless OpenVINO gives a model of one operator as many streams and threads as the target asks."""
+    if target.streams == target.threads == 1:
+        return
+    openvino = _openvino()
+    x = openvino.opset13.parameter([1], np.float32)
+    model = openvino.Model([openvino.opset13.relu(x)], [x])
+    _require_granted(openvino.Core().compile_model(model, "CPU", _amounts(target)), target)
+
+
+def _amounts(target: BenchTarget) -> dict[str, str]:
+    amounts = {"NUM_STREAMS": target.streams, "INFERENCE_NUM_THREADS": target.streams * target.threads}
+    return {name: str(amount) for name, amount in amounts.items()} | {"PERFORMANCE_HINT": "LATENCY"}
+
+
+def _require_granted(compiled: Any, target: BenchTarget) -> None:
+    """MachineError where it computes with less than was asked: it takes what the cores give, and says nothing."""
+    for name, noun in (("NUM_STREAMS", "streams"), ("INFERENCE_NUM_THREADS", "threads")):
+        asked, able = int(_amounts(target)[name]), int(compiled.get_property(name))
+        if able < asked:
+            hint = None if noun == "streams" else "ask for fewer, all streams together"
+            raise MachineError(f"OpenVINO runs no more than {able} {noun} on this machine, asked {asked}", hint=hint)
 
 
 def _array(tensor: Any) -> np.ndarray:

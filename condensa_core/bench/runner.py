@@ -93,9 +93,11 @@ RUNTIMES: Final = {
 }
 
 
-# Runtimes that need more than their package: module and function of a target, which raises MissingRuntime.
+# Runtimes that need more than their package: module and function of a target, which raises MissingRuntime, or
+# MachineError.
 _NEEDS: Final = {
     **dict.fromkeys(("onnxruntime", "onnxruntime-tensorrt"), ("condensa_core.bench.onnxruntime_runner", "require")),
+    "openvino": ("condensa_core.bench.openvino_runner", "require"),
     **dict.fromkeys(("tensorrt", "tensorrt-rtx"), ("condensa_core.bench.tensorrt_runner", "require")),
     "torch": (_TORCH, "require"),
     "torch-inductor": (_TORCH, "require_inductor"),
@@ -139,8 +141,13 @@ def require_streams(target: BenchTarget) -> None:
 
 
 def require_present(target: BenchTarget) -> None:
-    """MissingRuntime, with what to install, unless the runtime and the device are there; no file is loaded."""
+    """Errors unless all is there that the target asks for; no file is loaded.
+
+    MissingRuntime, with what to install, for the runtime or the device. UsageError or MachineError for more streams or
+    threads than the runtime takes here.
+    """
     require_installed(target.backend)
+    require_streams(target)
     if target.backend in _NEEDS:
         module, function = _NEEDS[target.backend]
         getattr(import_module(module), function)(target)

@@ -8,7 +8,16 @@ import threading
 import numpy as np
 import pytest
 
-from condensa_core.bench import BenchTarget, InputRequest, compare, examine, memory, open_runner, prepare
+from condensa_core.bench import (
+    BenchTarget,
+    InputRequest,
+    compare,
+    examine,
+    memory,
+    open_runner,
+    prepare,
+    require_present,
+)
 from condensa_core.bench.clock import Clock
 from condensa_core.bench.energy import Meter
 from condensa_core.bench.streams import Streams
@@ -156,6 +165,34 @@ def test_openvino_says_how_many_streams_it_has(chain):
     asked = 1 + (os.cpu_count() or 1)
     with pytest.raises(MachineError, match=rf"OpenVINO runs no more than \d+ streams on this machine, asked {asked}"):
         open_runner(BenchTarget("openvino", streams=asked), chain(2), {"x": np.zeros((1, 192), np.float32)})
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_openvino_says_how_many_threads_it_has(streams, chain):
+    pytest.importorskip("openvino")
+    cores = os.cpu_count() or 1
+    if streams > cores:
+        pytest.skip("one core, one stream")
+    target = BenchTarget("openvino", streams=streams, threads=4 * cores // streams)
+    message = rf"OpenVINO runs no more than \d+ threads on this machine, asked {target.threads * streams}"
+
+    with pytest.raises(MachineError, match=message):
+        open_runner(target, chain(2), {"x": np.zeros((1, 192), np.float32)})
+    with pytest.raises(MachineError, match=message):  # before there is a model
+        require_present(target)
+
+
+def test_openvino_has_what_the_machine_has():
+    pytest.importorskip("openvino")
+
+    require_present(BenchTarget("openvino", threads=1))
+    if (os.cpu_count() or 1) > 1:
+        require_present(BenchTarget("openvino", streams=2))
+
+
+def test_threads_without_end_are_refused_before_there_is_a_model():
+    with pytest.raises(UsageError, match="4 for each core of this machine"):
+        require_present(BenchTarget("onnxruntime", threads=10_000))
 
 
 def test_inputs_of_all_streams_must_fit_into_memory(chain, monkeypatch):

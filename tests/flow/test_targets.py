@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from xml.etree import ElementTree
 
 import pytest
@@ -11,15 +12,16 @@ from tiny_recipe import tiny
 from condensa_core import flow
 from condensa_core.bench import RUNTIMES, BenchTarget
 from condensa_core.engines import FAMILIES
-from condensa_core.errors import ExportFailed, Interrupted, MissingRuntime, ParityError, UsageError
+from condensa_core.errors import ExportFailed, Interrupted, MachineError, MissingRuntime, ParityError, UsageError
 from condensa_core.export import export_onnx
 from condensa_core.flow.gating import Timer
 from condensa_core.flow.targets import missing_targets, require_targets
 from condensa_core.flow.timing import time_in_turns, write_program
+from condensa_core.platforms import DEVICES_OF
 from condensa_core.progress import Note, PhaseStarted
 from condensa_core.randomness import Seed
 from condensa_core.recipe import recipe_from
-from condensa_core.recipe.vocabulary import BACKENDS, ENGINE_BACKENDS, PROGRAM_BACKENDS
+from condensa_core.recipe.vocabulary import ENGINE_BACKENDS, PROGRAM_BACKENDS
 from condensa_core.report import verdict
 from condensa_core.run_directory import file_sha256
 
@@ -71,7 +73,7 @@ def shipped(tmp_path_factory):
 
 
 def test_the_recipe_knows_the_runtimes_that_there_are():
-    assert tuple(BACKENDS) == tuple(RUNTIMES) and ENGINE_BACKENDS == FAMILIES
+    assert tuple(DEVICES_OF) == tuple(RUNTIMES) and ENGINE_BACKENDS == FAMILIES
     assert tuple(name for name, runtime in RUNTIMES.items() if runtime.takes == "torch-program") == PROGRAM_BACKENDS
 
 
@@ -173,6 +175,21 @@ def test_a_gate_s_target_that_is_missing_is_told_before_training(tmp_path, monke
             "skipped": skip,
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("backend", "threads", "error"), [("openvino", 4, MachineError), ("onnxruntime", 5, UsageError)]
+)
+def test_threads_that_a_target_does_not_get_are_told_before_training(tmp_path, backend, threads, error):
+    pytest.importorskip(backend)
+    threads *= os.cpu_count() or 1
+    gates = [{"metric": "throughput", "on": "wide", "at_least": "1.0x"}]
+    recipe = recipe_from(tiny(targets={"cpu": {}, "wide": {"backend": backend, "threads": threads}}, gates=gates))
+
+    with pytest.raises(error, match=rf"\b{threads}\b") as caught:
+        flow.run(recipe, out=tmp_path)
+
+    assert caught.value.place == recipe.place("targets", "wide") and not list(tmp_path.iterdir())
 
 
 def test_a_gpu_that_is_not_there_is_missing_and_what_is_only_counted_needs_none(monkeypatch):
