@@ -6,7 +6,7 @@ import ast
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -18,18 +18,8 @@ from condensa_core.bench.onnxruntime_runner import PROVIDERS
 from condensa_core.bench.runner import RUNTIMES
 from condensa_core.engines import FAMILIES, family_named
 from condensa_core.errors import CondensaError, first_line
-from condensa_core.platforms import nvidia_gpus
+from condensa_core.platforms import DEVICES_OF, nvidia_gpus
 
-# The devices that each runtime computes on.
-DEVICES_OF: Final[Mapping[str, tuple[str, ...]]] = {
-    "onnxruntime": ("cpu", "cuda"),
-    "onnxruntime-tensorrt": ("cuda",),
-    "openvino": ("cpu",),
-    "tensorrt": ("cuda",),
-    "tensorrt-rtx": ("cuda",),
-    "torch": ("cpu", "cuda"),
-    "torch-inductor": ("cpu", "cuda"),
-}
 _GPU_BUILD: Final = "pip uninstall -y onnxruntime && pip install '.[gpu]' from a checkout"
 
 

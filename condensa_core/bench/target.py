@@ -6,8 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from condensa_core.errors import UsageError
-
-DEVICES = ("cpu", "cuda")
+from condensa_core.platforms import DEVICES
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from condensa_core.export.parity import Deviation, deviation
 from condensa_core.export.publish import publish
 from condensa_core.export.quantize_plan import IntegerTarget, Layer, Plan, plan_layers
 from condensa_core.export.session import Inputs, OnnxModel, onnxruntime
+from condensa_core.platforms import processor
 from condensa_core.schemes.terms import Term
 
 if TYPE_CHECKING:
@@ -114,14 +115,13 @@ def quantize_onnx(
 
 
 def saturates_bytes() -> bool:
-    """Whether products of full bytes may saturate in this CPU's kernels: x86 without VNNI, or not known to have it."""
+    """Whether products of full bytes may saturate in this CPU's kernels: x86 without VNNI, or not known to have it.
+
+    Of cores that differ, all must have it.
+    """
     if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
         return False
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return True
-    return not {"avx512_vnni", "avx_vnni"}.intersection(flags)
+    return not {"avx512_vnni", "avx_vnni"}.intersection(processor().flags or ())
 
 
 @dataclass(frozen=True)

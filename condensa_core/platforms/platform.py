@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from condensa_core.errors import UsageError
+from condensa_core.platforms.devices import DEVICES
 from condensa_core.platforms.features import FEATURES, feature_named
 from condensa_core.platforms.gpus import Gpu, nvidia_gpus
 from condensa_core.platforms.processor import Processor, processor
-
-DEVICES: Final = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from condensa_core.errors import Place, Problem
+from condensa_core.platforms import DEVICES, DEVICES_OF
 from condensa_core.recipe.conditions import WhenSpec
 from condensa_core.recipe.document import Document, KeyPath
 from condensa_core.recipe.fields import FolderName, Identifier, OneOrMany, PythonReference, Selector, Word
@@ -33,7 +34,6 @@ from condensa_core.recipe.schemes import STRUCTURED, PythonSpec, SchemeSpec, che
 from condensa_core.recipe.search import SearchSpec
 from condensa_core.recipe.units import Quantity
 from condensa_core.recipe.vocabulary import (
-    BACKENDS,
     BUILTIN_DATA,
     BUILTIN_MODELS,
     DATA_WITH_PATH,
@@ -44,6 +44,7 @@ from condensa_core.recipe.vocabulary import (
     METRIC_KINDS,
     OBJECTIVES,
     OF_ALL_DATA,
+    RUNTIMES,
     SHORT_OBJECTIVES,
     TASKS,
     Better,
@@ -245,8 +246,8 @@ class TargetSpec(Record):
     """
 
     later: ClassVar[frozenset[str]] = frozenset({"shapes", "bench"})
-    backend: Annotated[str, Word("backend", tuple(BACKENDS))] = "onnxruntime"
-    device: Annotated[str, Word("device", ("cpu", "cuda"), aliases=(("gpu", "cuda"),))] = "cpu"
+    backend: Annotated[str, Word("backend", RUNTIMES)] = "onnxruntime"
+    device: Annotated[str, Word("device", DEVICES, aliases=(("gpu", "cuda"),))] = "cpu"
     arch: Annotated[tuple[_Capability, ...], OneOrMany()] | None = None
     precision: Annotated[str, Word("precision", ("fp32",), ("fp16", "bf16", "fp8", "int8"))] = "fp32"
     batch: Batch = 32
@@ -258,15 +259,15 @@ class TargetSpec(Record):
     def _own_device(cls, value: Any) -> Any:
         if isinstance(value, Mapping) and "device" not in value:
             backend = value.get("backend")
-            devices = BACKENDS.get(backend, ()) if isinstance(backend, str) else ()
+            devices = DEVICES_OF.get(backend, ()) if isinstance(backend, str) else ()
             return {**value, "device": devices[0]} if devices else value
         return value
 
     @model_validator(mode="after")
     def _possible(self) -> TargetSpec:
-        devices = BACKENDS[self.backend]
+        devices = DEVICES_OF[self.backend]
         if self.device not in devices:
-            others = [name for name, known in BACKENDS.items() if self.device in known]
+            others = [name for name, known in DEVICES_OF.items() if self.device in known]
             advice = f"write device: {devices[0]}, or one of: {', '.join(others)}"
             message = f"backend '{self.backend}' does not compute on the {self.device}"
             raise refusal("E109", message, advice, key="device")

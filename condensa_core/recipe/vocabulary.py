@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from condensa_core.platforms import DEVICES_OF
+
 FORMAT: Final = 1
 
 BUILTIN_MODELS: Final = (
@@ -89,17 +91,7 @@ ENGINE_FIGURES: Final[Mapping[str, Figure]] = {
     "memory.weights": Figure("lower", "bytes"),
 }
 
-# Runtimes that a target can have, and the devices each computes on, its default first.
-BACKENDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "onnxruntime": ("cpu", "cuda"),
-    "onnxruntime-tensorrt": ("cuda",),
-    "openvino": ("cpu",),
-    "tensorrt": ("cuda",),
-    "tensorrt-rtx": ("cuda",),
-    "torch": ("cpu", "cuda"),
-    "torch-inductor": ("cpu", "cuda"),
-}
-RUNTIMES: Final = tuple(BACKENDS)
+RUNTIMES: Final = tuple(DEVICES_OF)  # that a target can have
 ENGINE_BACKENDS: Final = ("tensorrt", "tensorrt-rtx")
 PROGRAM_BACKENDS: Final = ("torch", "torch-inductor")  # which time programs of torch.export, in floating point
 

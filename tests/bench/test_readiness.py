@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from condensa_core.bench import RUNTIMES, BenchTarget, open_runner, readiness
-from condensa_core.bench.readiness import DEVICES_OF, compiler, torch_cuda
+from condensa_core.bench.readiness import compiler, torch_cuda
 from condensa_core.errors import MissingRuntime, UsageError
-from condensa_core.platforms import Gpu
+from condensa_core.platforms import DEVICES_OF, Gpu
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """int8 files: close to the float ones, small, computed in integers, and what each target asks for."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -109,6 +110,15 @@ def test_reduced_range_keeps_weights_to_seven_bits(wide, batch, tmp_path):
         weights = [t for name, t in stored(file.path).items() if name.endswith(".levels") and t.dtype == np.int8]
         assert len(weights) == 4 and max(abs(t.astype(int)).max() for t in weights) == most
     assert full.plain.max_rel < reduced.plain.max_rel < 0.05
+
+
+@pytest.mark.parametrize(("cores", "saturates"), [(("avx2 avx_vnni", "avx2"), True), (("avx2 avx_vnni",) * 2, False)])
+def test_a_processor_of_which_some_cores_lack_vnni_may_saturate(cores, saturates, monkeypatch):
+    told = "".join(f"flags : {flags}\n\n" for flags in cores)
+    monkeypatch.setattr(Path, "read_text", lambda self, **kwargs: told)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+
+    assert saturates_bytes() == saturates
 
 
 def test_fused_kernels_saturate_only_where_the_cpu_lacks_vnni(tmp_path):
