@@ -49,8 +49,8 @@ class Measurement:
     or wall time. `round_wall_s` has the wall time of the same stretches. `latency_s` is in processor time where they
     are, else in wall time, as `latency_wall_s` always is: from asking until all is computed, without transfers.
     Latencies are of single inferences of the whole batch, timed one by one, in one stream (on ONNX Runtime with the
-    threads of all); `throughput_per_s` counts samples and is batch / median of `round_s`, the mean seconds per inference
-    of each round's long sample, of all streams. `single_s` has the latencies behind `latency_s`, round by round.
+    threads of all); `throughput_per_s` counts samples and is batch / median of `round_s`, the mean seconds of each
+    round's long sample per inference, of all streams. `single_s` has the latencies behind `latency_s`, round by round.
     `transfers` is None on the CPU.
     """
 
