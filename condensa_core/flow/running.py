@@ -24,6 +24,7 @@ from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.out_of_memory import is_out_of_memory
 from condensa_core.flow.parallel import executor_of
+from condensa_core.flow.probing import JUDGING, probed, probing
 from condensa_core.flow.rank_costs import rank_costs
 from condensa_core.flow.same_inputs import python_files, python_record, require_same_begin, require_same_found
 from condensa_core.flow.search_plots import SearchPlots
@@ -123,6 +124,7 @@ def _work(
         logged(directory, listener) as told,
         watching(told, directory.log),
         failing_the_run(),
+        probing(),
         blaming(python_files(ready.recipe)),
     ):
         told(Note(f"run directory: {directory.path}"))
@@ -196,7 +198,8 @@ def judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
     skipped = skipped_targets(bench.recipe)
     if any(takes_programs(target) for name, target in timed_targets(bench.recipe).items() if name not in skipped):
         write_program(model, bench.example, file.path)
-    return Judged(model, file, evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values())))
+    judging = OnnxModel(probed(file.path, JUDGING))
+    return Judged(model, file, evaluate(judging, bench.splits.val, list(bench.metrics.values())))
 
 
 def _warn_if_out_of_reach(bench: Workbench, reference: Judged, listener: Listener) -> None:

@@ -23,6 +23,7 @@ from condensa_core.bench.arithmetic import arithmetic_of
 from condensa_core.errors import ParityError
 from condensa_core.export import load_pt2, require, save_pt2
 from condensa_core.export.parity import compare as parity_of
+from condensa_core.flow.probing import probed
 from condensa_core.progress import Listener, Note, silent
 from condensa_core.randomness import Seed
 
@@ -61,10 +62,10 @@ def time_in_turns(
     """The models of these ONNX files measured in turns on the target; the first is the baseline.
 
     Each session, or those of the names in `judged`, is first held against its own file computed node by node.
-    ParityError where it computes something else; other errors as of `bench.compare`. A Note says where there was
-    nothing to hold it against.
+    ParityError where it computes something else, RunFailed where a file crashes its runtime (`probed`); other errors as
+    of `bench.compare`. A Note says where there was nothing to hold it against.
     """
-    found = {name: examine(timed_file(path, target)) for name, path in files.items()}
+    found = {name: examine(probed(timed_file(path, target), target, batch)) for name, path in files.items()}
     request = InputRequest(batch=batch or target.batch, seed=seed)
     fed = prepare({name: file.inputs for name, file in found.items()}, request)
     witness = Witness(found, parity_batches(found, request, fed), target.device)

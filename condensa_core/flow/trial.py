@@ -26,6 +26,7 @@ from condensa_core.flow.integers import require_sound
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
 from condensa_core.flow.out_of_memory import is_out_of_memory, release
 from condensa_core.flow.packed import packed
+from condensa_core.flow.probing import JUDGING, probed
 from condensa_core.flow.same_inputs import python_files
 from condensa_core.flow.splitting import freedoms, split
 from condensa_core.flow.timing import takes_programs, write_program
@@ -136,6 +137,7 @@ class Evaluator:
         observers = bench.plan.observers(dict(trial.point))
         like = self._reference.file
         carried = carry(bench, tuned, shipped, structure, path, like, backend=backend, observers=observers)
+        probed(carried.shipped.path, JUDGING)
         parity, file = check_parity(carried.plain.path, shipped, _inputs(bench.splits.val)), carried.shipped
         if carried.integers is not None:
             require_sound(carried.integers.file)

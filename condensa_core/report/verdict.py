@@ -41,7 +41,7 @@ def verdict(outcome: Outcome) -> str:
         ]
     lines += [f"  gate       {_gate(gate)}" for gate in outcome.gates]
     lines += [f"  reason     {reason}" for reason in outcome.reasons]
-    lines += _passed_over(outcome) + search_lines(outcome)
+    lines += _failed(outcome) + _passed_over(outcome) + search_lines(outcome)
     lines += [f"  note       {' '.join(note.split())}" for note in outcome.notes]
     lines += _places(outcome)
     return "\n".join(lines)
@@ -139,6 +139,15 @@ def _gate(gate: GateResult) -> str:
     if gate.reason:
         return f"{gate.text}: {'skipped' if gate.met is None else met_text(gate.met)}: {gate.reason}"
     return f"{gate.text}: {quantity_text(gate.value, gate.unit)}, {met_text(gate.met)}"
+
+
+def _failed(outcome: Outcome) -> list[str]:
+    """How many trials gave no figures, and why the first of them did not; nothing where all did."""
+    failed = [trial for trial in outcome.trials if trial.status == "failed"]
+    if not failed:
+        return []
+    count = f"{len(failed)} of {len(outcome.trials)} trials failed, the first because: "
+    return [f"  failed     {count}{failed[0].reason or 'it did not say'}"]
 
 
 def _passed_over(outcome: Outcome) -> list[str]:
