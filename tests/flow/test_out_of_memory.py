@@ -1,5 +1,10 @@
 """A machine without memory fails the trial that asked for it, not the run."""
 
+import resource
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from tiny_recipe import tiny
@@ -10,12 +15,29 @@ from condensa_core.flow import trial
 from condensa_core.flow.out_of_memory import is_out_of_memory
 from condensa_core.recipe import recipe_from
 
-MORE_THAN_THERE_IS = 1 << 46  # floats: more bytes than a process can address
+GIB = 1 << 30
 
 
-def test_what_torch_and_python_raise_for_want_of_memory_is_known_as_such():
-    for allocate in (lambda: torch.empty(MORE_THAN_THERE_IS), lambda: bytearray(1 << 62)):
-        with pytest.raises((RuntimeError, MemoryError)) as caught:
+@contextmanager
+def little_memory():
+    """This process may take half a GiB more than it has, and no more."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + GIB // 2, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def too_much():
+    with little_memory():
+        torch.empty(GIB)
+
+
+def test_what_torch_python_and_numpy_raise_for_want_of_memory_is_known_as_such():
+    for allocate in (too_much, lambda: bytearray(GIB), lambda: np.empty(GIB)):
+        with little_memory(), pytest.raises((RuntimeError, MemoryError)) as caught:
             allocate()
         assert is_out_of_memory(caught.value)
 
@@ -31,7 +53,7 @@ def test_a_trial_without_memory_fails_and_the_run_goes_on(tmp_path, monkeypatch)
     def hungry(model, parts, *args, **kwargs):
         asked.append(parts[0].scheme)
         if len(asked) <= 2:  # both attempts at the first trial
-            torch.empty(MORE_THAN_THERE_IS)
+            too_much()
         return real(model, parts, *args, **kwargs)
 
     monkeypatch.setattr(trial, "compress_directly", hungry)
@@ -52,7 +74,7 @@ def test_a_trial_without_memory_fails_and_the_run_goes_on(tmp_path, monkeypatch)
 
 def test_a_run_without_memory_before_its_trials_can_be_resumed(tmp_path, monkeypatch):
     def hungry(*args, **kwargs):
-        torch.empty(MORE_THAN_THERE_IS)
+        too_much()
 
     monkeypatch.setattr(flow.running, "judged_reference", hungry)
 
