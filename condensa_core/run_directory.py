@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from condensa_core.errors import MachineError, ResumeError, RunFailed, UsageError
-from condensa_core.whole_file import PARTIAL, remedy, replacing, sync
+from condensa_core.whole_file import PARTIAL, make_folder, remedy, replacing, sync
 
 MANIFEST: Final = "manifest.json"
 _LOCK = ".lock"
@@ -215,7 +215,7 @@ def file_sha256(path: Path) -> str:
 
 def _made(parent: Path, name: str) -> Path:
     """A folder that did not exist before, called `name` or `name`-2, -3, ..."""
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     count = 1
     while True:
         path = parent / (name if count == 1 else f"{name}-{count}")

@@ -29,7 +29,7 @@ def replacing(final: Path) -> Iterator[Path]:
     """
     partial = final.with_name(f"{PARTIAL}{os.getpid()}-{final.name}")
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(final.parent)
         yield partial
         sync(partial)
         partial.replace(final)
@@ -40,6 +40,15 @@ def replacing(final: Path) -> Iterator[Path]:
         if isinstance(err, OSError) and err.filename is None:
             err.filename = str(final)
         raise
+
+
+def make_folder(path: Path) -> None:
+    """A folder that is there, its name on the disk; and so are those above it. OSErrors pass through."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from condensa_core.errors import MachineError, ResumeError, RunFailed, UsageError
 from condensa_core.run_directory import MANIFEST, RunDirectory, file_sha256, manifest, versions
-from condensa_core.whole_file import replacing
+from condensa_core.whole_file import make_folder, replacing
 
 
 def test_runs_created_in_the_same_second_do_not_meet(tmp_path):
@@ -126,6 +126,22 @@ def test_full_disk_is_a_failed_run_with_the_command_to_continue(tmp_path, monkey
 
         with pytest.raises(RunFailed, match="condensa resume"):
             directory.write_text("a.txt", "x")
+
+
+def test_the_name_of_every_new_folder_is_brought_to_the_disk(tmp_path, monkeypatch):
+    opened, synced = os.open, []
+
+    def noted(path, *args, **kwargs):
+        synced.append(Path(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", noted)
+
+    make_folder(tmp_path / "trials" / "003")
+    make_folder(tmp_path / "trials" / "003")  # is there
+
+    assert (tmp_path / "trials" / "003").is_dir()
+    assert synced == [tmp_path, tmp_path / "trials"]
 
 
 @pytest.mark.parametrize(

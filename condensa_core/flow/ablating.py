@@ -40,6 +40,7 @@ from condensa_core.search import (
     shipped_factor,
     strategy_named,
 )
+from condensa_core.whole_file import make_folder
 
 RESULT = "ablation.json"
 CHART = "regret.svg"
@@ -112,7 +113,7 @@ def _played(
     for seed in range(seeds):
         seeded = dataclasses.replace(bench, seed=bench.seed.child("ablation", seed) if seed else bench.seed)
         folder = directory.path / f"seed-{seed}"
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         evaluate = once.wrapped(seed, Evaluator(seeded, objective, reference, known.objective.reference, folder, told))
         for name in strategies:
             told(Note(f"ablation: {name}, seed {seed}"))

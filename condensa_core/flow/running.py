@@ -41,7 +41,7 @@ from condensa_core.recipe import KeyPlace, Recipe, resolved_yaml
 from condensa_core.report import Outcome, read_outcome
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import Journal, find_level
-from condensa_core.whole_file import remedy
+from condensa_core.whole_file import make_folder, remedy
 from condensa_core.workload import evaluate, watching
 
 JOURNAL = "trials.jsonl"
@@ -191,7 +191,7 @@ def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:
 def judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
     """The reference exported like a candidate, and judged from its file."""
     folder = directory.path / "reference"
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     nothing_removed = Structure({}, (), {})
     model = finished(bench, bench.model, nothing_removed)
     file = exported(bench, model, nothing_removed, folder / "model.onnx", None)

@@ -30,6 +30,7 @@ from condensa_core.search import (
     find_level,
     read_journal,
 )
+from condensa_core.whole_file import make_folder
 
 JOURNAL: Final = "short.jsonl"
 FOLDER: Final = "short"
@@ -62,7 +63,7 @@ def short_readings(
     if spec is None:
         return (), 0.0
     folder = directory.path / FOLDER
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     brief = dataclasses.replace(bench, recipe=shortened(bench, spec.share), seed=bench.seed.child("short"))
     # a count takes no time to read; what a short run would gain is not asked
     counted = dataclasses.replace(Objective.of(bench.recipe), name="macs", direction="minimize")

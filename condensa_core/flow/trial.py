@@ -38,7 +38,7 @@ from condensa_core.graph import count_macs
 from condensa_core.learning import Checkpoint, Learned, Meter, compress, compress_directly, finetune
 from condensa_core.progress import Listener
 from condensa_core.search import TRAINING_COST, Reading, Trial, point_key
-from condensa_core.whole_file import PARTIAL, replacing
+from condensa_core.whole_file import PARTIAL, make_folder, replacing
 from condensa_core.workload import Batches, Evaluation, Score, agreement, difference_stderr, evaluate, task_loss
 
 # Of measuring a candidate against the reference; the one that ships is measured longer.
@@ -127,7 +127,7 @@ class Evaluator:
     def _read(self, trial: Trial, ledger: Ledger) -> Reading:
         begun = time.monotonic()
         bench, folder = self._bench, trial_folder(self._folder, trial.number)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         learned, tuned, structure, tuning = self._trained(trial, ledger)
         ledger.stop()
         if tuning.fate is not None:
