@@ -6,16 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tiny_recipe import tiny
+
 from condensa_core.flow.trial import Evaluator, trial_folder
 from condensa_core.learning import Checkpoint
 from condensa_core.learning.checkpoint import Progress
+from condensa_core.recipe import recipe_from
 from condensa_core.search import TRAINING_COST, Trial
 
 
 def test_an_ended_trial_leaves_what_ships_and_makes_no_folder(tmp_path: Path) -> None:
-    bench: Any = SimpleNamespace(
-        metrics={"top1": None}, recipe=SimpleNamespace(constraint=SimpleNamespace(metric="top1"))
-    )
+    bench: Any = SimpleNamespace(metrics={"top1": None}, recipe=recipe_from(tiny()))
     unused: Any = None
     evaluator = Evaluator(bench, unused, unused, None, tmp_path, unused)
     folder = trial_folder(tmp_path, 3)
@@ -33,7 +34,7 @@ def test_an_ended_trial_leaves_what_ships_and_makes_no_folder(tmp_path: Path) ->
 def test_what_a_dead_process_spent_on_l_steps_is_known_from_its_last_state(tmp_path: Path) -> None:
     bench: Any = SimpleNamespace(
         metrics={"top1": None},
-        recipe=SimpleNamespace(constraint=SimpleNamespace(metric="top1")),
+        recipe=recipe_from(tiny()),
         reference=SimpleNamespace(source="weights"),
         graph=SimpleNamespace(macs=1000),
     )
