@@ -35,6 +35,15 @@ def arithmetic_of(file: ModelFile) -> Arithmetic:
     return _of_nodes(file.path) if file.kind == "onnx" else "float32"
 
 
+def rounds_around_zero(file: ModelFile) -> bool:
+    """Whether an ONNX file rounds to signed bytes, as TensorRT wants; fused kernels of CPUs may saturate on these."""
+    for graph in read_graphs(file.path) if file.kind == "onnx" else ():
+        signed = {tensor.name for tensor in graph.weights if tensor.element == "INT8"}
+        if any(node.operator == "QuantizeLinear" and not signed.isdisjoint(node.inputs[2:]) for node in graph.nodes):
+            return True
+    return False
+
+
 def tolerance_of(arithmetic: Arithmetic, device: str) -> float:
     """How far a session of the device may be from the file computed node by node, relatively."""
     tolerance = TOLERANCES[arithmetic]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from condensa_core.errors import ExportFailed, UsageError, first_line
 from condensa_core.export.calibration import observe
@@ -21,7 +19,7 @@ from condensa_core.export.packing.constants import densify
 from condensa_core.export.parity import Deviation, deviation
 from condensa_core.export.publish import publish
 from condensa_core.export.quantize_plan import IntegerTarget, Layer, Plan, plan_layers
-from condensa_core.export.session import Inputs, OnnxModel, onnxruntime
+from condensa_core.export.session import Inputs, OnnxModel
 from condensa_core.platforms import processor
 from condensa_core.schemes.terms import Term
 
@@ -107,7 +105,7 @@ def quantize_onnx(
     _rewrite(model, plan, ranges, _Form(target, reduce, dict(terms or {})))
     content = _checked(model, path_out.name)
     reference = OnnxModel(path_in)
-    plain = deviation(reference, _unfused(content), shown)
+    plain = deviation(reference, OnnxModel(content, fused=False), shown)
     parity = deviation(reference, OnnxModel(content), shown) if target == "onnxruntime" else plain
     publish(path_out, content)
     used = {name: ranges[rounding.like] for name, rounding in plan.roundings.items()}
@@ -238,22 +236,3 @@ def _checked(model: onnx.ModelProto, title: str) -> bytes:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
         raise ExportFailed(f"{title}: the quantized graph is not valid: {first_line(err)}") from err
     return model.SerializeToString(deterministic=True)
-
-
-def _unfused(content: bytes) -> Callable[..., tuple[Tensor, ...]]:
-    """The model in ONNX Runtime node by node, in the arithmetic that is written down."""
-    runtime = onnxruntime()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as err:  # the runtime's errors share no base class with a name
-        raise ExportFailed(f"ONNX Runtime refuses the quantized graph: {first_line(err)}") from err
-    names = [value.name for value in session.get_inputs()]
-
-    def outputs(*inputs: Tensor) -> tuple[Tensor, ...]:
-        feeds = {name: x.detach().cpu().contiguous().numpy() for name, x in zip(names, inputs, strict=True)}
-        return tuple(torch.from_numpy(y) for y in session.run(None, feeds))
-
-    return outputs

@@ -31,11 +31,11 @@ class OnnxModel(nn.Module):
     """The file as a module without parameters: tensors in (same order as the graph's inputs), tensors out.
 
     `source` is a path, or the bytes of a model. One output is returned as a tensor, several as a tuple. It runs on the
-    CPU and gives no gradients; `threads` None takes the runtime's own choice. So everything that judges a module
-    (accuracy, agreement) can judge the file itself.
+    CPU and gives no gradients; `threads` None takes the runtime's own choice. `fused` False computes node by node, in
+    the arithmetic that is written down. So everything that judges a module (accuracy, agreement) can judge the file.
     """
 
-    def __init__(self, source: str | Path | bytes, *, threads: int | None = None) -> None:
+    def __init__(self, source: str | Path | bytes, *, threads: int | None = None, fused: bool = True) -> None:
         super().__init__()
         runtime = onnxruntime()
         options = runtime.SessionOptions()
@@ -43,6 +43,8 @@ class OnnxModel(nn.Module):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions may share the process
         if threads is not None:
             options.intra_op_num_threads = threads
+        if not fused:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self.title = "the ONNX graph" if isinstance(source, bytes) else Path(source).name
         if not isinstance(source, bytes) and not Path(source).is_file():
             raise UsageError(f"no such file: {source}")

@@ -24,6 +24,7 @@ from condensa_core.flow.comparing import beside_bisection
 from condensa_core.flow.fronting import CHART as FRONT_CHART
 from condensa_core.flow.fronting import front_of
 from condensa_core.flow.gating import BEST, FLOAT, Timer, judged_gates
+from condensa_core.flow.judged_file import judged_file
 from condensa_core.flow.model_input import model_inputs
 from condensa_core.flow.objective import REFERENCE, Gain, Objective
 from condensa_core.flow.parallel import beside_notes
@@ -233,7 +234,7 @@ def _artifacts(
 
 
 def _evaluated(bench: Workbench, file: Path, split: str) -> Evaluation:
-    return evaluate(OnnxModel(file), getattr(bench.splits, split), list(bench.metrics.values()))
+    return evaluate(judged_file(file), getattr(bench.splits, split), list(bench.metrics.values()))
 
 
 def _engine_timed(recipe: Recipe) -> bool:

@@ -11,8 +11,8 @@ import numpy as np
 
 from condensa_core.bench import Ratio
 from condensa_core.errors import RunFailed
-from condensa_core.export import OnnxModel
 from condensa_core.flow.carrying import float_path
+from condensa_core.flow.judged_file import judged_file
 from condensa_core.flow.objective import REFERENCE, Gain, Objective
 from condensa_core.flow.trial import FILE, PACKED, WEIGHTS, Judged, trial_folder
 from condensa_core.flow.workbench import Workbench
@@ -115,7 +115,7 @@ def _member(bench: Workbench, number: int, trial: Observation, file: Path, gain:
     name = bench.recipe.constraint.metric
     metrics = {"val": {name: _figure(trial.details["val"][name])}}
     if bench.splits.test is not None:
-        score = evaluate(OnnxModel(file), bench.splits.test, [bench.metrics[name]]).scores[name]
+        score = evaluate(judged_file(file), bench.splits.test, [bench.metrics[name]]).scores[name]
         metrics["test"] = {name: Figure(score.value, score.stderr, score.count)}
     return FrontMember(
         trial=number,

@@ -12,6 +12,7 @@ from condensa_core.export import OnnxModel
 from condensa_core.flow.candidate import cut_model, finished
 from condensa_core.flow.carrying import carry
 from condensa_core.flow.effort import training_batches
+from condensa_core.flow.judged_file import judged_file
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.splitting import split
 from condensa_core.flow.trial import Judged
@@ -93,7 +94,7 @@ def _candidate(bench: Workbench, point: Point, objective: Objective, reference: 
         bench, small, finished(bench, small, structure), structure, path, reference.file,
         backend=objective.target.backend, observers=observers,
     )  # fmt: skip
-    return OnnxModel(carried.shipped.path)
+    return judged_file(carried.shipped.path)
 
 
 def _first(batches: Batches, samples: int) -> Batches:

@@ -8,8 +8,9 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from condensa_core.export import OnnxModel, load_pt2, require
+from condensa_core.export import load_pt2, require
 from condensa_core.export.parity import compare as parity_of
+from condensa_core.flow.judged_file import judged_file
 from condensa_core.flow.timing import PROGRAM_TOLERANCE
 from condensa_core.flow.trial import FILE, PACKED
 
@@ -25,7 +26,7 @@ def require_alike(folder: Path, names: Collection[str], module: nn.Module, input
     judged, or the program something else than `module`."""
     if PACKED in names:
         tolerance = PACKED_TOLERANCE_INTEGERS if integers else PACKED_TOLERANCE
-        files = OnnxModel(folder / FILE), OnnxModel(folder / PACKED)
+        files = judged_file(folder / FILE), judged_file(folder / PACKED)
         require(parity_of(*files, [inputs], tolerance), PACKED)
     if PROGRAM in names:
         require(parity_of(module.eval(), load_pt2(folder / PROGRAM), [inputs], PROGRAM_TOLERANCE), PROGRAM)

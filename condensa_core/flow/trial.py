@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import OutOfMemory, RunFailed, first_line
-from condensa_core.export import OnnxFile, OnnxModel, check_parity, save_weights
+from condensa_core.export import OnnxFile, check_parity, save_weights
 from condensa_core.flow.accounting import stored_bits
 from condensa_core.flow.candidate import Structure, cut_model, finished, laid_out, stored_halves
 from condensa_core.flow.carrying import carry
 from condensa_core.flow.early_abort import CARRIED, FINETUNED, Fate, certain_fate
 from condensa_core.flow.effort import settings_for, training_batches
 from condensa_core.flow.integers import require_sound
+from condensa_core.flow.judged_file import judged_file
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
 from condensa_core.flow.out_of_memory import is_out_of_memory, release
 from condensa_core.flow.packed import packed
@@ -147,7 +148,7 @@ class Evaluator:
             path.write_text(json.dumps(structure_record(structure)), encoding="utf-8")
         if self._objective.measured and takes_programs(self._objective.target):
             write_program(shipped, bench.example, file.path)
-        judged = evaluate(OnnxModel(file.path), bench.splits.val, list(bench.metrics.values()))
+        judged = evaluate(judged_file(file.path), bench.splits.val, list(bench.metrics.values()))
         sizes = {"size.onnx": file.size_bytes} | ({"size.packed": small_file.size_bytes} if small_file else {})
         gain, timing = self._measured(shipped, file, sizes)
         stored, counted = stored_bits(bench, shipped, structure)

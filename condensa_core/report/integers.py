@@ -22,8 +22,9 @@ class IntegersResult:
     """How model.onnx computes in integers; model.float.onnx is the same in floating point.
 
     `floating` are layers that a rule with activations covers and that compute in floating point all the same. `timed`
-    is of the session that is timed, `unfused` of the same file without the runtime's fusions; both on calibration data.
-    `speed` is how many times faster it is than model.float.onnx, where the objective is measured.
+    is of the session that is timed on ONNX Runtime, `unfused` of the same file without its fusions; both on calibration
+    data. What is for TensorRT is judged unfused, and `timed` is the same. `speed` is how many times
+    faster it is than model.float.onnx, where the objective is measured.
     """
 
     layers: tuple[str, ...]

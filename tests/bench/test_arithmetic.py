@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from condensa_core.bench import examine
-from condensa_core.bench.arithmetic import arithmetic_of, tolerance_of
+from condensa_core.bench.arithmetic import arithmetic_of, rounds_around_zero, tolerance_of
 
 
 def written(path, nodes, weights, kind=TensorProto.FLOAT):
@@ -94,3 +94,22 @@ def test_arithmetic_is_that_of_all_graphs(tmp_path, within):
 def test_gpus_multiply_floats_with_fewer_digits():
     assert tolerance_of("float32", "cuda") > tolerance_of("float32", "cpu")
     assert tolerance_of("integer", "cuda") == tolerance_of("integer", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("zero", "around"), [(np.int8(0), True), (np.uint8(128), False), (None, False)], ids=["signed", "unsigned", "none"]
+)
+def test_bytes_around_zero_are_told_by_the_zero_point_of_what_rounds(zero, around, tmp_path):
+    """Weights are signed in any form; what the activations are rounded to makes the difference."""
+    held = [] if zero is None else ["z"]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", *held], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", *held], ["a"]),
+        helper.make_node("DequantizeLinear", ["levels", "s", "none"], ["w"]),
+        helper.make_node("MatMul", ["a", "w"], ["y"]),
+    ]
+    weights = {"s": np.float32(1), "levels": np.eye(4, dtype=np.int8), "none": np.int8(0)}
+
+    file = written(tmp_path / "m.onnx", nodes, weights | ({} if zero is None else {"z": np.array(zero)}))
+
+    assert rounds_around_zero(file) == around
