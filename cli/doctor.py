@@ -176,7 +176,9 @@ def _hardware() -> dict[str, Any]:
                 "name": gpu.name,
                 "compute_capability": f"sm{gpu.capability}",
                 "features": {
-                    name: feature.of_gpu(gpu) for name, feature in FEATURES.items() if feature.since is not None
+                    name: feature.of_gpu(gpu.capability)
+                    for name, feature in FEATURES.items()
+                    if feature.since is not None
                 },
             }
             for gpu in nvidia_gpus()
@@ -211,7 +213,7 @@ def _gpu() -> list[Finding]:
             "gpu",
             "ok",
             f"{gpu.name}, sm{gpu.capability}, {driver}: "
-            + ", ".join(feature.name for feature in FEATURES.values() if feature.of_gpu(gpu)),
+            + ", ".join(feature.name for feature in FEATURES.values() if feature.of_gpu(gpu.capability)),
         )
         for gpu in found
     ]

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from condensa_core.engines import capability_text
 from condensa_core.errors import ResumeError
 from condensa_core.flow.objective import Objective
+from condensa_core.flow.targets import capabilities_of
 from condensa_core.platforms import Platform
 from condensa_core.recipe import Recipe, answers, applied_on
 from condensa_core.run_directory import MANIFEST
@@ -16,9 +18,11 @@ PLATFORM: Final = "platform"  # the key in the manifest
 
 
 def platform_of(recipe: Recipe) -> Platform:
-    """This machine as the target of the recipe's objective names it."""
+    """This machine as the target of the recipe's objective names it, or the GPUs that this target is built for."""
     objective = Objective.of(recipe)
-    return Platform.here(objective.target.backend, objective.target.device, objective.target_name)
+    spec = recipe.targets.get(objective.target_name)
+    arch = () if spec is None else capabilities_of(spec)
+    return Platform.here(objective.target.backend, objective.target.device, objective.target_name, arch)
 
 
 def applied_here(recipe: Recipe) -> Recipe:
@@ -47,8 +51,15 @@ def answers_record(recipe: Recipe) -> dict[str, Any]:
     rules = [
         {"rule": number, "applies": a.holds, "reason": a.reason} for number, a in answers(recipe, platform).items()
     ]
-    told = {"target": platform.target, "runtime": platform.runtime, "device": platform.device}
-    return {PLATFORM: {**told, "hardware": platform.hardware, "features": list(platform.features), "rules": rules}}
+    told = {
+        "target": platform.target,
+        "runtime": platform.runtime,
+        "device": platform.device,
+        "arch": list(map(capability_text, platform.arch)),
+        "hardware": platform.hardware,
+        "features": list(platform.features),
+    }
+    return {PLATFORM: {**told, "rules": rules}}
 
 
 def require_same_answers(folder: Path, recipe: Recipe) -> None:

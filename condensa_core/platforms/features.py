@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from condensa_core.errors import UsageError
-from condensa_core.platforms.gpus import Gpu
 from condensa_core.platforms.processor import Processor
 
 
@@ -29,9 +28,9 @@ class Feature:
         """Whether the processor has it; False where the system tells no flags."""
         return processor.flags is not None and not processor.flags.isdisjoint(self.flags)
 
-    def of_gpu(self, gpu: Gpu) -> bool:
-        """Whether the GPU has it."""
-        return self.since is not None and gpu.capability >= self.since and gpu.capability not in self.but_not
+    def of_gpu(self, capability: int) -> bool:
+        """Whether GPUs of the compute capability have it."""
+        return self.since is not None and capability >= self.since and capability not in self.but_not
 
 
 # Capabilities: CUDA C++ Programming Guide, "Compute Capabilities"; 6.1 computes float16 at 1/64 of float32's rate.

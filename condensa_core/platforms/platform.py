@@ -15,7 +15,9 @@ from condensa_core.platforms.processor import Processor, processor
 class Platform:
     """Where a model runs. Features are asked of the device: of `processor` for cpu, of `gpu` for cuda.
 
-    `target` is the name of a recipe's target, empty where none has one. UsageError for an unknown device.
+    `arch` are the compute capabilities that it is built for, 89 for 8.9: where there are any, cuda has what all of them
+    have, whatever GPU is here. `target` is the name of a recipe's target, empty where none has one. UsageError for an
+    unknown device.
     """
 
     runtime: str
@@ -23,16 +25,19 @@ class Platform:
     processor: Processor
     gpu: Gpu | None
     target: str = ""
+    arch: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise UsageError(f"no device called {self.device!r}; known: {', '.join(DEVICES)}")
 
     @classmethod
-    def here(cls, runtime: str = "onnxruntime", device: str = "cpu", target: str = "") -> Platform:
+    def here(
+        cls, runtime: str = "onnxruntime", device: str = "cpu", target: str = "", arch: tuple[int, ...] = ()
+    ) -> Platform:
         """This machine, with its first GPU; the driver is asked only for cuda."""
         gpus = nvidia_gpus() if device == "cuda" else ()
-        return cls(runtime, device, processor(), gpus[0] if gpus else None, target)
+        return cls(runtime, device, processor(), gpus[0] if gpus else None, target, arch)
 
     def has(self, feature: str) -> bool:
         """Whether the device has a feature; UsageError for one that does not exist."""
@@ -49,9 +54,12 @@ class Platform:
             return "" if known.of_processor(self.processor) else f"{feature} is not on this machine's CPU"
         if known.since is None:
             return f"{feature} is of CPUs, and the target is on cuda"
+        if self.arch:
+            lacking = [f"sm{capability}" for capability in self.arch if not known.of_gpu(capability)]
+            return f"{feature} is not on {', '.join(lacking)}, which the target is built for" if lacking else ""
         if self.gpu is None:
             return f"this machine has no NVIDIA GPU to have {feature}"
-        if known.of_gpu(self.gpu):
+        if known.of_gpu(self.gpu.capability):
             return ""
         return f"{feature} is not on this machine's GPU ({self.gpu.name}, sm{self.gpu.capability})"
 
@@ -62,7 +70,9 @@ class Platform:
 
     @property
     def hardware(self) -> str:
-        """The device by name."""
+        """The device by name, or what is built for."""
         if self.device == "cpu":
             return self.processor.name
+        if self.arch:
+            return ", ".join(f"sm{capability}" for capability in self.arch)
         return self.gpu.name if self.gpu else "no NVIDIA GPU"

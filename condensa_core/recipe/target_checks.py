@@ -112,8 +112,9 @@ class TargetChecks:
                 message = "an engine is built for a target of TensorRT, and there is none"
                 advice = "declare one: targets: {rtx: {backend: tensorrt-rtx, arch: sm89}}"
                 yield self._problem("E102", path, message, advice)
+        asked = self._asked_of_hardware(targets)
         for name in able if not ships else ():
-            if targets[name].arch is not None:
+            if targets[name].arch is not None and name != asked:
                 message = "no engine is built, so 'arch' changes nothing"
                 advice = "write output: {export: [onnx, engine]}"
                 yield self._problem("W307", ("targets", name, "arch"), message, advice, on_key=True)
@@ -122,6 +123,12 @@ class TargetChecks:
                 message = f"'{gate.metric}' is of the engine, and none is built"
                 advice = "write output: {export: [onnx, engine]}"
                 yield self._problem("E102", ("gates", position, "metric"), message, advice)
+
+    def _asked_of_hardware(self, targets: Mapping[str, TargetSpec]) -> str:
+        """The target whose GPUs a rule's `has` is about; empty where no rule asks."""
+        objective, layers = self.sections.get("objective"), self.sections.get("layers", ())
+        asks = any(rule.when is not None and rule.when.has for rule in layers)
+        return objective_target(objective, targets) if asks and objective is not None else ""
 
     def _problem(self, code: str, path: KeyPath, message: str, *advice: str, on_key: bool = False) -> Problem:
         return Problem(code, message, self.document.place(path, on_key=on_key), advice, path)

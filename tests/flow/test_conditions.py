@@ -12,7 +12,7 @@ from condensa_core.flow import conditions
 from condensa_core.flow.comparable import fingerprint
 from condensa_core.flow.conditions import answers_record, applied_here, require_same_answers
 from condensa_core.flow.warm_starting import _shapes
-from condensa_core.platforms import Platform, Processor
+from condensa_core.platforms import Gpu, Platform, Processor
 from condensa_core.progress import Note
 from condensa_core.recipe import recipe_from
 
@@ -31,8 +31,8 @@ def machine(monkeypatch):
         flags = frozenset[str]()
 
         @classmethod
-        def here(cls, runtime="onnxruntime", device="cpu", target=""):
-            return Platform(runtime, device, Processor(f"CPU with {sorted(cls.flags)}", cls.flags), None, target)
+        def here(cls, runtime="onnxruntime", device="cpu", target="", arch=()):
+            return Platform(runtime, device, Processor(f"CPU with {sorted(cls.flags)}", cls.flags), None, target, arch)
 
     monkeypatch.setattr(conditions, "Platform", Here)
 
@@ -133,6 +133,33 @@ def test_trials_of_other_rules_are_not_comparable(machine):
     assert {name for name, digest in _shapes(one).items() if _shapes(other)[name] != digest} == {"layers"}
     alone = SimpleNamespace(**{**vars(one), "recipe": recipe_from(RECIPE | {"layers": [{**RULES[0], "when": None}]})})
     assert _shapes(alone) == _shapes(one)  # a condition that holds changes nothing
+
+
+@pytest.mark.parametrize("here", [(), (Gpu("H100", 90),), (Gpu("GTX 1080", 61),)])
+@pytest.mark.parametrize(
+    ("arch", "reason"),
+    [
+        (["sm86", "sm89"], ""),
+        ("sm75", "sparse-2:4 is not on sm75, which the target is built for"),
+        (["sm75", "sm89"], "sparse-2:4 is not on sm75, which the target is built for"),
+    ],
+)
+def test_a_target_built_for_gpus_is_asked_of_those_and_not_of_this_machine_s(monkeypatch, here, arch, reason):
+    monkeypatch.setattr("condensa_core.platforms.platform.nvidia_gpus", lambda: here)
+    rule = {"match": "all", "scheme": {"prune": {"sparsity": "$s"}}}
+    recipe = recipe_from(
+        tiny(
+            layers=[rule, {**rule, "override": True, "when": {"has": "sparse-2:4"}}],
+            targets={"rtx": {"backend": "tensorrt-rtx", "arch": arch}},
+            output={"export": ["onnx", "engine"]},
+        )
+    )
+
+    kept = answers_record(recipe)["platform"]
+
+    assert applied_here(recipe).left_out == ({1: reason} if reason else {})
+    assert kept["arch"] == ([arch] if isinstance(arch, str) else arch) and kept["hardware"] == ", ".join(kept["arch"])
+    assert ("sparse-2:4" in kept["features"]) == (not reason)
 
 
 def test_nothing_is_kept_or_asked_of_a_recipe_without_conditions(tmp_path):

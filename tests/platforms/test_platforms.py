@@ -1,6 +1,7 @@
 """What made-up processors and GPUs can do, and what a real one is told to be."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,14 @@ def test_the_reason_names_the_device_that_was_asked():
     assert gpu(70).why_not("fp8") == "fp8 is not on this machine's GPU (made up, sm70)"
     assert gpu(None).why_not("fp8") == "this machine has no NVIDIA GPU to have fp8"
     assert gpu(90).why_not("amx") == "amx is of CPUs, and the target is on cuda"
+
+
+@given(st.lists(st.integers(50, 121), min_size=1, max_size=3, unique=True), st.sampled_from([None, 61, 90]))
+def test_what_is_built_for_gpus_has_what_all_of_them_have(capabilities, here):
+    built = replace(gpu(here), arch=tuple(capabilities))
+
+    assert set(built.features) == set.intersection(*(set(gpu(each).features) for each in capabilities))
+    assert built.hardware == ", ".join(f"sm{each}" for each in capabilities)
 
 
 @given(st.sets(st.sampled_from(INSTRUCTION_SETS)), st.sampled_from(INSTRUCTION_SETS))

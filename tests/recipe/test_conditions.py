@@ -229,3 +229,12 @@ def test_the_example_in_the_documentation_is_a_recipe():
     recipe = read_recipe_text("condensa: 1\nmodel: {builtin: small-cnn}\ndata: {builtin: digits}\n" + text)
 
     assert [rule.when for rule in recipe.layers] == [WhenSpec(has=("int8-dot",)), WhenSpec(runtime=("openvino",))]
+
+
+@pytest.mark.parametrize(("when", "codes"), [("{has: fp8}", []), ("{runtime: tensorrt-rtx}", ["W307"])])
+def test_an_architecture_changes_something_where_a_rule_asks_it(tmp_path, when, codes):
+    file = tmp_path / "r.yaml"
+    text = RECIPE.replace("here: {}", "here: {backend: tensorrt-rtx, arch: sm89}").replace("{has: int8-dot}", when)
+    file.write_text(text)
+
+    assert [problem.code for problem in check_recipe(file)] == codes
