@@ -73,10 +73,14 @@ class EngineYard:
         )
 
     def judge(self, gate: GateSpec, shipped: EngineResult, reference: Path) -> GateResult:
-        """A bound on the engine; the reference's is built where the bound is relative to it."""
+        """A bound on the engine; the reference's is built where the bound is relative to it.
+
+        Skipped where the engine is, and not met where there is none otherwise or its figure is not known.
+        """
         value = shipped.bytes if gate.metric == "size.engine" else shipped.weights_bytes
         if value is None:
-            return GateResult(str(gate), unit="bytes", reason=shipped.problem or "the build log does not tell")
+            met = None if shipped.skipped else False
+            return GateResult(str(gate), met=met, unit="bytes", reason=shipped.problem or "the build log does not tell")
         base = 0.0
         if gate.amount.unit in ("factor", "relative"):
             try:
@@ -86,7 +90,9 @@ class EngineYard:
             except CondensaError as err:
                 return GateResult(str(gate), value, met=False, unit="bytes", reason=f"of the reference: {err}")
             of_reference = built.size_bytes if gate.metric == "size.engine" else built.weights_bytes
-            assert of_reference is not None, "as the log of the other engine"
+            if of_reference is None:
+                reason = "the build log of the reference's engine does not tell"
+                return GateResult(str(gate), value, met=False, unit="bytes", reason=reason)
             base = float(of_reference)
         return GateResult(str(gate), value, gate.limit(base), gate.met(value, base), "bytes")
 

@@ -283,11 +283,20 @@ class Outcome:
         """The exit code of the command that reports this outcome; it follows from the status."""
         return EXIT_CODES[self.status]
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """What the recipe declares and nobody judged or built, each with its reason; it counts neither way."""
+        gates = [f"the gate {gate.text}: {gate.reason}" for gate in self.gates if gate.met is None]
+        engine = self.engine
+        if engine is not None and engine.skipped:
+            gates.append(f"the engine for target '{engine.target}': {engine.problem}")
+        return tuple(gates)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data that `json.dumps(..., allow_nan=False)` accepts: NaN and infinities become None."""
         body = _finite(_adapter().dump_python(self, mode="json"))
         head = {"schema": SCHEMA, "status": body.pop("status"), "exit_code": self.exit_code}
-        return head | {"reasons": body.pop("reasons")} | body
+        return head | {"reasons": body.pop("reasons"), "skipped": list(self.skipped)} | body
 
     @staticmethod
     def from_json(document: Mapping[str, Any], *, file: str = "result.json") -> Outcome:

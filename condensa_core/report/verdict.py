@@ -49,13 +49,23 @@ def verdict(outcome: Outcome) -> str:
 
 def _headline(outcome: Outcome) -> str:
     words = {
-        "ok": "done: everything the recipe declares holds",
+        "ok": f"done: {_all_that_holds(outcome)}",
         "infeasible": _infeasible(outcome),
         "gate-failed": "done, but a gate does not hold",
         "failed": "failed while running; what was finished is kept",
     }
     name = f"{outcome.name}: " if outcome.name else ""
     return name + words[outcome.status]
+
+
+def _all_that_holds(outcome: Outcome) -> str:
+    skipped = sum(gate.met is None for gate in outcome.gates)
+    parts = [f"{skipped} gate{'' if skipped == 1 else 's'}"] if skipped else []
+    if outcome.engine is not None and outcome.engine.skipped:
+        parts.append("the engine")
+    if not parts:
+        return "everything the recipe declares holds"
+    return f"everything judged here holds; {' and '.join(parts)} skipped"
 
 
 def _infeasible(outcome: Outcome) -> str:

@@ -15,6 +15,7 @@ from condensa_core.engines import FAMILIES
 from condensa_core.errors import ExportFailed, Interrupted, MachineError, MissingRuntime, ParityError, UsageError
 from condensa_core.export import export_onnx
 from condensa_core.flow.gating import Timer
+from condensa_core.flow.shipping_engine import EngineYard
 from condensa_core.flow.targets import missing_targets, require_targets
 from condensa_core.flow.timing import time_in_turns, write_program
 from condensa_core.platforms import DEVICES_OF
@@ -22,7 +23,7 @@ from condensa_core.progress import Note, PhaseStarted
 from condensa_core.randomness import Seed
 from condensa_core.recipe import recipe_from
 from condensa_core.recipe.vocabulary import ENGINE_BACKENDS, PROGRAM_BACKENDS
-from condensa_core.report import verdict
+from condensa_core.report import EngineResult, verdict
 from condensa_core.run_directory import file_sha256
 
 RTX = {"backend": "tensorrt-rtx", "arch": "sm89", "batch": 4}
@@ -82,8 +83,12 @@ def test_an_engine_that_cannot_be_built_loses_nothing_else(shipped):
 
     assert (first.status, first.exit_code) == ("failed", 4)
     assert first.best is not None and first.constraint.met and first.best.measurement["runtime"].startswith("torch ")
-    assert first.reasons == ("no engine: TensorRT cannot; all else is done, and condensa resume builds it again",)
-    assert [gate.met for gate in first.gates] == [True, None, None, None]
+    assert first.reasons == (
+        "the gate size.engine at_most 104857600B does not hold",
+        "the gate memory.weights at_most 0.9x does not hold",
+        "no engine: TensorRT cannot; all else is done, and condensa resume builds it again",
+    )
+    assert [gate.met for gate in first.gates] == [True, None, False, False]
     assert first.gates[2].reason == "TensorRT cannot"
     assert not [file for file in first.artifacts if file.path.endswith(".engine")]
     assert "engine     not built for target 'rtx': TensorRT cannot" in verdict(first)
@@ -123,7 +128,39 @@ def test_a_skipped_gate_is_neither_met_nor_failed(shipped):
     cases = {case.get("name"): [child.tag for child in case] for case in suite.iter("testcase")}
     assert cases["latency.p50 at_most 1s (vino)"] == ["skipped"]
     assert cases["latency.p50 at_most 1s (eager)"] == [] and suite.get("skipped") == "1"
-    assert json.loads((directory / "result.json").read_text())["gates"][1]["reason"] == why
+    kept = json.loads((directory / "result.json").read_text())
+    assert kept["gates"][1]["reason"] == why and kept["reasons"] == []
+    assert kept["skipped"] == [f"the gate latency.p50 at_most 1s (vino): {why}"]
+    assert verdict(outcome).startswith("tiny: done: everything judged here holds; 1 gate skipped\n")
+
+
+@pytest.mark.parametrize(
+    ("engine", "met", "reason"),
+    [
+        (EngineResult("rtx", problem="no TensorRT", skipped=True), None, "no TensorRT"),
+        (EngineResult("rtx", problem="TensorRT cannot"), False, "TensorRT cannot"),
+        (EngineResult("rtx", path="best/model.engine", bytes=9), False, "the build log does not tell"),
+    ],
+)
+def test_a_bound_on_what_is_not_known_of_the_engine_is_skipped_only_with_the_engine(tmp_path, engine, met, reason):
+    yard = EngineYard(recipe_from(SHIPPING), tmp_path, lambda event: None)
+
+    judged = yard.judge(weights_bound(), engine, tmp_path / "reference.onnx")
+
+    assert (judged.met, judged.reason, judged.value) == (met, reason, None)
+
+
+def test_a_bound_against_a_reference_whose_log_does_not_tell_is_not_met(tmp_path, monkeypatch):
+    yard = EngineYard(recipe_from(SHIPPING), tmp_path, lambda event: None)
+    monkeypatch.setattr(yard, "build", lambda file: EngineResult("rtx"))
+
+    judged = yard.judge(weights_bound(), EngineResult("rtx", weights_bytes=9), tmp_path / "reference.onnx")
+
+    assert (judged.met, judged.value) == (False, 9) and "of the reference's engine does not tell" in judged.reason
+
+
+def weights_bound():
+    return recipe_from(SHIPPING).gates[3]
 
 
 def test_the_program_that_was_timed_is_the_one_that_ships(shipped):
@@ -139,7 +176,6 @@ def test_the_program_that_was_timed_is_the_one_that_ships(shipped):
 
 def test_ctrl_c_stops_an_engine_and_leaves_none(shipped, tmp_path):
     _, _, directory, _ = shipped
-    from condensa_core.flow.shipping_engine import EngineYard
 
     def stop(event):
         raise Interrupted("stopped")

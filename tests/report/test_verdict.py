@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from condensa_core.report import (
     Artifact,
     Difference,
+    EngineResult,
     Figure,
+    GateResult,
     IntegersResult,
     ObjectiveResult,
     Outcome,
@@ -74,6 +76,31 @@ def test_a_verdict_without_a_result_gives_the_reasons():
     text = verdict(Outcome(status="failed", name="x", reasons=("loss is nan at step 3",)))
 
     assert text == "x: failed while running; what was finished is kept\n  reason     loss is nan at step 3"
+
+
+@pytest.mark.parametrize(
+    ("gates", "engine", "headline"),
+    [
+        (["met"], None, "everything the recipe declares holds"),
+        (["met", "skipped"], None, "everything judged here holds; 1 gate skipped"),
+        (
+            ["skipped", "skipped"],
+            EngineResult("rtx", path="best/model.engine"),
+            "everything judged here holds; 2 gates",
+        ),
+        ([], EngineResult("rtx", problem="no TensorRT", skipped=True), "everything judged here holds; the engine"),
+        (["skipped"], EngineResult("rtx", skipped=True), "everything judged here holds; 1 gate and the engine skipped"),
+    ],
+)
+def test_what_was_skipped_is_not_said_to_hold(gates, engine, headline):
+    results = tuple(GateResult(f"g{n}", met=True if g == "met" else None, reason="why") for n, g in enumerate(gates))
+    found = Outcome(status="ok", name="x", gates=results, engine=engine)
+
+    assert verdict(found).startswith(f"x: done: {headline}")
+    kept = found.to_json()
+    assert len(kept["skipped"]) == gates.count("skipped") + (engine is not None and engine.skipped)
+    assert all(line.endswith((": why", f": {engine.problem if engine else ''}")) for line in kept["skipped"])
+    assert Outcome.from_json(kept) == found
 
 
 def test_direct_compression_is_shown_apart(outcome):
