@@ -10,14 +10,18 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import typer
 
 from condensa_core import __version__
+from condensa_core.errors import UsageError
 from condensa_core.platforms import FEATURES, driver_version, nvidia_gpus, processor
 from condensa_core.report import Table
 from condensa_core.report.quantities import bytes_text
 
 from . import exit_codes
+from .bundle import bundle
 from .console import drawn, show, show_json
 from .options import Json
 
@@ -46,26 +50,42 @@ class Finding:
     remedy: str = ""
 
 
-def doctor(as_json: Json = False) -> int:
+def doctor(
+    bundle_of: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle", metavar="RUN_DIR", help="Put what a maintainer needs to see of this run into one archive."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.zip", help="Where the archive goes.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
     """Show what is installed and what this machine can do.
 
     Features have the names that recipes ask for; each runtime is ready, or says what it needs.
     Exits 3 if the default runtime is missing.
     """
+    if output is not None and bundle_of is None:
+        raise UsageError("--output belongs to --bundle", hint="name the run directory: --bundle RUN_DIR")
     findings, runtimes = examine(), _runtimes()
     errors = [finding for finding in findings if finding.level == "error"]
     code = exit_codes.MACHINE if errors else exit_codes.OK
+    document: dict[str, Any] = {
+        "schema": "condensa.doctor/1",
+        "status": "error" if errors else "ok",
+        "exit_code": code,
+        "reasons": [finding.text for finding in errors],
+        "condensa": __version__,
+        "findings": [asdict(finding) for finding in findings],
+        **_hardware(),
+        "runtimes": runtimes,
+    }
+    if bundle_of is not None:
+        bundle(bundle_of, output, document, as_json=as_json)
+        return exit_codes.OK
     if as_json:
-        document: dict[str, Any] = {
-            "schema": "condensa.doctor/1",
-            "status": "error" if errors else "ok",
-            "exit_code": code,
-            "reasons": [finding.text for finding in errors],
-            "condensa": __version__,
-            "findings": [asdict(finding) for finding in findings],
-            **_hardware(),
-            "runtimes": runtimes,
-        }
         show_json(document)
         return code
     rows = tuple(

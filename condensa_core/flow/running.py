@@ -26,6 +26,7 @@ from condensa_core.flow.out_of_memory import is_out_of_memory
 from condensa_core.flow.parallel import executor_of
 from condensa_core.flow.probing import JUDGING, probed, probing
 from condensa_core.flow.rank_costs import rank_costs
+from condensa_core.flow.run_log import recorded
 from condensa_core.flow.same_inputs import python_files, python_record, require_same_begin, require_same_found
 from condensa_core.flow.search_plots import SearchPlots
 from condensa_core.flow.searching import known_before, search_for
@@ -122,6 +123,7 @@ def _work(
     begun = time.monotonic()
     with (
         logged(directory, listener) as told,
+        recorded(directory, recipe_hash(ready.recipe)),
         watching(told, directory.log),
         failing_the_run(),
         probing(),

@@ -28,6 +28,7 @@ from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timi
 from condensa_core.flow.out_of_memory import is_out_of_memory, release
 from condensa_core.flow.packed import packed
 from condensa_core.flow.probing import JUDGING, probed
+from condensa_core.flow.run_log import log_failed_attempt
 from condensa_core.flow.same_inputs import python_files
 from condensa_core.flow.splitting import freedoms, split
 from condensa_core.flow.timing import takes_programs, write_program
@@ -115,6 +116,7 @@ class Evaluator:
                 return self._read(trial, ledger)
         except RunFailed as err:
             err.details = {**err.details, TRAINING_COST: ledger.record()}
+            log_failed_attempt(self._folder, trial.number, trial.attempt, err)
             raise
         except (MemoryError, RuntimeError) as err:
             if not is_out_of_memory(err):

@@ -40,3 +40,7 @@ def test_a_candidate_that_kills_the_runtime_is_a_failed_trial_and_the_run_goes_o
     assert outcome.best is not None and outcome.best.trial == 1
     assert "killed by SIGSEGV" in outcome.trials[0].reason
     assert "1 of 2 trials failed" in verdict(outcome)
+    (directory,) = (tmp_path / "runs" / "tiny").iterdir()
+    log = (directory / "run.log").read_text()
+    for attempt in (0, 1):
+        assert f"trial 0, attempt {attempt} failed\n    Traceback (most recent call last)" in log

@@ -7,6 +7,7 @@ from own_recipe import OWN, own_recipe
 from condensa_core import flow
 from condensa_core.errors import RunFailed, UserCodeFailed
 from condensa_core.flow.users_code import blaming
+from condensa_core.run_directory import file_sha256
 from condensa_core.workload.python_reference import load_object
 
 FAILING = OWN.replace(
@@ -33,7 +34,9 @@ def test_a_forward_that_raises_while_it_learns_ends_the_run_and_can_be_continued
 
     assert failure.value.exit_code == 4
     (directory,) = (tmp_path / "runs" / "tiny").iterdir()
-    assert "no such luck" in (directory / "run.log").read_text()
+    log = (directory / "run.log").read_text()
+    assert "Traceback (most recent call last)" in log and "ValueError: no such luck" in log
+    assert f"torch {torch.__version__}" in log and file_sha256(directory / "resolved.yaml") in log
     (tmp_path / "broken").unlink()
     outcome = flow.resume(directory, cache_dir=tmp_path / "cache")
     assert outcome.trainings_used == 1 and outcome.trials[0].status == "ok"

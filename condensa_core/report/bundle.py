@@ -1,0 +1,60 @@
+"""What a maintainer needs to see of a run that failed, in one archive that can be shared."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from condensa_core.errors import MachineError, UsageError
+from condensa_core.report.scrubbing import Scrubber
+from condensa_core.whole_file import replacing
+
+# Texts alone: weights, models, data and code have no place in it.
+_FILES: Final = (
+    "run.log",
+    "manifest.json",
+    "resolved.yaml",
+    "plan.json",
+    "rank-costs.json",
+    "trials.jsonl",
+    "result.json",
+    "condensa-crash-*.txt",
+)
+_LARGEST: Final = 8 << 20  # bytes of a file; of larger ones the end, where what went wrong is told
+DOCTOR: Final = "doctor.json"
+
+
+def write_bundle(folder: Path, archive: Path, doctor: Mapping[str, Any], scrubber: Scrubber) -> dict[str, int]:
+    """Writes a zip `archive` of the run in `folder` and the doctor's document; the bytes of each file in it, by name.
+
+    All texts are scrubbed. Links are not followed. UsageError where `folder` is no run directory or `archive` exists
+    already, MachineError where the disk refuses; then there is no archive.
+    """
+    if not (folder / "manifest.json").is_file() and not (folder / "run.log").is_file():
+        raise UsageError(f"{folder} is no run directory: it holds neither manifest.json nor run.log")
+    if archive.exists():
+        raise UsageError(f"{archive} exists already", hint="name another file with --output")
+    found: dict[str, bytes] = {}
+    try:
+        for pattern in _FILES:
+            for path in sorted(folder.glob(pattern)):
+                if path.is_file() and not path.is_symlink():
+                    found[path.name] = scrubber.clean(_end_of(path)).encode()
+        found[DOCTOR] = scrubber.clean(json.dumps(doctor, indent=2)).encode()
+        with replacing(archive) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, content in found.items():
+                file.writestr(name, content)
+    except OSError as err:
+        raise MachineError(f"cannot write {archive}: {err.strerror or err}", hint="name another with --output") from err
+    return {name: len(content) for name, content in found.items()}
+
+
+def _end_of(path: Path) -> str:
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        file.seek(max(0, size - _LARGEST))
+        text = file.read(_LARGEST).decode("utf-8", errors="replace")
+    return text if size <= _LARGEST else f"[the first {size - _LARGEST} bytes are left out]\n{text}"
