@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,10 +12,11 @@ from typing import Annotated, cast
 import typer
 
 from condensa_core import __version__
-from condensa_core.errors import CondensaError, Interrupted, UsageError, UserCodeFailed
+from condensa_core.errors import CondensaError, Interrupted, RunFailed, UsageError, UserCodeFailed
 
 from . import exit_codes
 from .ablate import ablate
+from .apart import in_a_child
 from .bench import bench
 from .check import check
 from .console import say, show, show_json
@@ -70,7 +72,16 @@ def condensa(
 def main() -> None:
     """The `condensa` command. SIGTERM is Ctrl-C from the start, not only where `working` takes both."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(exit_code_of(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    sys.exit(_bench_apart(arguments) if arguments[:1] == ["bench"] else exit_code_of(arguments))
+
+
+def _bench_apart(arguments: list[str]) -> int:
+    """`bench` loads what strangers made into runtimes written in C++: it works in a child, and its death has a code."""
+    try:
+        return in_a_child(lambda: exit_code_of(arguments), f"condensa {shlex.join(arguments)[:200]}")
+    except (RunFailed, Interrupted) as error:
+        return _refused(error, arguments)
 
 
 def exit_code_of(arguments: Sequence[str]) -> int:
@@ -101,10 +112,14 @@ def _invoke_or_refuse(arguments: list[str]) -> int:
     try:
         return _invoke(arguments)
     except CondensaError as error:
-        if _wants_json(arguments):
-            show_json(error_json(error))
-        say(drawn_error(error))
-        return error.exit_code
+        return _refused(error, arguments)
+
+
+def _refused(error: CondensaError, arguments: Sequence[str]) -> int:
+    if _wants_json(arguments):
+        show_json(error_json(error))
+    say(drawn_error(error))
+    return error.exit_code
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

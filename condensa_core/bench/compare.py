@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -171,21 +171,29 @@ def _load(
     listener: Listener,
 ) -> Loaded:
     runner = stack.enter_context(open_runner(target, path, feeds, listener))
-    try:
+    with _running(runner, path):
         first = timed(runner.run, 1, clock)
+    if check is not None:
+        check(runner)
+    stretch = stretch_of(runner, target, clock)
+    with _running(runner, path):
+        if target.streams == 1:
+            repeats = runs_filling(stretch, sample_s=SAMPLE_S, warm_up_s=WARM_UP_S)
+        else:
+            repeats = runs_filling(stretch, sample_s=STREAMS_SAMPLE_S, warm_up_s=WARM_UP_S)
+            repeats = max(repeats, STREAMS_RUNS * target.streams)
+    return Loaded(path, runner, first.wall_s, repeats, stretch, clock_of(runner, target))
+
+
+@contextmanager
+def _running(runner: Runner, path: Path) -> Iterator[None]:
+    """What the runtime raises inside becomes UsageError; it may run a file once and refuse it the second time."""
+    try:
+        yield
     except CondensaError:
         raise
     except Exception as err:  # a runtime's errors share no base class with a name
         raise UsageError(f"{runner.runtime} loads {path} and cannot run it: {first_line(err)}") from err
-    if check is not None:
-        check(runner)
-    stretch = stretch_of(runner, target, clock)
-    if target.streams == 1:
-        repeats = runs_filling(stretch, sample_s=SAMPLE_S, warm_up_s=WARM_UP_S)
-    else:
-        repeats = runs_filling(stretch, sample_s=STREAMS_SAMPLE_S, warm_up_s=WARM_UP_S)
-        repeats = max(repeats, STREAMS_RUNS * target.streams)
-    return Loaded(path, runner, first.wall_s, repeats, stretch, clock_of(runner, target))
 
 
 def _turn(item: Loaded, target: BenchTarget, clock: Clock) -> Callable[[], Sample]:
@@ -193,10 +201,11 @@ def _turn(item: Loaded, target: BenchTarget, clock: Clock) -> Callable[[], Sampl
 
     def take() -> Sample:
         before = None if target.cpu_timed else turns()
-        item.runner.run()  # brings the file's weights back into the cache that another file has just used
-        stretch = item.stretch(item.repeats)
-        after = None if before is None else turns()
-        alone = tuple(timed(item.runner.run, 1, clock) for _ in range(singles))
+        with _running(item.runner, item.path):
+            item.runner.run()  # brings the file's weights back into the cache that another file has just used
+            stretch = item.stretch(item.repeats)
+            after = None if before is None else turns()
+            alone = tuple(timed(item.runner.run, 1, clock) for _ in range(singles))
         told = None if target.cpu_timed else contention(clock)
         if before is not None and after is not None:
             told = contention_between(before, after)

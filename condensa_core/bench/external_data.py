@@ -16,7 +16,13 @@ def check_external(path: Path, external: Iterable[External]) -> None:
         ends[part.location] = max(ends.get(part.location, 0), part.offset + part.length)
     folder = path.parent.resolve()
     for location, end in ends.items():
-        file = (path.parent / location).resolve()
+        try:
+            file = (path.parent / location).resolve()
+            file.stat()
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as err:  # too long, with a NUL, through a file, in a circle of links
+            raise UsageError(f"{path} keeps weights in {location[:80]!r}, which is no file's name") from err
         if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
             raise UsageError(
                 f"{path} keeps weights outside its own folder, in {location!r}",

@@ -70,6 +70,9 @@ class OnnxRuntimeRunner:
                 )
         described = self._session.get_outputs()
         self._outputs = [value.name for value in described]
+        twice = sorted({name for name in self._outputs if self._outputs.count(name) > 1})
+        if twice:
+            raise UsageError(f"{path} gives the output {twice[0]!r} twice", hint="export it again")
         kinds = [value.type for value in described]
         self._plain = plainly_read(kinds)
         self._bound = are_tensors(kinds)
@@ -168,7 +171,7 @@ def session_options(runtime: ModuleType, target: BenchTarget) -> Any:
     options.intra_op_num_threads = 1 + target.streams * (target.threads - 1)  # beside the calling thread of each stream
     options.inter_op_num_threads = 1
     options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3  # errors only; what matters is checked and raised here
+    options.log_severity_level = 4  # silent: errors are raised, and what it prints of a file could steer a terminal
     # Threads wait for their next share of a run as in any session, but not for the next run: idle sessions that spin
     # would charge their time to the one that is measured (2.6x on a VGG). Without any spinning runs take longer (1.1x
     # to 1.8x for 12 small convolutions in two threads) than users will see.

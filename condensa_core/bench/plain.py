@@ -48,7 +48,7 @@ def _onnx_session(file: ModelFile) -> Any:
     except ImportError as err:
         raise MissingRuntime("ONNX Runtime is not installed, which computes the reference") from err
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -108,7 +108,7 @@ def observe(
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(model.graph.node[-1].output[0]))
     runtime = onnxruntime()
     options = runtime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     found = {name: Histogram() for name in tensors}
     step, any_batch = 1, False
     try:

@@ -39,7 +39,7 @@ class OnnxModel(nn.Module):
         super().__init__()
         runtime = onnxruntime()
         options = runtime.SessionOptions()
-        options.log_severity_level = 3  # errors only: the core never prints, and what matters is raised
+        options.log_severity_level = 4  # silent: the core never prints, and errors are raised
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other sessions may share the process
         if threads is not None:
             options.intra_op_num_threads = threads

@@ -7,7 +7,8 @@ it can exhaust stack or memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -133,6 +134,24 @@ def parse(text: str, file: str) -> Document:
     return _Reader(text.removeprefix("\ufeff"), file).read()
 
 
+class _Composer(yaml.composer.Composer, yaml.resolver.BaseResolver):
+    """PyYAML's composer over events that were read before: scanning takes most of the time, and twice of it no use."""
+
+    def __init__(self, events: Sequence[yaml.Event]) -> None:
+        yaml.composer.Composer.__init__(self)
+        yaml.resolver.BaseResolver.__init__(self)
+        self._events = deque(events)
+
+    def check_event(self, *kinds: type[yaml.Event]) -> bool:
+        return bool(self._events) and (not kinds or isinstance(self._events[0], kinds))
+
+    def peek_event(self) -> yaml.Event:
+        return self._events[0]
+
+    def get_event(self) -> yaml.Event:
+        return self._events.popleft()
+
+
 class _Reader:
     """One pass over a text: `_inspect` looks at the events, `_value` walks the nodes."""
 
@@ -145,11 +164,12 @@ class _Reader:
         self.problems: list[Problem] = []
         self.tagged: set[int] = set()  # character index of nodes that carry a tag
         self.broken: set[KeyPath] = set()
+        self.events: list[yaml.Event] = []
 
     def read(self) -> Document:
         data: Any = None
         if self._is_text() and self._inspect():
-            root = yaml.compose(self.text, Loader=yaml.BaseLoader)
+            root = _Composer(self.events).get_single_node()
             if root is not None:
                 data = self._value(root, ())
         return Document(self.file, data, self.values, self.keys, tuple(self.problems), frozenset(self.broken))
@@ -170,6 +190,7 @@ class _Reader:
         safe = True
         try:
             for event in yaml.parse(self.text, Loader=yaml.BaseLoader):
+                self.events.append(event)
                 if isinstance(event, yaml.DocumentStartEvent):
                     documents += 1
                     if documents == 2:

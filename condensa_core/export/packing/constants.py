@@ -77,7 +77,7 @@ def evaluate(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], names: Seq
     alone = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     runtime = onnxruntime()
     options = runtime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL  # compute, do not fold
     try:
         session = runtime.InferenceSession(alone.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -25,7 +25,7 @@ def left_unfolded(model: onnx.ModelProto, names: Collection[str]) -> set[str]:
     runtime = onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
         options = runtime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4
         options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
         try:
             runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -18,7 +18,7 @@ import json, resource, sys, time
 import onnxruntime, psutil
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
-options.log_severity_level = 3
+options.log_severity_level = 4
 process = psutil.Process()
 before = process.memory_info().rss
 started = time.process_time()
