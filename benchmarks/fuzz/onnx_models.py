@@ -95,7 +95,8 @@ def control() -> onnx.ModelProto:
         helper.make_node("Expand", ["p", "large"], ["y"]),
     ]
     constants = {
-        "true": np.array(True), "three": np.array(3, np.int64), "one": np.float32(1), "shape": np.array([-1, 4], np.int64),
+        "true": np.array(True), "three": np.array(3, np.int64), "one": np.float32(1),
+        "shape": np.array([-1, 4], np.int64),
         "from": np.array([0, 0], np.int64), "to": np.array([9, 3], np.int64), "pads": np.array([0, 1, 0, 1], np.int64),
         "large": np.array([1, 5], np.int64),
     }  # fmt: skip

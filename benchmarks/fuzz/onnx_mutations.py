@@ -16,14 +16,19 @@ _SIZES: Final = (0, 1, 2, 3, 5, -1, -2, 2**15, 2**31 - 1, 2**31, 2**40, 2**62, 2
 _NAMES: Final = ("", "x", "y", "w", "b", "nothing", "x" * 3000, "a\x1b[2Jb", "\u202ea", "<b>", "../x", "a/b", "é")
 _TEXTS: Final = ("", "ai.onnx", "com.microsoft", "nothing", "ij,jk->ik", "nearest", "x" * 2000, "\x1b[31m")
 _LOCATIONS: Final = (
-    "../weights.bin", "/etc/passwd", "/etc/hostname", "", ".", "..", "weights.bin/../../x", "missing.bin", "link", "w\x1b[2J",
+    "../weights.bin", "/etc/passwd", "/etc/hostname", "", ".", "..", "weights.bin/../../x", "missing.bin", "link",
+    "w\x1b[2J",
     "/proc/self/mem", "/dev/zero", "/dev/stdin", "weights.bin ", "./weights.bin", "C:\\x", "~/x", "x" * 5000, "\u202e",
 )  # fmt: skip
 _OPERATORS: Final = (
-    "Add", "MatMul", "Conv", "Gather", "Reshape", "Loop", "If", "Scan", "Resize", "Upsample", "ConvTranspose", "TopK", "Tile",
-    "Expand", "Range", "OneHot", "NonMaxSuppression", "Unique", "StringNormalizer", "GRU", "RNN", "Attention", "GridSample", "Col2Im",
-    "DFT", "MelWeightMatrix", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ScatterElements", "GatherND", "Compress", "Nothing", "",
-    "Split", "Concat", "Transpose", "RoiAlign", "MaxUnpool", "LRN", "InstanceNormalization", "CastLike", "Where", "Trilu", "CumSum",
+    "Add", "MatMul", "Conv", "Gather", "Reshape", "Loop", "If", "Scan", "Resize", "Upsample", "ConvTranspose",
+    "TopK", "Tile",
+    "Expand", "Range", "OneHot", "NonMaxSuppression", "Unique", "StringNormalizer", "GRU", "RNN", "Attention",
+    "GridSample", "Col2Im",
+    "DFT", "MelWeightMatrix", "QLinearConv", "QLinearMatMul", "MatMulInteger", "ScatterElements", "GatherND",
+    "Compress", "Nothing", "",
+    "Split", "Concat", "Transpose", "RoiAlign", "MaxUnpool", "LRN", "InstanceNormalization", "CastLike", "Where",
+    "Trilu", "CumSum",
 )  # fmt: skip
 
 
@@ -233,9 +238,10 @@ def function(model: Any, draw: random.Random) -> None:
 
 
 MUTATIONS: Final[tuple[Callable[[Any, random.Random], None], ...]] = (
-    other_operator, attribute_value, attribute_value, attribute_more, attribute_type, input_names, input_names, output_names,
-    self_cycle, nodes_moved, weight_shape, weight_shape, weight_type, weight_bytes, weight_field, weight_names, weight_left_out,
-    weight_outside, weight_outside, weight_sparse, input_shape, input_shape, interface, versions, nesting, function,
+    other_operator, attribute_value, attribute_value, attribute_more, attribute_type, input_names, input_names,
+    output_names, self_cycle, nodes_moved, weight_shape, weight_shape, weight_type, weight_bytes, weight_field,
+    weight_names, weight_left_out, weight_outside, weight_outside, weight_sparse, input_shape, input_shape, interface,
+    versions, nesting, function,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from condensa_core.bench.inputs import Feeds
 from condensa_core.bench.target import BenchTarget
+from condensa_core.code_free import load_program
 from condensa_core.errors import MissingRuntime, UsageError, first_line
 
 
@@ -148,13 +149,12 @@ def _device(target: BenchTarget) -> str:
 
 
 def _module(path: Path, device: str) -> Any:
-    import torch
     from torch.export.passes import move_to_device_pass
 
+    program = load_program(path)
     try:
-        program = torch.export.load(path)
         if device != "cpu":
             program = move_to_device_pass(program, device)
         return program.module()
-    except Exception as err:  # zip, json and torch errors, by what is wrong with the file
+    except Exception as err:  # torch's errors, by what is wrong with the program
         raise UsageError(f"torch cannot load {path}: {first_line(err)}") from err

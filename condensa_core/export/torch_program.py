@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from condensa_core.code_free import load_program
 from condensa_core.errors import CondensaError, ExportFailed, UsageError, first_line
 from condensa_core.evaluation_mode import evaluating
 from condensa_core.export.capture import dynamic_batch, quiet_exporters
@@ -43,6 +44,6 @@ def load_pt2(path: str | Path) -> nn.Module:
     if not path.is_file():
         raise UsageError(f"no such file: {path}")
     try:
-        return torch.export.load(io.BytesIO(path.read_bytes())).module()
-    except Exception as err:  # zip, json and torch errors, by what is wrong with the file
-        raise UsageError(f"{path} is not a torch.export program: {first_line(err)}") from err
+        return load_program(path).module()
+    except UsageError as err:
+        raise UsageError(f"{path} is not a torch.export program: {err.message}") from err

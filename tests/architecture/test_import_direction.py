@@ -13,6 +13,7 @@ CORE = ROOT / "condensa_core"
 
 FOUNDATIONS = {
     "cache_directory",
+    "code_free",
     "errors",
     "evaluation_mode",
     "platforms",
@@ -24,6 +25,7 @@ FOUNDATIONS = {
 # who may import whom; the foundations are open to everybody
 MAY_IMPORT: dict[str, set[str]] = {
     "cache_directory": set(),
+    "code_free": set(),
     "errors": set(),
     "evaluation_mode": set(),
     "platforms": set(),
