@@ -58,12 +58,12 @@ def timed_targets(recipe: Recipe) -> dict[str, BenchTarget]:
 
 
 def missing_targets(recipe: Recipe) -> tuple[Missing, ...]:
-    """What is not there of the targets that something is timed on, that ship an engine, or that may be skipped."""
+    """What is not there of the targets that something is timed on, or that ship an engine."""
     timed = timed_targets(recipe)
     found: list[Missing] = []
     for name, spec in recipe.targets.items():
         builds = "engine" in recipe.output.export and name == engine_target(recipe.targets)
-        if name in timed or (spec.if_missing == "skip" and not builds):
+        if name in timed:
             found += _missing(recipe, name, TIMING, lambda spec: require_present(bench_target(spec)))
         if builds:
             found += _missing(recipe, name, ENGINE, require_buildable)

@@ -24,6 +24,10 @@ class Feature:
     since: int | None = None
     but_not: tuple[int, ...] = ()
 
+    def may_be_on(self, device: str) -> bool:
+        """Whether any processor has it, for cpu, or any GPU, for cuda."""
+        return bool(self.flags) if device == "cpu" else self.since is not None
+
     def of_processor(self, processor: Processor) -> bool:
         """Whether the processor has it; False where the system tells no flags."""
         return processor.flags is not None and not processor.flags.isdisjoint(self.flags)

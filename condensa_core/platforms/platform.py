@@ -47,12 +47,12 @@ class Platform:
         """Why the device lacks a feature, empty where it has it; UsageError for one that does not exist."""
         known = feature_named(feature)
         if self.device == "cpu":
-            if not known.flags:
+            if not known.may_be_on("cpu"):
                 return f"{feature} is of GPUs, and the target is on the cpu"
             if self.processor.flags is None:
                 return f"this system does not tell whether its CPU has {feature}"
             return "" if known.of_processor(self.processor) else f"{feature} is not on this machine's CPU"
-        if known.since is None:
+        if not known.may_be_on("cuda"):
             return f"{feature} is of CPUs, and the target is on cuda"
         if self.arch:
             lacking = [f"sm{capability}" for capability in self.arch if not known.of_gpu(capability)]

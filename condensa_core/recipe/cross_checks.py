@@ -5,7 +5,7 @@ Each looks only at sections that are sound by themselves, so that one mistake is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from condensa_core.errors import Problem
 from condensa_core.recipe.document import Document, KeyPath
 from condensa_core.recipe.knob_checks import KnobChecks
+from condensa_core.recipe.possible_rules import holds_nowhere, possible_rules
 from condensa_core.recipe.records import (
     BoundSpec,
     CompressSpec,
@@ -30,7 +31,7 @@ from condensa_core.recipe.references import References
 from condensa_core.recipe.refusals import near, suggestion
 from condensa_core.recipe.schemes import STRUCTURED
 from condensa_core.recipe.search import SearchSpec
-from condensa_core.recipe.target_checks import TargetChecks
+from condensa_core.recipe.target_checks import TargetChecks, objective_target
 from condensa_core.recipe.vocabulary import (
     DEFAULT_TASK,
     ENGINE_FIGURES,
@@ -90,9 +91,10 @@ class CrossChecks:
             yield from self._early_abort(search, compress)
         if "layers" in self.sections:
             yield from self._conditions(self.sections["layers"])
-            yield from self._timed_ranks(self.sections["layers"])
-            yield from self._observers(self.sections["layers"])
-            yield from self._calibration(self.sections["layers"])
+            possible = self._possible(self.sections["layers"])
+            yield from self._timed_ranks(self.sections["layers"], possible)
+            yield from self._observers(possible)
+            yield from self._calibration(possible)
         yield from TargetChecks(self.document, self.sections, tuple(self._gates())).problems()
 
     @property
@@ -280,6 +282,19 @@ class CrossChecks:
                 message = "'when' asks about the objective's target: say which with 'on: <target>'"
                 yield self._problem("E413", path, message, f"targets: {', '.join(targets)}")
 
+        specs = self.sections.get("targets", {})
+        for number, when in asking.items():
+            if why := holds_nowhere(when, specs):
+                message = "these conditions exclude each other, so the rule never applies"
+                yield self._problem("W308", ("layers", number, "when"), message, why, on_key=True)
+
+    def _possible(self, rules: tuple[RuleSpec, ...]) -> Mapping[int, RuleSpec]:
+        """The rules that may apply on the objective's target; all of them where that is in question."""
+        objective, targets = self.sections.get("objective"), self.sections.get("targets")
+        if objective is None or (targets is None and "targets" in self.document.data):
+            return dict(enumerate(rules))
+        return possible_rules(rules, objective_target(objective, targets or {}), targets or {})
+
     def _splits(self, data: DataSpec) -> Iterator[Problem]:
         val, test = data.val, data.test
         if val is not None and test is not None and (val.python, val.args) == (test.python, test.args):
@@ -313,10 +328,10 @@ class CrossChecks:
                 "E109", path, "'early_abort' ends fine-tuning, and this recipe has none", "leave it out"
             )
 
-    def _observers(self, rules: tuple[RuleSpec, ...]) -> Iterator[Problem]:
+    def _observers(self, rules: Mapping[int, RuleSpec]) -> Iterator[Problem]:
         """E109 where rules choose the reach of activations in different ways: tensors lie between layers of both."""
         first: str | None = None
-        for number, rule in enumerate(rules):
+        for number, rule in rules.items():
             for position, scheme in enumerate(rule.scheme):
                 first = first or scheme.observer
                 if scheme.observer not in (None, first):
@@ -324,19 +339,22 @@ class CrossChecks:
                     message = f"an earlier rule has observer '{first}', and a file has one for all of its activations"
                     yield self._problem("E109", path, message, f"write observer: {first} in both")
 
-    def _calibration(self, rules: tuple[RuleSpec, ...]) -> Iterator[Problem]:
+    def _calibration(self, rules: Mapping[int, RuleSpec]) -> Iterator[Problem]:
         """W305 for data to calibrate with where neither activations nor a metric of the weights ask for any."""
         data, written = self.sections.get("data"), "compress" in self.document.data
         compress = self.sections.get("compress") if written else CompressSpec()
-        observed = any(scheme.observer is not None for rule in rules for scheme in rule.scheme)
+        observed = any(scheme.observer is not None for rule in rules.values() for scheme in rule.scheme)
         if data is None or data.calib is None or compress is None or observed:
             return
         if compress.metric == "identity" or (compress.metric is None and compress.method != "direct"):
             message = "nothing is calibrated: no rule has activations, and errors of weights are not measured by data"
             yield self._problem("W305", ("data", "calib"), message, on_key=True)
 
-    def _timed_ranks(self, rules: tuple[RuleSpec, ...]) -> Iterator[Problem]:
-        """Where ranks are chosen by latency: E231 without a layer to time, E413 without a target to time it on."""
+    def _timed_ranks(self, rules: tuple[RuleSpec, ...], possible: Container[int]) -> Iterator[Problem]:
+        """Where ranks are chosen by latency: E231 without a layer to time, E413 without a target to time it on.
+
+        No target is needed for rules that are not `possible`.
+        """
         for number, rule in enumerate(rules):
             for position, scheme in enumerate(rule.scheme):
                 for below, leaf in scheme.leaves():
@@ -350,7 +368,7 @@ class CrossChecks:
                     elif cutting:
                         message = f"latency is measured on whole layers, and '{cutting[0]}' leaves others"
                         yield self._problem("E231", path, message, "write select: flops, which counts what is left")
-                    else:
+                    elif number in possible:
                         yield from self._timed_somewhere(path)
 
     def _timed_somewhere(self, path: KeyPath) -> Iterator[Problem]:

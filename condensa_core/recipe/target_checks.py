@@ -8,6 +8,7 @@ from typing import Any
 
 from condensa_core.errors import Problem
 from condensa_core.recipe.document import Document, KeyPath
+from condensa_core.recipe.possible_rules import possible_rules
 from condensa_core.recipe.records import GateSpec, ObjectiveSpec, OutputSpec, RuleSpec, TargetSpec
 from condensa_core.recipe.vocabulary import ENGINE_BACKENDS, ENGINE_FIGURES, OBJECTIVES, PROGRAM_BACKENDS
 
@@ -57,14 +58,14 @@ class TargetChecks:
         objective, layers = self.sections.get("objective"), self.sections.get("layers", ())
         if objective is None or objective.name not in OBJECTIVES:
             return
-        yield from self._skipped(objective, targets, layers)
-        own = objective_target(objective, targets)
-        applying = [rule for rule in layers if _may_apply(rule, own, targets.get(own, TargetSpec()))]
+        applying = possible_rules(layers, objective_target(objective, targets), targets).values()
+        yield from self._skipped(objective, targets, applying)
+        yield from self._unused(objective, targets, layers)
         if any(scheme.observer is not None for rule in applying for scheme in rule.scheme):
             yield from self._integers(objective, targets)
 
     def _skipped(
-        self, objective: ObjectiveSpec, targets: Mapping[str, TargetSpec], layers: Sequence[RuleSpec]
+        self, objective: ObjectiveSpec, targets: Mapping[str, TargetSpec], applying: Iterable[RuleSpec]
     ) -> Iterator[Problem]:
         """E109 for a target that may be missing and that every trial needs."""
         name = objective_target(objective, targets)
@@ -75,9 +76,32 @@ class TargetChecks:
         if OBJECTIVES[objective.name].on_hardware:
             message = f"without '{name}' nothing would measure the objective '{objective.name}'"
             yield self._problem("E109", path, message, "write if_missing: error, or count: minimize: macs")
-        elif times_ranks(layers):
+        elif times_ranks(applying):
             message = f"without '{name}' nothing would time the ranks of 'select: latency'"
             yield self._problem("E109", path, message, "write if_missing: error, or select: flops")
+
+    def _unused(
+        self, objective: ObjectiveSpec, targets: Mapping[str, TargetSpec], layers: Sequence[RuleSpec]
+    ) -> Iterator[Problem]:
+        """W309 for a target that nothing is asked of; W307 says it of an `arch`."""
+        whole = all(section in self.sections or section not in self.document.data for section in ("layers", "output"))
+        gates = self.document.data.get("gates", ())
+        if not whole or not isinstance(gates, tuple) or len(gates) != len(self.gates):
+            return  # what is in question may be what uses it
+        asking = [rule.when for rule in layers if rule.when is not None]
+        used = {gate_target(gate, objective, targets) for _, gate in self.gates}
+        used |= {name for when in asking for name in when.target or ()}
+        if objective.on is not None or OBJECTIVES[objective.name].on_hardware or asking or len(targets) == 1:
+            used |= {objective_target(objective, targets)}
+        if not used <= {None, *targets}:
+            return  # refused elsewhere: not declared, or none of several
+        if "engine" in self.sections.get("output", OutputSpec()).export:
+            used |= {engine_target(targets)}
+        for name, target in targets.items():
+            if name not in used and target.arch is None:
+                message = f"target '{name}' is never used: nothing is measured on it, or built for it"
+                advice = "name it in 'on' of the objective or of a gate, or leave it out"
+                yield self._problem("W309", ("targets", name), message, advice, on_key=True)
 
     def _integers(self, objective: ObjectiveSpec, targets: Mapping[str, TargetSpec]) -> Iterator[Problem]:
         """E109 for a target that would be given integers it does not compute in."""
@@ -132,13 +156,3 @@ class TargetChecks:
 
     def _problem(self, code: str, path: KeyPath, message: str, *advice: str, on_key: bool = False) -> Problem:
         return Problem(code, message, self.document.place(path, on_key=on_key), advice, path)
-
-
-def _may_apply(rule: RuleSpec, name: str, target: TargetSpec) -> bool:
-    """Whether the rule's conditions leave it possible on this target of the objective."""
-    when = rule.when
-    return when is None or (
-        (when.target is None or name in when.target)
-        and (when.runtime is None or target.backend in when.runtime)
-        and when.device in (None, target.device)
-    )
