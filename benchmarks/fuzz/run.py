@@ -87,7 +87,7 @@ def _recorded(target: Target, numbers: Sequence[int], journal: Path | None) -> l
 
 def table(found: Sequence[dict[str, Any]]) -> str:
     lines = [
-        "| input to | cases | failures | over 1 s | slowest | most memory |",
+        "| input to | cases | failures | over 1 s of processor | slowest, wall | most memory |",
         "|---|---|---|---|---|---|",
     ]
     for each in found:

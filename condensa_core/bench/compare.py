@@ -170,7 +170,12 @@ def _load(
     check: Callable[[Runner], None] | None,
     listener: Listener,
 ) -> Loaded:
-    runner = stack.enter_context(open_runner(target, path, feeds, listener))
+    try:
+        runner = stack.enter_context(open_runner(target, path, feeds, listener))
+    except CondensaError:
+        raise
+    except Exception as err:  # a runtime's errors share no base class with a name
+        raise UsageError(f"{target.backend} loads {path} and takes no inputs for it: {first_line(err)}") from err
     with _running(runner, path):
         first = timed(runner.run, 1, clock)
     if check is not None:

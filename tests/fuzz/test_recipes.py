@@ -87,7 +87,7 @@ def test_a_file_of_very_many_values_is_refused_at_once(tmp_path, text):
 
     (problem,) = problems(tmp_path, MINIMAL + text)
 
-    assert problem == ("E009", "more than 5000 keys and values")
+    assert problem == ("E009", "more than 3000 keys and values")
     assert time.process_time() - begun < 1.0
 
 
