@@ -103,8 +103,8 @@ def bench(
         typer.Option(
             "--max-error",
             metavar="ERROR",
-            help="Exit 1 if outputs differ more, as max |difference| / max |output|, from those of BASE or, without "
-            "one, of the same file computed node by node.",
+            help="Exit 1 if outputs differ more, relative to half their range (docs/bench.md), from those of BASE or, "
+            "without one, of the same file computed node by node.",
         ),
     ] = None,
     allow_mismatch: Annotated[
@@ -175,7 +175,7 @@ def bench(
             inputs=inputs,
             threads=threads,
             streams=streams,
-            device=device,
+            device="cuda" if device == "gpu" else device,  # as in recipes
             seconds=seconds,
             rounds=rounds,
             seed=seed,

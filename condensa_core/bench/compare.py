@@ -13,6 +13,7 @@ from typing import Final, Literal
 from condensa_core.bench.clock import SYSTEM_CLOCK, Clock, Timing, contention, runs_filling, timed
 from condensa_core.bench.inputs import Feeds, InputRequest, prepare
 from condensa_core.bench.interleave import interleave
+from condensa_core.bench.loading import failure
 from condensa_core.bench.machine import describe_machine
 from condensa_core.bench.measurement import Comparison, Measurement
 from condensa_core.bench.memory import require_memory
@@ -24,7 +25,7 @@ from condensa_core.bench.stretch import STREAMS_RUNS, ClockName, clock_of, secon
 from condensa_core.bench.target import BenchTarget
 from condensa_core.bench.transfers import Transfers, transfers_of
 from condensa_core.bench.waiting import contention_between, turns
-from condensa_core.errors import CondensaError, MachineError, UsageError, first_line
+from condensa_core.errors import CondensaError, MachineError, UsageError
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
 
@@ -198,7 +199,7 @@ def _running(runner: Runner, path: Path) -> Iterator[None]:
     except CondensaError:
         raise
     except Exception as err:  # a runtime's errors share no base class with a name
-        raise UsageError(f"{runner.runtime} loads {path} and cannot run it: {first_line(err)}") from err
+        raise failure(runner.runtime, path, err) from err
 
 
 def _turn(item: Loaded, target: BenchTarget, clock: Clock) -> Callable[[], Sample]:

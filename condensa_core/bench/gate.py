@@ -74,7 +74,8 @@ def judge_ratio(name: str, to: str, ratio: Ratio, bounds: Bounds) -> tuple[Verdi
         verdicts.append(verdict("min-speedup", name, passed, line))
     if bounds.max_slowdown is not None:
         slowest = 1 / surely - 1 if surely > 0 else math.inf
-        line = f"{name} takes at most {slowest:+.1%} time against {to} ({shown}), allowed {bounds.max_slowdown:+.1%}"
+        most, allowed = f"{1 + slowest:.1%}", f"{1 + bounds.max_slowdown:.1%}"
+        line = f"{name} takes at most {most} of the time of {to} ({shown}), allowed {allowed}"
         passed = ratio.certain and slowest <= bounds.max_slowdown
         verdicts.append(verdict("max-slowdown", name, passed, line))
     return tuple(verdicts)

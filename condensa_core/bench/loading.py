@@ -31,7 +31,18 @@ def refusal(runtime: str, path: Path, error: Exception) -> CondensaError:
                 f"{path} uses operators that {runtime} does not have: {found[1].strip()}",
                 hint="custom operators are not loaded: export the model without them, or measure it where they are",
             )
-    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
+    if _out_of_memory(error):
         return MachineError(f"{runtime} ran out of memory when it loaded {path}")
     reason = first_line(Exception(_PREAMBLE.sub("", text)))
     return UsageError(f"{runtime} cannot load {path}: {reason}", hint="onnx.checker.check_model may tell more")
+
+
+def failure(runtime: str, path: Path, error: Exception) -> CondensaError:
+    """The error to raise for what `runtime` raised when it ran a file that it had loaded."""
+    if _out_of_memory(error):
+        return MachineError(f"{runtime} ran out of memory when it ran {path}", hint="try a smaller --batch or --shape")
+    return UsageError(f"{runtime} loads {path} and cannot run it: {first_line(error)}")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None

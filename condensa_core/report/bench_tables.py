@@ -37,7 +37,7 @@ def bench_sections(result: Record) -> tuple[Section, ...]:
             _differences(comparisons, result["base"]),
             *map(_layers, comparisons),
         )
-        lines = tuple(line for comparison in comparisons for line in _lines(comparison))
+        lines = tuple(line for each in comparisons for line in _lines(each, of_several=len(comparisons) > 1))
         sections.append(Section(_conditions(scenario, comparisons, result["machine"]), _filled(tables), lines))
     lines = (*_engine_lines(result["engines"]), *(verdict["line"] for verdict in result["verdicts"]))
     tables = (_sizes(result["sizes"], result["base"]), _engines(result["engines"]))
@@ -88,16 +88,25 @@ def _latencies(comparisons: Sequence[Record]) -> Table:
         known = (latency[percentile] for percentile in ("p50", "p90", "p99"))
         times = tuple(UNKNOWN if seconds is None else duration_text(seconds) for seconds in known)
         rows.append((name, *times, *_beside(comparison, name, measured)))
-    return Table("", columns, tuple(rows))
+    return Table(_against(comparisons), columns, tuple(rows))
 
 
 def _throughputs(comparisons: Sequence[Record]) -> Table:
     columns = ("model", "batch", "samples", *_BESIDE)
     rows = []
-    for comparison, name, measured in sorted(_each(comparisons), key=lambda each: each[1]):
+    order = list(dict.fromkeys(name for _, name, _ in _each(comparisons)))
+    for comparison, name, measured in sorted(_each(comparisons), key=lambda each: order.index(each[1])):
         samples = quantity_text(measured["throughput_per_s"], "1/s")
         rows.append((name, str(comparison["target"]["batch"]), samples, *_beside(comparison, name, measured)))
-    return Table("", columns, tuple(rows))
+    return Table(_against(comparisons), columns, tuple(rows))
+
+
+def _against(comparisons: Sequence[Record]) -> str:
+    """What the ratios of a table are to; nothing where it has none."""
+    if any(comparison["to_saved"] for comparison in comparisons):
+        return "ratio: times as fast as what was saved"
+    several = any(comparison["ratios"] for comparison in comparisons)
+    return f"ratio: times as fast as {comparisons[0]['baseline']}" if several else ""
 
 
 def _beside(comparison: Record, name: str, measured: Record) -> tuple[str, str, str]:
@@ -194,16 +203,17 @@ def _engine_line(engine: Record) -> str:
     return f"engines of {engine['runtime']} in {engine['precision']} for {', '.join(engine['capabilities'])}{of}{why}"
 
 
-def _lines(comparison: Record) -> Iterator[str]:
-    """Every bound, and the parities that failed; of several batches, with the batch."""
+def _lines(comparison: Record, *, of_several: bool) -> Iterator[str]:
+    """Every bound, the parities that failed, and what to know; of several batches, with the batch."""
+    warn = f"warn  batch {comparison['target']['batch']}: " if of_several else "warn  "
     for verdict in comparison["verdicts"]:
         if verdict["gate"] != "parity" or not verdict["passed"]:
             yield verdict["line"]
     for name, found in comparison["differences"].items():
         if found["problem"] and found["tolerance"] is None:
-            yield f"warn  {name} cannot be held against {comparison['baseline']}: {found['problem']}"
+            yield f"{warn}{name} cannot be held against {comparison['baseline']}: {found['problem']}"
     for warning in comparison["warnings"]:
-        yield f"warn  {warning}"
+        yield f"{warn}{warning}"
 
 
 def _each(comparisons: Sequence[Record]) -> Iterator[tuple[Record, str, Record]]:

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from condensa_core.bench import memory
-from condensa_core.bench.loading import refusal
+from condensa_core.bench.loading import failure, refusal
 from condensa_core.bench.model_file import ModelFile, require_room
 from condensa_core.errors import MachineError, UsageError
 
@@ -53,6 +53,13 @@ def test_what_a_runtime_says_becomes_a_sentence(error, kind, message):
 
     assert type(told) is kind
     assert message in str(told)
+
+
+def test_memory_that_runs_out_in_an_inference_is_the_machine_s():
+    said = "Failed to allocate memory for requested buffer of size 6553600000"  # ONNX Runtime's words
+
+    assert type(failure("R", Path("m.onnx"), RuntimeError(said))) is MachineError
+    assert type(failure("R", Path("m.onnx"), RuntimeError("Invalid input shape"))) is UsageError
 
 
 @pytest.mark.parametrize(("judged", "most"), [(True, 1.6 * (300 + 100) + 300), (False, 1.6 * (300 + 100))])
