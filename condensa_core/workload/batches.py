@@ -160,6 +160,12 @@ class DatasetBatches(Indexed):
         order = torch.randperm(self.count, generator=self.seed.torch_generator("epoch", number))
         return self._batches(order, self.steps, self.seed.child("epoch", number))
 
+    def spread(self, most: int) -> Iterator[Batch]:
+        """Up to `most` of the samples, the first, the last and others evenly between."""
+        taken = min(most, self.count)
+        chosen = torch.arange(taken) * (self.count - 1) // max(1, taken - 1)
+        return self._batches(chosen, -(-taken // self.batch), self.seed.child("fixed"))
+
     def rebatched(self, batch: int) -> DatasetBatches:
         return dataclasses.replace(self, batch=batch)
 

@@ -26,6 +26,7 @@ from condensa_core.workload.python_reference import call_object, load_object, us
 if TYPE_CHECKING:
     from condensa_core.recipe import SourceSpec
 
+HASHED = 256  # samples by which a data set is known that makes them one by one
 _BATCH = 128  # where neither the recipe nor the user's code says
 
 
@@ -67,10 +68,12 @@ def _largest(inputs: Tensor, targets: Tensor) -> int:
 
 
 def digest_of(part: Batches) -> str:
-    """A content hash: of all samples where they are in memory, else of their number and the first batch."""
+    """A content hash: of all samples where they are in memory; else of their number and of HASHED samples spread over a
+    data set, or of a loader's first batch."""
     if isinstance(part, TensorBatches):
         return content_digest([("inputs", part.inputs), ("targets", part.targets)])
-    inputs, targets = next(iter(part))
+    seen = list(part.spread(HASHED)) if isinstance(part, DatasetBatches) else [next(iter(part))]
+    inputs, targets = (torch.cat(parts) for parts in zip(*seen, strict=True))
     return content_digest([("inputs", inputs), ("targets", targets), ("count", torch.tensor(part.count))])
 
 

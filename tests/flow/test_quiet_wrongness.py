@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -12,9 +13,12 @@ from own_recipe import own_recipe
 from torch import nn
 
 from condensa_core import flow
+from condensa_core.bench import Ratio
 from condensa_core.errors import ParityError
 from condensa_core.export import read_onnx, save_pt2
+from condensa_core.flow import concluding
 from condensa_core.flow import trial as trial_module
+from condensa_core.flow.objective import Gain
 from condensa_core.flow.shipped_alike import require_alike
 from condensa_core.progress import Note, TrialEnded
 from condensa_core.search import read_journal
@@ -82,8 +86,7 @@ class Said:
 
 
 def test_a_file_that_scores_otherwise_than_its_trial_is_judged_by_what_it_scores_now(tmp_path, monkeypatch):
-    concluding = flow.running.conclude.__globals__
-    real = concluding["_evaluated"]
+    real = concluding._evaluated
 
     def elsewhere(bench, file, split):
         judged = real(bench, file, split)
@@ -92,7 +95,7 @@ def test_a_file_that_scores_otherwise_than_its_trial_is_judged_by_what_it_scores
         score = dataclasses.replace(judged.scores["top1"], value=0.03125)
         return dataclasses.replace(judged, scores={**judged.scores, "top1": score})
 
-    monkeypatch.setitem(concluding, "_evaluated", elsewhere)
+    monkeypatch.setattr(concluding, "_evaluated", elsewhere)
 
     outcome, _, _ = run(tmp_path, constraint={"metric": "top1", "at_least": 0.05})
 
@@ -173,3 +176,17 @@ def test_a_packed_file_or_a_program_of_another_model_does_not_ship(tmp_path):
     gemm(tmp_path / "model.packed.onnx", other.weight.detach().T.numpy().copy())
     with pytest.raises(ParityError, match=r"model\.packed\.onnx"):
         require_alike(tmp_path, names, layer, inputs, integers=True)
+
+
+@pytest.mark.parametrize(("low", "high", "told"), [(0.98, 1.04, True), (1.0, 1.3, True), (1.01, 1.3, False)])
+def test_a_measured_gain_inside_its_own_noise_is_noted(monkeypatch, low, high, told):
+    monkeypatch.setattr(concluding, "scheme_notes", lambda *_: [])
+    recipe = SimpleNamespace(left_out_texts=(), compress=SimpleNamespace(metric=None))
+    bench = SimpleNamespace(recipe=recipe, overlaps=(), plan=None)
+    gain = Gain(2.0, Ratio(1.02, low, high))
+    best = SimpleNamespace(point={}, details={})
+
+    notes = concluding._notes(bench, SimpleNamespace(measured=True), gain, best, [])
+
+    assert [note for note in notes if "inside its own noise" in note] == notes
+    assert bool(notes) == told
