@@ -72,9 +72,10 @@ def start(file: Path) -> tuple[float, float]:
     assert process.stderr is not None
     for line in process.stderr:
         if "bench: started" in line:
-            wall_s, times = time.perf_counter() - begun, psutil.Process(process.pid).cpu_times()
+            wall_s, parent = time.perf_counter() - begun, psutil.Process(process.pid)
+            times = [each.cpu_times() for each in (parent, *parent.children(recursive=True))]  # it works in a child
             process.communicate()
-            return wall_s, times.user + times.system
+            return wall_s, sum(taken.user + taken.system for taken in times)
     raise RuntimeError("the command never started to measure")
 
 

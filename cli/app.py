@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -73,7 +74,8 @@ def main() -> None:
     """The `condensa` command. SIGTERM is Ctrl-C from the start, not only where `working` takes both."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     arguments = sys.argv[1:]
-    sys.exit(_bench_apart(arguments) if arguments[:1] == ["bench"] else exit_code_of(arguments))
+    apart = arguments[:1] == ["bench"] and hasattr(os, "fork")
+    sys.exit(_bench_apart(arguments) if apart else exit_code_of(arguments))
 
 
 def _bench_apart(arguments: list[str]) -> int:

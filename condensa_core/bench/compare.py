@@ -25,7 +25,7 @@ from condensa_core.bench.stretch import STREAMS_RUNS, ClockName, clock_of, secon
 from condensa_core.bench.target import BenchTarget
 from condensa_core.bench.transfers import Transfers, transfers_of
 from condensa_core.bench.waiting import contention_between, turns
-from condensa_core.errors import CondensaError, MachineError, UsageError
+from condensa_core.errors import CondensaError, MachineError, UsageError, first_line
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
 from condensa_core.randomness import Seed
 
