@@ -94,14 +94,18 @@ def test_events_of_torch_enclose_the_inferences_and_nothing_waits_between_them(m
     assert asked == ["record", "inference", "inference", "inference", "record", "event reached"]
 
 
+FED = {"random": True, "arrays": {"m": {"x": {"type": "float32", "shape": [1, 3], "sha256": ""}}}}
+
+
 def saved(**measured: object) -> dict:
     target = {"backend": "torch", "device": "cuda", "batch": 1, "threads": 1, "streams": 1}
-    return {"comparisons": [{"target": target, "scenario": "latency", "measurements": {"m": measured}}]}
+    comparison = {"target": target, "scenario": "latency", "measurements": {"m": measured}, "inputs": FED}
+    return {"comparisons": [comparison], "seed": 0}
 
 
 def test_a_baseline_of_a_gpu_from_before_its_clock_was_asked_is_refused():
     target = BenchTarget("torch", device="cuda")
 
-    assert saved_rounds(saved(round_s=[1.0], clock="device"), target, "latency", ["m"]) == {"m": [1.0]}
+    assert saved_rounds(saved(round_s=[1.0], clock="device"), target, "latency", ["m"], FED, 0) == {"m": [1.0]}
     with pytest.raises(UsageError, match="does not say by which clock it was timed"):
-        saved_rounds(saved(round_s=[1.0], cpu_time=False), target, "latency", ["m"])
+        saved_rounds(saved(round_s=[1.0], cpu_time=False), target, "latency", ["m"], FED, 0)
