@@ -11,6 +11,7 @@ from condensa_core.errors import CondensaError, Interrupted
 from condensa_core.flow.compiling import engine_cache_dir, unmeasured
 from condensa_core.flow.targets import ENGINE as SHIPPED_ENGINE
 from condensa_core.flow.targets import capabilities_of, skipped_targets
+from condensa_core.platforms import nvidia_gpus
 from condensa_core.progress import Listener, Note
 from condensa_core.recipe import GateSpec, Recipe, engine_target
 from condensa_core.report import Artifact, EngineResult, GateResult
@@ -69,8 +70,15 @@ class EngineYard:
             activation_bytes=built.activation_bytes,
             layers=built.layers,
             build_s=built.build_s,
-            unmeasured="" if timed else unmeasured(built),
+            unmeasured=self._unmeasured(built) if timed else unmeasured(built),
         )
+
+    def _unmeasured(self, built: Engine) -> str:
+        """What timing the target leaves open: there an engine runs that takes one batch, for the GPU here."""
+        batch, here = self._spec.batch, tuple(gpu.capability for gpu in nvidia_gpus()[:1])
+        if built.batches == Batches(batch, batch, batch) and built.capabilities == here:
+            return ""
+        return f"latency is that of an engine for batch {batch} alone on the GPU here; the one that ships was not run"
 
     def judge(self, gate: GateSpec, shipped: EngineResult, reference: Path) -> GateResult:
         """A bound on the engine; the reference's is built where the bound is relative to it.

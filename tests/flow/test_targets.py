@@ -11,20 +11,20 @@ from tiny_recipe import tiny
 
 from condensa_core import flow
 from condensa_core.bench import RUNTIMES, BenchTarget
-from condensa_core.engines import FAMILIES
+from condensa_core.engines import FAMILIES, Batches, Engine
 from condensa_core.errors import ExportFailed, Interrupted, MachineError, MissingRuntime, ParityError, UsageError
 from condensa_core.export import export_onnx
 from condensa_core.flow.gating import Timer
 from condensa_core.flow.shipping_engine import EngineYard
 from condensa_core.flow.targets import missing_targets, require_targets
 from condensa_core.flow.timing import time_in_turns, write_program
-from condensa_core.platforms import DEVICES_OF
+from condensa_core.platforms import DEVICES_OF, Gpu
 from condensa_core.progress import Note, PhaseStarted
 from condensa_core.randomness import Seed
 from condensa_core.recipe import recipe_from
 from condensa_core.recipe.vocabulary import ENGINE_BACKENDS, PROGRAM_BACKENDS
 from condensa_core.report import EngineResult, verdict
-from condensa_core.run_directory import file_sha256
+from condensa_core.run_directory import RunDirectory, file_sha256
 
 RTX = {"backend": "tensorrt-rtx", "arch": "sm89", "batch": 4}
 VINO = {"backend": "openvino", "batch": 2, "if_missing": "skip"}
@@ -92,6 +92,28 @@ def test_an_engine_that_cannot_be_built_loses_nothing_else(shipped):
     assert first.gates[2].reason == "TensorRT cannot"
     assert not [file for file in first.artifacts if file.path.endswith(".engine")]
     assert "engine     not built for target 'rtx': TensorRT cannot" in verdict(first)
+
+
+@pytest.mark.parametrize(("batch", "here", "same"), [(1, 89, True), (4, 89, False), (1, 90, False)])
+def test_an_engine_that_was_timed_for_another_batch_or_gpu_is_told_apart(monkeypatch, tmp_path, batch, here, same):
+    monkeypatch.setattr("condensa_core.flow.shipping_engine.nvidia_gpus", lambda: (Gpu("made up", here),))
+    recipe = recipe_from({**SHIPPING, "targets": {**SHIPPING["targets"], "rtx": {**RTX, "batch": batch}}})
+    yard = EngineYard(recipe, tmp_path, lambda event: None)
+    built = Engine(
+        path=tmp_path / "built", size_bytes=1, sha256="", runtime="tensorrt-rtx 1", capabilities=(89,),
+        precision="fp32", batches=Batches(1, batch, batch), weights_bytes=1, activation_bytes=1, scratch_bytes=1,
+        layers=1, build_s=1.0, log=(),
+    )  # fmt: skip
+    monkeypatch.setattr(yard, "build", lambda file: built)
+    built.path.write_bytes(b"an engine")
+
+    told = yard.ship(RunDirectory.open(tmp_path), tmp_path / "model.onnx", timed=True).unmeasured
+
+    assert told == (
+        ""
+        if same
+        else f"latency is that of an engine for batch {batch} alone on the GPU here; the one that ships was not run"
+    )
 
 
 def test_a_resumed_run_has_its_engine_with_its_facts(shipped):
