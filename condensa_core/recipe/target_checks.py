@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from condensa_core.errors import Problem
+from condensa_core.errors import Place, Problem
 from condensa_core.recipe.document import Document, KeyPath
 from condensa_core.recipe.possible_rules import possible_rules
 from condensa_core.recipe.records import GateSpec, ObjectiveSpec, OutputSpec, RuleSpec, TargetSpec
@@ -39,6 +39,37 @@ def times_ranks(rules: Iterable[RuleSpec]) -> bool:
     return any(leaf.settings.get("select") == "latency" for leaf in leaves)
 
 
+def integer_problems(
+    rules: Iterable[RuleSpec],
+    objective: ObjectiveSpec,
+    targets: Mapping[str, TargetSpec],
+    gates: Iterable[GateSpec],
+    output: OutputSpec,
+    place_of: Callable[..., Place],
+) -> Iterator[Problem]:
+    """E109 for a target that these rules would give integers it does not compute in; `place_of` as `Document.place`."""
+    if not any(scheme.observer is not None for rule in rules for scheme in rule.scheme):
+        return
+    own = objective_target(objective, targets)
+    used = {gate_target(gate, objective, targets) for gate in gates}
+    used |= {own} if OBJECTIVES[objective.name].on_hardware else set()
+    used |= {engine_target(targets)} if "engine" in output.export else set()
+    written = targets[own].backend if own in targets else TargetSpec().backend
+    for name, target in targets.items():
+        path: KeyPath = ("targets", name, "backend")
+        if name not in used:
+            continue
+        if target.backend in PROGRAM_BACKENDS:
+            message = f"'{target.backend}' times the model in floating point, and 'activations' make integers of it"
+            advice = "time it on onnxruntime, or leave 'activations' out"
+        elif "tensorrt" in target.backend and "tensorrt" not in written:
+            message = f"'{target.backend}' takes other integers than '{written}', which the file is written for"
+            advice = f"write objective: {{..., on: {name}}}"
+        else:
+            continue
+        yield Problem("E109", message, place_of(path), (advice,), path)
+
+
 @dataclass(frozen=True)
 class TargetChecks:
     """The checks about targets; `sections` holds those that are sound by themselves, `gates` come with positions."""
@@ -61,8 +92,10 @@ class TargetChecks:
         applying = possible_rules(layers, objective_target(objective, targets), targets).values()
         yield from self._skipped(objective, targets, applying)
         yield from self._unused(objective, targets, layers)
-        if any(scheme.observer is not None for rule in applying for scheme in rule.scheme):
-            yield from self._integers(objective, targets)
+        # what `has` answers no machine has said yet: `applied_on` asks again
+        sure = [rule for rule in applying if rule.when is None or rule.when.has is None]
+        output, gates = self.sections.get("output", OutputSpec()), [gate for _, gate in self.gates]
+        yield from integer_problems(sure, objective, targets, gates, output, self.document.place)
 
     def _skipped(
         self, objective: ObjectiveSpec, targets: Mapping[str, TargetSpec], applying: Iterable[RuleSpec]
@@ -102,25 +135,6 @@ class TargetChecks:
                 message = f"target '{name}' is never used: nothing is measured on it, or built for it"
                 advice = "name it in 'on' of the objective or of a gate, or leave it out"
                 yield self._problem("W309", ("targets", name), message, advice, on_key=True)
-
-    def _integers(self, objective: ObjectiveSpec, targets: Mapping[str, TargetSpec]) -> Iterator[Problem]:
-        """E109 for a target that would be given integers it does not compute in."""
-        own = objective_target(objective, targets)
-        used = {gate_target(gate, objective, targets) for _, gate in self.gates}
-        used |= {own} if OBJECTIVES[objective.name].on_hardware else set()
-        output = self.sections.get("output")
-        used |= {engine_target(targets)} if output is not None and "engine" in output.export else set()
-        written = targets[own].backend if own in targets else TargetSpec().backend
-        for name, target in targets.items():
-            path: KeyPath = ("targets", name, "backend")
-            if name not in used:
-                continue
-            if target.backend in PROGRAM_BACKENDS:
-                message = f"'{target.backend}' times the model in floating point, and 'activations' make integers of it"
-                yield self._problem("E109", path, message, "time it on onnxruntime, or leave 'activations' out")
-            elif "tensorrt" in target.backend and "tensorrt" not in written:
-                message = f"'{target.backend}' takes other integers than '{written}', which the file is written for"
-                yield self._problem("E109", path, message, f"write objective: {{..., on: {name}}}")
 
     def _engine(self, output: OutputSpec, targets: Mapping[str, TargetSpec]) -> Iterator[Problem]:
         """What an engine needs, and what needs an engine."""

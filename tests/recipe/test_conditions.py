@@ -157,6 +157,22 @@ def test_the_search_is_held_against_the_knobs_of_the_rules_that_apply():
     assert not applied_on(read_recipe_text(both), PLAIN).left_out.keys() & {1}
 
 
+def test_integers_are_held_against_the_targets_where_their_rule_applies(tmp_path):
+    text = RECIPE.replace("there: {backend: openvino}", "there: {backend: tensorrt-rtx, arch: sm89}")
+    text = text.replace("prune: {sparsity: $a}", "quantize: {dtype: int8, activations: int8}").replace(
+        "a: {range: [0, 0.9]}, ", ""
+    )
+    text += "output: {export: [onnx, engine]}\n"
+    (tmp_path / "r.yaml").write_text(text.replace("{target: there}", "{has: avx2}"))
+    recipe = read_recipe(tmp_path / "r.yaml")
+
+    assert list(applied_on(recipe, PLAIN).left_out) == [0]
+    with pytest.raises(RecipeError) as caught:
+        applied_on(recipe, VNNI)
+    assert [problem.code for problem in caught.value.problems] == ["E109"]
+    assert "takes other integers" in caught.value.problems[0].message
+
+
 def test_pareto_is_refused_where_one_knob_is_left():
     recipe = read_recipe_text(RECIPE + "search: {method: pareto}\n")
 
