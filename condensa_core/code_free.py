@@ -25,7 +25,7 @@ _OPERATOR: Final = re.compile(
     r"torch\.ops\.(?!_)\w+\.(?!__)\w+(\.(?!__)\w+)?|torch\.(_?sym_\w+)|math\.[a-z]\w*"
     r"|_operator\.(?!attrgetter|methodcaller|call|itemgetter|_)\w+|_operator\.getitem"
 )
-_SYMBOLS: Final = re.compile(r"Symbol\('\w+'(?:, \w+=(?:True|False))*\)")
+_SYMBOLS: Final = re.compile(r"Symbol\('\w+'(?:, \w+=(?:True|False))*\)|Float\('[\d.e+-]+', precision=\d+\)")
 _WORD: Final = re.compile(r"[A-Za-z_]\w*")
 # Names in what is left: sizes by torch's naming, and functions; Python's own are in small letters, and `S` evaluates.
 _SIZE: Final = re.compile(r"[a-z]{1,4}\d+|True|False|oo|zoo|and|or|not")
@@ -33,7 +33,8 @@ _FUNCTION: Final = frozenset({
     "Max", "Min", "Mod", "PythonMod", "FloorDiv", "CleanDiv", "CeilDiv", "ModularIndexing", "Where", "Integer", "Float",
     "Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not", "Abs", "Pow", "PowByNatural", "FloatPow", "FloatTrueDiv",
     "IntTrueDiv", "ToFloat", "TruncToInt", "FloorToInt", "CeilToInt", "RoundToInt", "RoundDecimal", "Identity",
-    "LShift", "RShift", "Piecewise", "Rational", "floor", "ceiling", "sqrt",
+    "LShift", "RShift", "Piecewise", "Rational", "floor", "ceiling", "sqrt", "Add", "Mul", "Equality", "Unequality",
+    "LessThan", "GreaterThan", "StrictLessThan", "StrictGreaterThan", "TruncToFloat",
 })  # fmt: skip
 _MOST_TIMES_LARGER: Final = 4  # torch stores without compressing
 _SPARE_BYTES: Final = 2**26

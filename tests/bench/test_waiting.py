@@ -68,14 +68,14 @@ def test_waking_up_is_not_waiting():
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two threads need two cores")
-def test_a_neighbour_on_one_of_two_cores_is_told(chain, monkeypatch):
-    # given a probe of one thread, which may find the free core
+def test_neighbours_are_told_by_the_waiting_of_threads(chain, monkeypatch):
+    # given a probe of one thread that sees nothing, and no core that the scheduler could move the threads to
     monkeypatch.setattr(import_module("condensa_core.bench.compare"), "contention", lambda clock: 1.0)
     allowed = os.sched_getaffinity(0)
     first, second = sorted(allowed)[:2]
     os.sched_setaffinity(0, {first, second})  # the threads of a session have what the one that makes them has
     try:
-        with neighbour(second):
+        with neighbour(first), neighbour(second):
             comparison = compare({"a": chain(8)}, threads=2, rounds=20)
     finally:
         os.sched_setaffinity(0, allowed)
