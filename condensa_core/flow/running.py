@@ -187,6 +187,7 @@ def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:
     found = {"data": bench.splits.fingerprint, "reference": bench.reference.sha256}
     require_same_found(directory.path, found)
     head["hashes"] |= found
+    head["data"] = bench.splits.known_by
     directory.write_json(MANIFEST, head)
 
 

@@ -68,7 +68,11 @@ def require_same_found(folder: Path, found: Mapping[str, str]) -> None:
         if began.get(name, now) != now
     ]
     if changed:
-        raise ResumeError(f"this run began with something else: {'; '.join(changed)}", hint=_START_ANEW)
+        drawn = "data" in found and began.get("data", found["data"]) != found["data"]
+        hint = f"{_START_ANEW}; if nobody changed the data, code that makes it draws numbers without a seed"
+        raise ResumeError(
+            f"this run began with something else: {'; '.join(changed)}", hint=hint if drawn else _START_ANEW
+        )
 
 
 def _kept(folder: Path, key: str) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +101,13 @@ class Workbench(Bound):
         return tuple(tasks)
 
 
+_RESTLESS: Final = (
+    "gives other samples each time it is read: scores on it vary by themselves, and it is known by the number of its "
+    "samples and its code alone, so that changed data goes unnoticed; draw from torch's generator, which condensa "
+    "seeds, or seed numpy and random in your code"
+)
+
+
 def learning_device() -> torch.device:
     """The accelerator if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -127,6 +135,9 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
         shared = overlaps(splits)
     for overlap in shared:
         listener(Note(str(overlap), level="warning" if overlap.telling else "info"))
+    for name, known in splits.known.items():
+        if known.restless:
+            listener(Note(f"data.{name} {_RESTLESS}", level="warning"))
     found = _modelled(recipe, splits, seed, allow_python, listener)
     if recipe.model.weights is not None:
         with _placed(recipe, "model"):

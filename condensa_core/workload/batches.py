@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from condensa_core.errors import WorkloadError
 from condensa_core.randomness import Seed
@@ -208,6 +208,34 @@ class StreamedBatches(Batches):
         if not self.training:
             return iter(self)
         return self._batches(self.steps, self.seed.child("epoch", number))
+
+    @property
+    def seekable(self) -> bool:
+        """Whether any of its batches can be had without those before it: those of a DataLoader of single samples."""
+        source = self.source
+        return (
+            isinstance(source, DataLoader)
+            and source.batch_sampler is not None
+            and not isinstance(source.dataset, IterableDataset)
+        )
+
+    def spread(self, most: int) -> Iterator[Batch]:
+        """Up to `most` samples, at least one batch: the first batch, the last and others evenly between.
+
+        Read in this process, and only where it is `seekable`. The same batches each time; where the loader shuffles,
+        not those of the fixed pass.
+        """
+        source: Any = self.source
+        assert self.seekable
+
+        def read() -> Iterator[Any]:
+            batches = list(source.batch_sampler)[: self.length]
+            taken = max(1, min(most // self.batch, len(batches)))
+            for number in (torch.arange(taken) * (len(batches) - 1) // max(1, taken - 1)).tolist():
+                inside = batches[number][: self.count - number * self.batch]
+                yield source.collate_fn([source.dataset[i] for i in inside])
+
+        return _checked(_own_randomness(read, self.seed.child("fixed"), self.name), self.name)
 
     def rebatched(self, batch: int) -> StreamedBatches:
         if batch == self.batch:

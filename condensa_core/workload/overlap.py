@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from condensa_core.errors import WorkloadError
 from condensa_core.workload.batches import Batches, TensorBatches
+from condensa_core.workload.known_samples import row_hashes
 from condensa_core.workload.splits import Splits
 from condensa_core.workload.windows import WindowBatches
 
-# Samples of a split that are compared where the user's code makes them one by one: a look, not a pass.
-READ = 1024
 _TELLING = 0.01
 # What a sample in both does, by the pair; calibration is meant to come from the training part.
 _HARM = {
@@ -48,11 +43,11 @@ class Overlap:
 def overlaps(splits: Splits) -> tuple[Overlap, ...]:
     """The pairs of splits that share samples, which have the same inputs to the bit, whatever their targets.
 
-    Samples in memory are all compared; of those that the user's code makes, the first READ of each split.
+    Samples in memory are all compared; of those that the user's code makes, the ones that the split is known by.
     WorkloadError where all that was compared of `test` is in `val`, or the other way round: the same split twice.
     """
     parts = {"train": splits.train, "val": splits.val, "test": splits.test, "calib": splits.calib}
-    hashes = {name: list(_hashes(part)) for name, part in parts.items() if part is not None}
+    hashes = {name: list(_hashes(splits, name, part)) for name, part in parts.items() if part is not None}
     found = []
     for one, other in _HARM:
         if one not in hashes or other not in hashes:
@@ -69,21 +64,12 @@ def overlaps(splits: Splits) -> tuple[Overlap, ...]:
     return tuple(found)
 
 
-def _hashes(part: Batches) -> Iterator[bytes]:
+def _hashes(splits: Splits, name: str, part: Batches) -> Iterator[bytes]:
     """A hash of each sample's inputs, as they are stored where they are in memory."""
     if isinstance(part, TensorBatches):
-        yield from _of_rows(part.inputs)
-        return
-    seen = 0
-    for inputs, _ in part:
-        taken = inputs if isinstance(part, WindowBatches) else inputs[: READ - seen]
-        yield from _of_rows(taken)
-        seen += len(taken)
-        if seen >= READ and not isinstance(part, WindowBatches):
-            return
-
-
-def _of_rows(inputs: Tensor) -> Iterator[bytes]:
-    stored = inputs.detach().cpu().reshape(len(inputs), -1).contiguous()
-    for row in stored.view(torch.uint8).numpy():  # bytes: numpy has no bfloat16
-        yield hashlib.blake2b(row.data, digest_size=16).digest()
+        yield from row_hashes(part.inputs)
+    elif isinstance(part, WindowBatches):
+        for inputs, _ in part:
+            yield from row_hashes(inputs)
+    else:
+        yield from splits.known[name].inputs

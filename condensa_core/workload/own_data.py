@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
@@ -20,13 +19,11 @@ from condensa_core.workload.batches import (
     TensorBatches,
     checked_batch,
 )
-from condensa_core.workload.digest import content_digest
 from condensa_core.workload.python_reference import call_object, load_object, user_code
 
 if TYPE_CHECKING:
     from condensa_core.recipe import SourceSpec
 
-HASHED = 256  # samples by which a data set is known that makes them one by one
 _BATCH = 128  # where neither the recipe nor the user's code says
 
 
@@ -43,38 +40,14 @@ def own_batches(
     return _wrapped(found, f"{name} ({source.python})", source.batch, source.limit, seed, training)
 
 
-def classes_of(part: Batches) -> int:
-    """How many classes the samples show: what their data set declares, else the largest number plus one of a class, or
-    of a token that is read or predicted."""
-    declared: Any = None
+def declared_classes(part: Batches) -> int | None:
+    """How many classes the data set behind `part` says that it has; None where it does not say."""
+    source: Any = None
     if isinstance(part, DatasetBatches):
-        declared = _declared_classes(part.dataset)
+        source = part.dataset
     elif isinstance(part, StreamedBatches):
-        declared = _declared_classes(getattr(part.source, "dataset", part.source))
-    if declared is not None:
-        return int(declared)
-    if isinstance(part, TensorBatches):
-        return _largest(part.inputs, part.targets) + 1
-    return max(_largest(inputs, targets) for inputs, targets in part) + 1
-
-
-def holds_tokens(part: Batches) -> bool:
-    """Whether inputs are ids of tokens, each with its own target."""
-    return not next(iter(part))[0].is_floating_point()
-
-
-def _largest(inputs: Tensor, targets: Tensor) -> int:
-    return int(targets.max()) if inputs.is_floating_point() else max(int(inputs.max()), int(targets.max()))
-
-
-def digest_of(part: Batches) -> str:
-    """A content hash: of all samples where they are in memory; else of their number and of HASHED samples spread over a
-    data set, or of a loader's first batch."""
-    if isinstance(part, TensorBatches):
-        return content_digest([("inputs", part.inputs), ("targets", part.targets)])
-    seen = list(part.spread(HASHED)) if isinstance(part, DatasetBatches) else [next(iter(part))]
-    inputs, targets = (torch.cat(parts) for parts in zip(*seen, strict=True))
-    return content_digest([("inputs", inputs), ("targets", targets), ("count", torch.tensor(part.count))])
+        source = getattr(part.source, "dataset", part.source)
+    return _declared_classes(source)
 
 
 def _own_object(source: SourceSpec, directory: Path, allow_python: bool) -> Any:

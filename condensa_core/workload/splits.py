@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,10 @@ from condensa_core.workload.datasets import (
     dataset_named,
 )
 from condensa_core.workload.digest import content_digest
-from condensa_core.workload.own_data import classes_of, digest_of, holds_tokens, own_batches
+from condensa_core.workload.known_samples import KnownSamples, known_samples
+from condensa_core.workload.own_data import declared_classes, own_batches
 from condensa_core.workload.partition import stratified_holdout
+from condensa_core.workload.python_sources import source_digest
 from condensa_core.workload.windows import WindowBatches
 
 if TYPE_CHECKING:
@@ -53,7 +56,8 @@ class Splits:
     """Fixed, disjoint splits. `calib` is None unless the recipe names it.
 
     `fingerprint` is a SHA-256 over what training and judging see: samples, split, preparation, augmentation.
-    `epochs` is how long a reference should train on this data. `vocabulary` is as in `SampleShape`.
+    `epochs` is how long a reference should train on this data. `vocabulary` is as in `SampleShape`. `known` says by
+    what the splits of the user's own data are known, by name; of any other all samples are hashed.
     """
 
     train: Batches
@@ -65,6 +69,14 @@ class Splits:
     fingerprint: str
     epochs: int
     vocabulary: int | None = None
+    known: Mapping[str, KnownSamples] = field(default_factory=dict)
+
+    @property
+    def known_by(self) -> dict[str, str]:
+        """What of each split the fingerprint is of, in words."""
+        parts = {"train": self.train, "val": self.val, "test": self.test, "calib": self.calib}
+        told = {name: f"all {part.count} samples" for name, part in parts.items() if part is not None}
+        return told | {name: known.how for name, known in self.known.items()}
 
 
 def load_splits(data: DataSpec, *, seed: Seed, directory: Path, allow_python: bool = True) -> Splits:
@@ -210,15 +222,23 @@ def _own_splits(data: DataSpec, seed: Seed, directory: Path, allow_python: bool)
         for name, source in sources.items()
         if source is not None
     }
-    shapes = {name: tuple(next(iter(part))[0].shape[1:]) for name, part in parts.items()}
+    firsts = {name: next(iter(part)) for name, part in parts.items()}
+    shapes = {name: tuple(inputs.shape[1:]) for name, (inputs, _) in firsts.items()}
     for name, shape in shapes.items():
         if shape != shapes["train"]:
             raise WorkloadError(f"data.{name} gives inputs of shape {shape}, data.train of {shapes['train']}")
-    reads_tokens = {name: holds_tokens(part) for name, part in parts.items()}
+    reads_tokens = {name: not inputs.is_floating_point() for name, (inputs, _) in firsts.items()}
     if len(set(reads_tokens.values())) > 1:
         raise WorkloadError("some parts of data give token ids and others do not: " + ", ".join(reads_tokens))
-    classes = max(classes_of(part) for part in parts.values())
-    fingerprint = hashlib.sha256("".join(f"{name}:{digest_of(part)};" for name, part in parts.items()).encode())
+    declared = {name: declared_classes(part) for name, part in parts.items()}
+    known = {name: known_samples(part, firsts[name], whole=declared[name] is None) for name, part in parts.items()}
+    classes = max(declared[name] or known[name].largest + 1 for name in parts)
+    digests = {name: of.digest for name, of in known.items()}
+    for name in (name for name, of in known.items() if of.restless):  # what stands still are its code and arguments
+        source = sources[name]
+        given = json.dumps(source.args, sort_keys=True, default=str)
+        digests[name] += f"{source_digest(source.python, directory)}{given}"
+    fingerprint = hashlib.sha256("".join(f"{name}:{digest};" for name, digest in digests.items()).encode())
     return Splits(
         train=parts["train"],
         val=parts["val"],
@@ -229,6 +249,7 @@ def _own_splits(data: DataSpec, seed: Seed, directory: Path, allow_python: bool)
         fingerprint=fingerprint.hexdigest(),
         epochs=_own_epochs(parts["train"].count),
         vocabulary=classes if reads_tokens["train"] else None,
+        known=known,
     )
 
 

@@ -20,6 +20,7 @@ from condensa_core.flow import concluding
 from condensa_core.flow import trial as trial_module
 from condensa_core.flow.objective import Gain
 from condensa_core.flow.shipped_alike import require_alike
+from condensa_core.flow.workbench import bound
 from condensa_core.progress import Note, TrialEnded
 from condensa_core.search import read_journal
 
@@ -148,6 +149,45 @@ def test_samples_in_two_splits_are_told_before_the_run_and_in_its_result(twice):
     assert sum(text in message for message in told) == 1
     assert any(text in note for note in outcome.notes)
     assert text in (directory / "run.log").read_text()
+
+
+def test_the_manifest_says_by_what_the_data_is_known(twice):
+    _, directory, _ = twice[0]
+
+    known = json.loads((directory / "manifest.json").read_text())["data"]
+
+    assert known == {
+        "train": "all 64 samples",
+        "val": "all 32 samples",
+        "test": "all 32 samples",
+        "calib": "all 8 samples",
+    }
+
+
+RESTLESS = """
+whole = data
+
+
+class Shaken(list):
+    def __iter__(self):
+        return ((inputs + np.random.random(), targets) for inputs, targets in super().__iter__())
+
+
+def data(part):
+    return Shaken([whole(part)]) if part == "train" else whole(part)
+"""
+
+
+def test_data_that_is_never_the_same_is_told_and_is_no_other_data(tmp_path):
+    recipe, told = own_recipe(tmp_path), []
+    with (tmp_path / "own.py").open("a") as code:
+        code.write(RESTLESS)
+
+    one, two = (bound(recipe, listener=told.append).splits for _ in range(2))
+
+    assert one.fingerprint == two.fingerprint
+    warnings = [event.message for event in told if isinstance(event, Note) and event.level == "warning"]
+    assert len(warnings) == 2 and warnings[0].startswith("data.train gives other samples each time it is read")
 
 
 def gemm(path, weights):

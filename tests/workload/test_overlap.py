@@ -9,6 +9,7 @@ from condensa_core.errors import WorkloadError
 from condensa_core.randomness import Seed
 from condensa_core.recipe.records import DataSpec, SourceSpec
 from condensa_core.workload import load_splits, overlaps
+from condensa_core.workload.known_samples import row_hashes
 
 OWN = """
 import torch
@@ -89,10 +90,8 @@ def test_a_test_that_is_the_val_is_refused(tmp_path, test):
 
 
 def test_samples_of_any_type_are_hashed():
-    from condensa_core.workload.overlap import _of_rows
-
     rows = torch.zeros(3, 2)
     rows[1] = 1
     for kind in (torch.bfloat16, torch.float16, torch.int64, torch.uint8):
-        assert len(set(_of_rows(rows.to(kind)))) == 2
-    assert len(set(_of_rows(torch.arange(4)))) == 4
+        assert len(set(row_hashes(rows.to(kind)))) == 2
+    assert len(set(row_hashes(torch.arange(4)))) == 4

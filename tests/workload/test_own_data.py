@@ -4,14 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import Dataset
 
 from condensa_core.errors import WorkloadError
 from condensa_core.randomness import Seed
 from condensa_core.recipe import DataSpec
 from condensa_core.workload import load_splits
-from condensa_core.workload.batches import DatasetBatches
-from condensa_core.workload.own_data import digest_of
 
 CODE = """
 import numpy as np
@@ -196,30 +193,3 @@ def test_fingerprint_follows_the_samples(folder, kind):
 
     assert splits_of(folder, kind).fingerprint == first
     assert splits_of(folder, kind, limit=6).fingerprint != first
-
-
-@pytest.mark.parametrize("changed", [0, 334, 999])
-def test_a_data_set_is_known_by_samples_from_its_first_to_its_last(changed):
-    inputs, targets = torch.randn(1000, 2), torch.zeros(1000, dtype=torch.int64)
-    targets[0] = 1
-
-    def digest(most=1000):
-        made = Pairs(inputs, targets)
-        return digest_of(DatasetBatches(made, "own", most, 64))
-
-    before = digest()
-    assert digest() == before != digest(999)
-    inputs[changed] += 1
-
-    assert (digest() == before) == (changed == 334)  # which is not among the 256
-
-
-class Pairs(Dataset):
-    def __init__(self, inputs, targets):
-        self.inputs, self.targets = inputs, targets
-
-    def __len__(self):
-        return len(self.targets)
-
-    def __getitem__(self, i):
-        return self.inputs[i], int(self.targets[i])
