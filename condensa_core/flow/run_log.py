@@ -43,3 +43,9 @@ def log_failed_attempt(folder: Path, number: int, attempt: int, err: CondensaErr
     with suppress(CondensaError):
         trace = "".join(traceback.format_exception(err)).rstrip()
         RunDirectory.open(folder).log(f"trial {number}, attempt {attempt} failed\n{trace}")
+
+
+def log_crashed_attempt(folder: Path, number: int, attempt: int, stack: str) -> None:
+    """Adds what a process said, when a trial's attempt crashed it, to the log of the run in `folder`."""
+    with suppress(CondensaError):
+        RunDirectory.open(folder).log(f"trial {number}, attempt {attempt} crashed its process\n{stack}")

@@ -20,6 +20,7 @@ from condensa_core.flow.conditions import answers_record, applied_here, left_out
 from condensa_core.flow.early_abort import brief
 from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.journalled import require_readable
+from condensa_core.flow.last_words import last_words, leaving_last_words
 from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.out_of_memory import is_out_of_memory
@@ -47,6 +48,7 @@ from condensa_core.workload import evaluate, watching
 
 JOURNAL = "trials.jsonl"
 RECIPE = "recipe.yaml"
+CRASH = "crash.txt"  # of a process that crashed outside trials, until another goes on
 
 
 def run(
@@ -121,15 +123,21 @@ def _work(
     ready: Bound, directory: RunDirectory, listener: Listener, allow_python: bool, cache_dir: Path | None
 ) -> Outcome:
     begun = time.monotonic()
+    crash = directory.path / CRASH
+    crashed = last_words(crash, directory.path.name)
     with (
         logged(directory, listener) as told,
         recorded(directory, recipe_hash(ready.recipe)),
         watching(told, directory.log),
         failing_the_run(),
         probing(),
+        leaving_last_words(crash, directory.path.name),
         blaming(python_files(ready.recipe)),
     ):
         told(Note(f"run directory: {directory.path}"))
+        if crashed is not None:
+            directory.log(f"the process before this one crashed outside trials\n{crashed.text}")
+            told(Note(f"{crashed.signal} ended the process before, at {crashed.place}", level="warning"))
         recipe = ready.recipe
         for text in recipe.left_out_texts:
             told(Note(f"left out: {text}"))

@@ -24,11 +24,13 @@ from condensa_core.flow.early_abort import CARRIED, FINETUNED, Fate, certain_fat
 from condensa_core.flow.effort import settings_for, training_batches
 from condensa_core.flow.integers import require_sound
 from condensa_core.flow.judged_file import judged_file
+from condensa_core.flow.last_words import FILE as LAST_WORDS
+from condensa_core.flow.last_words import last_words, leaving_last_words
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
 from condensa_core.flow.out_of_memory import is_out_of_memory, release
 from condensa_core.flow.packed import packed
 from condensa_core.flow.probing import JUDGING, probed
-from condensa_core.flow.run_log import log_failed_attempt
+from condensa_core.flow.run_log import log_crashed_attempt, log_failed_attempt
 from condensa_core.flow.same_inputs import python_files
 from condensa_core.flow.splitting import freedoms, split
 from condensa_core.flow.timing import takes_programs, write_program
@@ -108,11 +110,12 @@ class Evaluator:
         """Learn, cut, fine-tune, fold, export, check, judge on `val`, measure.
 
         RunFailed where any of it fails, for want of memory too, its details saying what was spent on training until
-        then.
+        then; also where the same attempt crashed an earlier process.
         """
+        self._require_survived(trial)
         ledger = Ledger(reference_training_macs(self._bench))
         try:
-            with blaming(self._own_files):
+            with blaming(self._own_files), leaving_last_words(self._last_words(trial), point_key(trial.point)):
                 return self._read(trial, ledger)
         except RunFailed as err:
             err.details = {**err.details, TRAINING_COST: ledger.record()}
@@ -209,11 +212,18 @@ class Evaluator:
     def ended(self, number: int) -> None:
         """Drop the states of a trial's L steps, many times the size of what it ships: it is in the journal for good."""
         folder = trial_folder(self._folder, number)
-        for state in (*folder.glob("lc-*.safetensors"), *folder.glob(f"{PARTIAL}*")):  # a worker may have died
+        left = [*folder.glob("lc-*.safetensors"), *folder.glob(LAST_WORDS.format("*"))]
+        for state in (*left, *folder.glob(f"{PARTIAL}*")):  # a worker may have died
             state.unlink(missing_ok=True)
 
     def lost(self, trial: Trial) -> dict[str, Any]:
-        """The details of an attempt whose process died: what its L steps cost, as far as they were saved."""
+        """The details of an attempt whose process died: what its L steps cost, as far as they were saved.
+
+        What it said while it crashed goes to the log.
+        """
+        words = last_words(self._last_words(trial), point_key(trial.point))
+        if words is not None:
+            log_crashed_attempt(self._folder, trial.number, trial.attempt, words.text)
         saved = self._state(trial).load()
         if saved is None:
             return {}
@@ -221,6 +231,19 @@ class Evaluator:
         ledger.phase("learn", self._bench.graph.macs).restore(saved.spent)
         ledger.stop()
         return {TRAINING_COST: ledger.record()}
+
+    def _require_survived(self, trial: Trial) -> None:
+        """RunFailed where an earlier process crashed in this attempt: another would crash there, too, for ever."""
+        words = last_words(self._last_words(trial), point_key(trial.point))
+        if words is None:
+            return
+        failure = RunFailed(str(words))
+        failure.details = self.lost(trial)
+        raise failure
+
+    def _last_words(self, trial: Trial) -> Path:
+        """Where a process that crashes in an attempt says so."""
+        return trial_folder(self._folder, trial.number) / LAST_WORDS.format(trial.attempt)
 
     def _state(self, trial: Trial) -> Checkpoint:
         """Where an attempt keeps the state after each L step."""

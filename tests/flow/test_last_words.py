@@ -1,0 +1,132 @@
+"""A crash of the run's own process: the attempt that it happened in counts, and the run goes on without it."""
+
+import os
+import signal
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from own_recipe import own_recipe
+
+from condensa_core import flow
+from condensa_core.flow import trial
+from condensa_core.flow.last_words import last_words, leaving_last_words
+from condensa_core.flow.running import CRASH
+from condensa_core.report import Outcome, read_outcome
+
+
+def died_of(work):
+    """The signal that ends a child that does this; 0 if it comes to its end."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+@dataclass
+class Story:
+    """How a run ended, process after process, and how the last one came to its end."""
+
+    deaths: list[int]
+    journals: list[str]  # after each
+    said_outside: str
+    outcome: Outcome
+    directory: Path
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """A process that aborts before the first trial, one that is killed in it, two that crash in it, and one more."""
+    folder = tmp_path_factory.mktemp("crashes")
+    recipe, places = own_recipe(folder, search={"trials": 2}), {"cache_dir": folder / "cache"}
+    real, deaths, journals = trial.judged_file, [], []
+
+    def dying_of(number):
+        def judged_file(path):
+            if "trials/000/" in str(path):
+                os.kill(os.getpid(), number)
+            return real(path)
+
+        return judged_file
+
+    def begun():
+        return next((folder / "runs" / "tiny").iterdir())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow.running, "probing", nullcontext)  # seconds for a child, which is none of this
+        flow.run(recipe, out=folder / "before", **places)  # loads what every fork would load again
+        with pytest.MonkeyPatch.context() as before:
+            before.setattr(flow.running, "known_before", lambda *args: os.abort())
+            deaths.append(died_of(lambda: flow.run(recipe, out=folder / "runs", **places)))
+        said_outside = (begun() / CRASH).read_text()
+        for number in (signal.SIGKILL, signal.SIGSEGV, signal.SIGSEGV):
+            patch.setattr(trial, "judged_file", dying_of(number))
+            deaths.append(died_of(lambda: flow.resume(begun(), **places)))
+            journals.append((begun() / "trials.jsonl").read_text())
+        deaths.append(died_of(lambda: flow.resume(begun(), **places)))
+        outcome = read_outcome(begun() / "result.json")
+    return Story(deaths, journals, said_outside, outcome, begun())
+
+
+def test_a_trial_that_crashes_the_run_twice_has_failed_and_the_run_goes_on(story):
+    assert story.deaths[2:] == [signal.SIGSEGV, signal.SIGSEGV, 0]
+    rows = {row.number: row for row in story.outcome.trials}
+    assert (rows[0].status, rows[1].status) == ("failed", "ok") and story.outcome.best.trial == 1
+    reason = rows[0].reason
+    assert reason.startswith("SIGSEGV ended the process that worked on it, at test_last_words.py:")
+    assert reason.endswith("in judged_file")
+    log = (story.directory / "run.log").read_text()
+    for attempt in (0, 1):
+        assert f"trial 0, attempt {attempt} crashed its process\n    Fatal Python error: Segmentation fault" in log
+    assert not list(story.directory.rglob("crash*"))
+
+
+def test_an_attempt_that_is_killed_has_not_failed(story):
+    _, after_kill, after_crash = story.journals
+
+    assert story.deaths[1] == signal.SIGKILL
+    assert '"attempt-failed"' not in after_kill  # of the process after it, which began the same attempt again
+    assert after_crash.count('"attempt-failed"') == 1
+
+
+def test_a_crash_outside_trials_is_told_by_the_process_that_goes_on(story):
+    assert story.deaths[0] == signal.SIGABRT and "in <lambda>" in story.said_outside
+    log = (story.directory / "run.log").read_text()
+    assert log.count("SIGABRT ended the process before, at test_last_words.py:") == 1
+    assert log.count("the process before this one crashed outside trials\n    Fatal Python error: Aborted") == 1
+
+
+def test_the_innermost_block_has_the_word_and_a_block_that_ends_takes_it_back(tmp_path):
+    outer, inner = tmp_path / "outer.txt", tmp_path / "deep" / "inner.txt"
+
+    def inside():
+        with leaving_last_words(outer, "a run"), leaving_last_words(inner, "a\ntrial"):
+            os.abort()
+
+    def after():
+        with leaving_last_words(outer, "a run"):
+            with pytest.raises(KeyError), leaving_last_words(inner, "a trial"):
+                raise KeyError
+            os.kill(os.getpid(), signal.SIGFPE)
+
+    assert died_of(inside) == signal.SIGABRT
+    assert last_words(outer, "a run") is None
+    words = last_words(inner, "a trial")
+    assert words.signal == "SIGABRT" and words.place.endswith("in inside")
+    assert last_words(inner, "another trial") is None
+    assert died_of(after) == signal.SIGFPE
+    assert last_words(outer, "a run").signal == "SIGFPE" and not inner.exists()
+
+
+def test_a_file_that_cannot_be_made_costs_the_words_only(tmp_path):
+    (tmp_path / "file").touch()
+
+    with leaving_last_words(tmp_path / "file" / "crash.txt", "a run"):
+        done = True
+
+    assert done and last_words(tmp_path / "file" / "crash.txt", "a run") is None
