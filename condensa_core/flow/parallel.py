@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,6 +45,19 @@ class SetUpAgain:
         if torch.cuda.is_available():
             torch.cuda.set_device(index % torch.cuda.device_count())
 
+        with self._watched(listener):
+            evaluator = self._set_up(listener)
+
+        def evaluate(trial: Trial) -> Reading:
+            with self._watched(listener):
+                return evaluator(trial)
+
+        return evaluate
+
+    def _watched(self, listener: Listener) -> AbstractContextManager[None]:
+        return watching(listener, RunDirectory.open(self.folder).log)
+
+    def _set_up(self, listener: Listener) -> Evaluate:
         def stoppable(event: Event) -> None:  # what setting up says was said by the process that asks for it
             listener(Waiting())
 
@@ -58,13 +71,7 @@ class SetUpAgain:
         bench = replace(bench, rank_costs=rank_costs(bench, RunDirectory.open(self.folder), stoppable))
         reference = Judged(finished(bench, bench.model, Structure({}, (), {})), self.file, self.val)
         objective = Objective.of(bench.recipe)
-        evaluator = Evaluator(bench, objective, reference, self.base, self.folder, listener, beside=self.beside)
-
-        def watched(trial: Trial) -> Reading:
-            with watching(listener):
-                return evaluator(trial)
-
-        return watched
+        return Evaluator(bench, objective, reference, self.base, self.folder, listener, beside=self.beside)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from condensa_core.evaluation_mode import evaluating
 from condensa_core.learning.meter import Meter
-from condensa_core.workload import Batches, device_of
+from condensa_core.workload import Batches, device_of, seen_running
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -39,7 +39,8 @@ def recalibrate_batchnorm(
             norm.momentum = None  # cumulative average
             norm.train()
         for inputs, _ in islice(batches.epoch(epoch), count):
-            model(inputs.to(device))
+            with seen_running("the forward pass for BatchNorm"):
+                model(inputs.to(device))
             meter.inferred += len(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

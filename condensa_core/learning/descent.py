@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from condensa_core.errors import Diverged, UsageError
 from condensa_core.learning.meter import Meter
-from condensa_core.workload import Batches, device_of
+from condensa_core.workload import Batches, device_of, seen_running
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -72,8 +72,9 @@ def descend(
         inputs, targets = next(batches)
         meter.trained += len(inputs)
         optimizer.zero_grad(set_to_none=False)
-        value = loss(model(inputs.to(device)), targets.to(device))
-        value.backward()
+        with seen_running(f"a training step ({where})"):
+            value = loss(model(inputs.to(device)), targets.to(device))
+            value.backward()
         if before_step:
             before_step(i)
         optimizer.step()

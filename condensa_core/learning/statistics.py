@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from condensa_core.graph.capture import evaluating_unfused
 from condensa_core.schemes import Metric
-from condensa_core.workload import Batches
+from condensa_core.workload import Batches, seen_running
 
 # A gram matrix of more inputs than this is not gathered (256 MiB in float32): then its diagonal alone is.
 LARGEST: Final = 8192
@@ -56,7 +56,8 @@ def input_metrics(
     with _watched(model, frozenset(names), sums, counts, gram), evaluating_unfused(model), torch.no_grad():
         seen = 0
         for inputs, _ in batches:
-            model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+            with seen_running("the forward pass over calibration data"):
+                model(*inputs) if isinstance(inputs, tuple) else model(inputs)
             seen += len(inputs[0] if isinstance(inputs, tuple) else inputs)
             if samples is not None and seen >= samples:
                 break

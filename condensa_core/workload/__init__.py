@@ -13,7 +13,7 @@ from condensa_core.workload.reference_model import Reference, cached_at, referen
 from condensa_core.workload.splits import SampleShape, Splits, known_shape, load_splits
 from condensa_core.workload.tasks import TASKS, Task, check_task, metrics_named, task_loss, task_named
 from condensa_core.workload.training import EpochRecord, TrainingPlan, train_reference, training_plan
-from condensa_core.workload.watch import watching
+from condensa_core.workload.watch import seen_running, watching
 from condensa_core.workload.weights import load_weights, read_state
 from condensa_core.workload.windows import WindowBatches
 from condensa_core.workload.zoo import LANGUAGE_MODELS, ZOO, zoo_model
@@ -61,6 +61,7 @@ __all__ = [
     "overlaps",
     "read_state",
     "reference",
+    "seen_running",
     "sources_of",
     "task_loss",
     "task_named",

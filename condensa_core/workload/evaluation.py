@@ -13,6 +13,7 @@ from condensa_core.errors import Diverged, WorkloadError
 from condensa_core.evaluation_mode import evaluating
 from condensa_core.workload.batches import Batches
 from condensa_core.workload.metrics import Metric, Score
+from condensa_core.workload.watch import seen_running
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,8 @@ def evaluate(module: nn.Module, batches: Batches, metrics: Sequence[Metric]) -> 
     with evaluating(module), torch.inference_mode():
         for position, (inputs, given) in enumerate(batches):
             targets = given.to(device)
-            outputs = module(inputs.to(device))
+            with seen_running(f"the forward pass of {type(module).__name__}"):
+                outputs = module(inputs.to(device))
             check_scores(outputs, targets.shape, int(targets.max()) + 1)
             if not bool(outputs.isfinite().all()):
                 raise Diverged(f"the model's outputs are not finite (batch {position})")

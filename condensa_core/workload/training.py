@@ -19,6 +19,7 @@ from condensa_core.workload.evaluation import check_scores, device_of, evaluate
 from condensa_core.workload.metrics import LOSS, TOP1, Score
 from condensa_core.workload.splits import Splits
 from condensa_core.workload.tasks import Loss, Task, task_named
+from condensa_core.workload.watch import seen_running
 
 if TYPE_CHECKING:
     from condensa_core.recipe import TrainSpec
@@ -153,11 +154,12 @@ def _one_epoch(
     for step, (inputs, targets) in enumerate(train.epoch(epoch), start=epoch * train.steps):
         for group in optimizer.param_groups:
             group["lr"] = plan.lr * lr_share(step, plan.epochs * train.steps)
-        outputs = module(_channels_last(inputs.to(device)))
-        check_scores(outputs, targets.shape, 1)  # some models give more while they learn, like torchvision's GoogLeNet
-        batch_loss = loss(outputs, targets.to(device))
         optimizer.zero_grad()
-        batch_loss.backward()
+        with seen_running("a training step of the reference"):
+            outputs = module(_channels_last(inputs.to(device)))
+            check_scores(outputs, targets.shape, 1)  # some give more while they learn, like torchvision's GoogLeNet
+            batch_loss = loss(outputs, targets.to(device))
+            batch_loss.backward()
         optimizer.step()
         losses.append(batch_loss.detach())
     seen = torch.stack(losses).double().cpu()

@@ -1,14 +1,21 @@
 """The user's Python fails in the middle of a run: its line is named, and the run can be continued."""
 
+import threading
+from functools import partial
+
 import pytest
 import torch
 from own_recipe import OWN, own_recipe
 
 from condensa_core import flow
 from condensa_core.errors import RunFailed, UserCodeFailed
+from condensa_core.flow import parallel
+from condensa_core.flow.parallel import SetUpAgain
 from condensa_core.flow.users_code import blaming
 from condensa_core.run_directory import file_sha256
-from condensa_core.workload.python_reference import load_object
+from condensa_core.search import Trial
+from condensa_core.workload import watching
+from condensa_core.workload.python_reference import load_object, user_code
 
 FAILING = OWN.replace(
     "def net():",
@@ -40,6 +47,31 @@ def test_a_forward_that_raises_while_it_learns_ends_the_run_and_can_be_continued
     (tmp_path / "broken").unlink()
     outcome = flow.resume(directory, cache_dir=tmp_path / "cache")
     assert outcome.trainings_used == 1 and outcome.trials[0].status == "ok"
+
+
+def test_what_hangs_in_a_worker_process_is_told_through_the_other_and_logged(tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "watching", partial(watching, patience_s=0.1))
+    notes, released = [], threading.Event()
+
+    def hanging(*args):
+        released.clear()
+        with user_code("own.py:data"):
+            released.wait(20)
+        return hanging
+
+    def heard(event):
+        notes.append(event.message)
+        released.set()
+
+    monkeypatch.setattr(SetUpAgain, "_set_up", hanging)
+    unused = None
+    evaluate = SetUpAgain(tmp_path, True, None, "", unused, unused, None, 1)(0, heard)
+    told = len(notes)
+    evaluate(Trial(0, {"s": 0.5}))
+
+    assert told >= 1 and len(notes) >= told + 1
+    assert all("own.py:data has not come back" in note for note in notes)
+    assert (tmp_path / "run.log").read_text().count("released.wait(20)") == len(notes)
 
 
 def test_only_what_passes_a_line_of_the_users_is_theirs(tmp_path):

@@ -5,17 +5,25 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 from torch.utils.data import Dataset
 
 from condensa_core.errors import UserCodeFailed, WorkloadError
+from condensa_core.learning.descent import descend
 from condensa_core.progress import Note
 from condensa_core.randomness import Seed
-from condensa_core.workload.batches import DatasetBatches, StreamedBatches, checked_batch
+from condensa_core.workload.batches import DatasetBatches, StreamedBatches, TensorBatches, checked_batch
+from condensa_core.workload.evaluation import evaluate
+from condensa_core.workload.metrics import TOP1
 from condensa_core.workload.python_reference import call_object, load_object, user_code
 from condensa_core.workload.sudden_end import no_sudden_end
+from condensa_core.workload.tasks import task_named
+from condensa_core.workload.training import TrainingPlan, fit
 from condensa_core.workload.watch import watching
 
 CARELESS = """
@@ -111,6 +119,54 @@ def test_a_loader_that_hangs_is_named_with_its_line_and_the_stack_is_logged():
 
 
 CODE = Stuck.__getitem__.__code__
+
+
+class StuckModel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        self.released = threading.Event()
+
+    def forward(self, x):
+        self.released.wait(20)
+        return self.linear(x)
+
+
+def judging(model, data):
+    evaluate(model, data, [TOP1])
+
+
+def learning(model, data):
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    descend(model, iter(data), functional.cross_entropy, optimizer, 1, where="L step 3")
+
+
+def training_the_reference(model, data):
+    part = SimpleNamespace(train=data, val=data)
+    fit(model, part, TrainingPlan(1, 0.1, 2, "sgd", 0.0, 0.9), task_named("classification"), seed=Seed(0))
+
+
+@pytest.mark.parametrize(
+    ("work", "name"),
+    [
+        (judging, "the forward pass of StuckModel"),
+        (learning, "a training step (L step 3)"),
+        (training_the_reference, "a training step of the reference"),
+    ],
+)
+def test_a_forward_that_hangs_is_named_with_its_line(work, name):
+    model, notes = StuckModel(), []
+    data = TensorBatches(torch.zeros(2, 2), torch.tensor([0, 1]), 2, training=True)
+
+    def told(event):
+        notes.append(event.message)
+        model.released.set()
+
+    with watching(told, patience_s=0.1):
+        work(model, data)
+
+    assert notes[0].startswith(f"{name} has not come back for 0 s: it is at test_users_code.py:")
+    assert "in forward" in notes[0]
 
 
 def test_what_comes_back_in_time_is_not_told():
