@@ -8,6 +8,7 @@ from pathlib import Path
 
 from condensa_core.errors import ExportFailed, MissingRuntime, WorkloadError
 from condensa_core.export import OnnxModel, export_onnx
+from condensa_core.flow.before_work import memory_before_work
 from condensa_core.flow.workbench import Modelled
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted
 from condensa_core.recipe import Recipe
@@ -16,6 +17,7 @@ PHASE = "export"
 _HINT = "write this part of the forward with operators that ONNX has: nobody else could run one of your own"
 
 
+@memory_before_work()
 def require_exportable(recipe: Recipe, found: Modelled, listener: Listener) -> None:
     """WorkloadError, at the model's place in the recipe, unless its untrained model is exported and the file runs.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from condensa_core.bench import require_present
 from condensa_core.errors import Problem
+from condensa_core.flow.before_work import memory_before_work
 from condensa_core.flow.conditions import applied_here, left_out_rows
 from condensa_core.flow.durations import durations
 from condensa_core.flow.effort import estimate
@@ -63,6 +64,7 @@ class PlanReport:
         }
 
 
+@memory_before_work()
 def plan(
     recipe: Recipe,
     *,
@@ -88,6 +90,7 @@ def plan(
     return PlanReport(recipe, found, checked_ranks(made, found.model, found.graph, found.routes, found.example))
 
 
+@memory_before_work()
 def inspect_recipe(
     recipe: Recipe,
     *,

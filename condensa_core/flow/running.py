@@ -12,6 +12,7 @@ from condensa_core import __version__
 from condensa_core.errors import CondensaError, MachineError, OutOfMemory, RunFailed, first_line
 from condensa_core.export import OnnxModel
 from condensa_core.export.session import onnxruntime
+from condensa_core.flow.before_work import memory_before_work
 from condensa_core.flow.beforehand import told_beforehand
 from condensa_core.flow.candidate import Structure, exported, finished
 from condensa_core.flow.comparable import RESOLVED, fingerprint, head_of, recipe_in, with_parallel
@@ -23,7 +24,6 @@ from condensa_core.flow.journalled import require_readable
 from condensa_core.flow.last_words import last_words, leaving_last_words
 from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
-from condensa_core.flow.out_of_memory import is_out_of_memory
 from condensa_core.flow.parallel import executor_of
 from condensa_core.flow.probing import JUDGING, probed, probing
 from condensa_core.flow.rank_costs import rank_costs
@@ -45,6 +45,7 @@ from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import Journal, find_level
 from condensa_core.whole_file import make_folder, remedy
 from condensa_core.workload import evaluate, watching
+from condensa_core.workload.out_of_memory import is_out_of_memory
 
 JOURNAL = "trials.jsonl"
 RECIPE = "recipe.yaml"
@@ -111,6 +112,7 @@ def resume(
         return _work(checked(recipe, allow_python, listener), directory, listener, allow_python, cache_dir)
 
 
+@memory_before_work()
 def checked(recipe: Recipe, allow_python: bool, listener: Listener) -> Bound:
     """Everything that can be found wrong before anything is paid for or written."""
     onnxruntime()
@@ -248,12 +250,12 @@ def logged(directory: RunDirectory, listener: Listener) -> Iterator[Listener]:
             cause = err.__cause__
             hint = err.hint or (remedy(cause) if isinstance(cause, OSError) else None)
             raise RunFailed(err.message, hint=hint) from err
-        except OSError as err:
-            raise directory.refused(err) from err
-        except (MemoryError, RuntimeError) as err:
+        except (OSError, MemoryError, RuntimeError) as err:
             if is_out_of_memory(err):
                 hint = "close other programs, or lower data.batch in a new recipe"
                 raise OutOfMemory(f"out of memory: {first_line(err)}", hint=hint) from err
+            if isinstance(err, OSError):
+                raise directory.refused(err) from err
             if "CUDA error" in str(err):  # an accelerator that failed once fails every call of this process
                 raise RunFailed(f"the GPU failed: {first_line(err)}", hint="see nvidia-smi and dmesg") from err
             raise

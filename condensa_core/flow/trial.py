@@ -27,7 +27,6 @@ from condensa_core.flow.judged_file import judged_file
 from condensa_core.flow.last_words import FILE as LAST_WORDS
 from condensa_core.flow.last_words import last_words, leaving_last_words
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
-from condensa_core.flow.out_of_memory import is_out_of_memory, release
 from condensa_core.flow.packed import packed
 from condensa_core.flow.probing import JUDGING, probed
 from condensa_core.flow.run_log import log_crashed_attempt, log_failed_attempt
@@ -44,6 +43,7 @@ from condensa_core.progress import Listener
 from condensa_core.search import TRAINING_COST, Reading, Trial, point_key
 from condensa_core.whole_file import PARTIAL, make_folder, replacing
 from condensa_core.workload import Batches, Evaluation, Score, agreement, difference_stderr, evaluate, task_loss
+from condensa_core.workload.out_of_memory import is_out_of_memory, release
 
 # Of measuring a candidate against the reference; the one that ships is measured longer.
 SECONDS = 4.0
@@ -121,7 +121,7 @@ class Evaluator:
             err.details = {**err.details, TRAINING_COST: ledger.record()}
             log_failed_attempt(self._folder, trial.number, trial.attempt, err)
             raise
-        except (MemoryError, RuntimeError) as err:
+        except (OSError, MemoryError, RuntimeError) as err:
             if not is_out_of_memory(err):
                 raise
             failure = OutOfMemory(f"out of memory: {first_line(err)}")

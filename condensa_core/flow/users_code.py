@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from condensa_core.errors import CondensaError, RunFailed, UserCodeFailed
+from condensa_core.workload.out_of_memory import is_out_of_memory
 from condensa_core.workload.python_reference import ending
 from condensa_core.workload.sudden_end import no_sudden_end
 
@@ -22,7 +23,7 @@ def blaming(files: Collection[Path]) -> Iterator[None]:
     except CondensaError:
         raise
     except (Exception, SystemExit) as err:
-        if isinstance(err, MemoryError) or "out of memory" in str(err):  # of the machine, whoever asks for it
+        if is_out_of_memory(err):  # of the machine, whoever asks for it
             raise
         frames = [f for f in traceback.extract_tb(err.__traceback__) if Path(f.filename) in files]
         if not frames:

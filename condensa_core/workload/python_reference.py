@@ -18,6 +18,7 @@ from typing import Any
 
 from condensa_core.errors import CondensaError, UserCodeFailed, WorkloadError
 from condensa_core.workload.global_state import keeping_global_state
+from condensa_core.workload.out_of_memory import is_out_of_memory
 from condensa_core.workload.sudden_end import no_sudden_end
 from condensa_core.workload.watch import seen_running
 
@@ -60,7 +61,8 @@ def user_code(reference: str, hint: str | None = None) -> Iterator[None]:
     """Turns whatever the user's code raises inside the block into a UserCodeFailed that names its file and line.
 
     Also `sys.exit` and `os._exit`, which would end the command as if all was done. What torch keeps for the whole
-    process is afterwards as it was, and a block that does not end is seen by whoever is `watching`.
+    process is afterwards as it was, and a block that does not end is seen by whoever is `watching`. What the machine
+    refuses, memory, passes as it is: it is no mistake of the code.
     """
     try:
         with keeping_global_state(), no_sudden_end(), seen_running(reference):
@@ -70,9 +72,13 @@ def user_code(reference: str, hint: str | None = None) -> Iterator[None]:
     except SyntaxError as err:
         raise UserCodeFailed(f"{reference}: {Path(err.filename or '?').name}:{err.lineno}: {err.msg}") from err
     except SystemExit as err:
-        raise UserCodeFailed(f"{reference} called {ending(err)} at {_where(err)}", hint=hint) from err
+        raise UserCodeFailed(f"{reference} called {ending(err)} at {failing_line(err)}", hint=hint) from err
     except Exception as err:  # the user's code may raise anything, and its author needs to know where
-        raise UserCodeFailed(f"{reference} failed at {_where(err)}: {type(err).__name__}: {err}", hint=hint) from err
+        if is_out_of_memory(err):
+            raise
+        raise UserCodeFailed(
+            f"{reference} failed at {failing_line(err)}: {type(err).__name__}: {err}", hint=hint
+        ) from err
 
 
 def ending(err: SystemExit) -> str:
@@ -146,7 +152,7 @@ def _check_arguments(reference: str, called: Callable[..., Any], args: Mapping[s
         raise WorkloadError(f"{reference}: {err}", hint=hint) from err
 
 
-def _where(err: BaseException) -> str:
+def failing_line(err: BaseException) -> str:
     """The innermost frame outside installed packages, else the innermost of all: the line its author can change."""
     frames = [f for f in traceback.extract_tb(err.__traceback__) if not Path(f.filename).is_relative_to(_OURS)]
     own = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith("<")]

@@ -7,13 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from own_recipe import own_recipe
 from tiny_recipe import tiny
 
 from condensa_core import flow
-from condensa_core.errors import OutOfMemory, RunFailed
+from condensa_core.errors import ExportFailed, MachineError, OutOfMemory, RunFailed, WorkloadError
 from condensa_core.flow import trial
-from condensa_core.flow.out_of_memory import is_out_of_memory
+from condensa_core.flow.before_work import memory_before_work
+from condensa_core.flow.running import logged
+from condensa_core.progress import silent
 from condensa_core.recipe import recipe_from
+from condensa_core.run_directory import RunDirectory
+from condensa_core.workload.out_of_memory import is_out_of_memory
+from condensa_core.workload.python_reference import user_code
 
 GIB = 1 << 30
 
@@ -94,3 +100,59 @@ def test_a_gpu_that_disappears_stops_a_run_that_can_be_resumed(tmp_path, monkeyp
         flow.run(recipe_from(tiny()), out=tmp_path / "runs", cache_dir=tmp_path / "cache")
 
     assert caught.value.exit_code == 4
+
+
+HUNGRY = """
+import torch
+from pathlib import Path
+
+import numpy as np
+
+
+def data(part):
+    asked = Path(__file__).with_name("asked").read_text()
+    if asked == "numpy":
+        np.empty(1 << 60, dtype=np.uint8)
+    if asked == "torch":
+        torch.empty(1 << 60, dtype=torch.uint8)
+    if asked == "python":
+        raise MemoryError
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [("numpy", "Unable to allocate"), ("torch", "can't allocate"), ("python", "MemoryError")]
+)
+def test_own_code_without_memory_before_the_work_is_this_machines_affair(tmp_path, asked, said):
+    recipe = own_recipe(tmp_path)
+    (tmp_path / "own.py").write_text(HUNGRY + "\nnet = torch.nn.Sequential\n")
+    (tmp_path / "asked").write_text(asked)
+
+    with pytest.raises(MachineError, match=rf"out of memory at own\.py:\d+: .*{said}") as caught:
+        flow.run(recipe, out=tmp_path / "runs", cache_dir=tmp_path / "cache")
+
+    assert caught.value.exit_code == 3 and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't allocate memory: you tried to allocate 8 bytes"), None])
+def test_what_tried_a_model_is_not_believed_that_it_was_the_models_fault(error):
+    @memory_before_work()
+    def tried():
+        try:
+            raise ExportFailed("the export failed") from error
+        except ExportFailed as err:
+            raise WorkloadError("the model cannot be exported") from err
+
+    with pytest.raises(MachineError if error else WorkloadError):
+        tried()
+
+
+def test_own_code_without_memory_in_the_work_ends_a_run_that_can_be_continued(tmp_path):
+    def hungry():
+        with user_code("own.py:data"):
+            bytearray(1 << 60)
+
+    with pytest.raises(OutOfMemory, match="out of memory") as caught, logged(RunDirectory.open(tmp_path), silent):
+        hungry()
+
+    assert caught.value.exit_code == 4 and "out of memory" in (tmp_path / "run.log").read_text()
