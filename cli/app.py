@@ -8,12 +8,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
 from condensa_core import __version__
-from condensa_core.errors import CondensaError, Interrupted, RunFailed, UsageError, UserCodeFailed
+from condensa_core.errors import CondensaError, Interrupted, RunFailed, UsageError
+from condensa_core.report.ending import ending_of_bug, refusal_of
 
 from . import exit_codes
 from .ablate import ablate
@@ -27,7 +29,7 @@ from .engine import engine
 from .init import init
 from .inspect import inspect
 from .plan import plan
-from .problems import bug_json, drawn_error, error_json
+from .problems import drawn_error, error_json
 from .report import report
 from .resume import resume
 from .run import run
@@ -92,22 +94,12 @@ def exit_code_of(arguments: Sequence[str]) -> int:
         return _invoke_or_refuse(list(arguments))
     except typer.Exit as left:  # the reader of stdout is gone
         return left.exit_code
-    except SystemExit as left:  # not ours: of the user's Python, where nothing else caught it
-        refusal = UserCodeFailed(
-            f"the Python of the recipe ended the program: {left.code!r}", hint="let it raise instead"
-        )
-        if _wants_json(arguments):
-            show_json(error_json(refusal))
-        say(drawn_error(refusal))
-        return refusal.exit_code
+    except SystemExit as left:
+        return _refused(cast(CondensaError, refusal_of(left)), arguments)
+    except Crash as crash:
+        return _broken(crash.__cause__ or crash, arguments, crash.directory, crash.continue_with)
     except Exception as error:
-        crash = error if isinstance(error, Crash) else None
-        cause = error.__cause__ or error if crash else error
-        told = apology(cause, save_traceback(cause, crash.directory if crash else None))
-        if _wants_json(arguments):
-            show_json(bug_json(cause, told))
-        say(told)
-        return exit_codes.BUG
+        return _broken(error, arguments)
 
 
 def _invoke_or_refuse(arguments: list[str]) -> int:
@@ -122,6 +114,16 @@ def _refused(error: CondensaError, arguments: Sequence[str]) -> int:
         show_json(error_json(error))
     say(drawn_error(error))
     return error.exit_code
+
+
+def _broken(
+    error: BaseException, arguments: Sequence[str], directory: Path | None = None, continue_with: str | None = None
+) -> int:
+    if _wants_json(arguments):
+        run_dir = str(directory) if directory else None
+        show_json(ending_of_bug(error, run_dir=run_dir, continue_with=continue_with).to_json())
+    say(apology(error, save_traceback(error, directory)))
+    return exit_codes.BUG
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

@@ -15,6 +15,7 @@ import typer
 
 from condensa_core import __version__
 from condensa_core.errors import CondensaError, Interrupted, RunFailed
+from condensa_core.report.ending import continued, refusal_of, what_broke
 
 
 def save_traceback(error: BaseException, directory: Path | None) -> Path | None:
@@ -39,18 +40,20 @@ def save_traceback(error: BaseException, directory: Path | None) -> Path | None:
 
 def apology(error: BaseException, saved: Path | None) -> str:
     """The paragraph for the user: what happened, where the traceback is, what to do."""
-    first_line = (str(error).splitlines() or [""])[0]
-    what = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
     where = f"The traceback is in {saved}" if saved else "The traceback could not be saved"
-    return f"internal error: {what}\nThis is a bug in condensa. {where}; please report it with the command you ran."
+    return f"{what_broke(error)}\nThis is a bug in condensa. {where}; please report it with the command you ran."
 
 
 class Crash(Exception):
-    """Carries an unexpected exception (its cause) out of a command, with the directory its traceback belongs in."""
+    """Carries an unexpected exception (its cause) out of a command, with the directory its traceback belongs in.
 
-    def __init__(self, directory: Path) -> None:
+    `continue_with` is the command that goes on with the run, None where it had not begun.
+    """
+
+    def __init__(self, directory: Path, continue_with: str | None) -> None:
         super().__init__(str(directory))
         self.directory = directory
+        self.continue_with = continue_with
 
 
 @contextmanager
@@ -63,26 +66,35 @@ def runs_under(root: Path, resume: Sequence[str] = ("condensa", "resume")) -> It
     try:
         yield
     except (RunFailed, Interrupted) as error:
-        error.hint = _continued(error.hint, resume, _directory_of_this_process(root))
+        _tell(error, root, resume)
         raise
-    except KeyboardInterrupt:
-        hint = _continued(None, resume, _directory_of_this_process(root))
-        raise Interrupted("interrupted at once; what was finished is kept", hint=hint) from None
+    except (KeyboardInterrupt, SystemExit) as error:
+        refusal = refusal_of(error)
+        assert refusal is not None
+        _tell(refusal, root, resume)
+        raise refusal from None
     except (CondensaError, typer.Exit, typer.Abort):
         raise
     except Exception as error:
         directory = _directory_of_this_process(root)
         if directory is None:
             raise
-        raise Crash(directory) from error
+        raise Crash(directory, _going_on(directory, resume)) from error
 
 
-def _continued(hint: str | None, resume: Sequence[str], directory: Path | None) -> str | None:
-    """The hint, with how to go on in `directory` unless it says so."""
-    if directory is None or (hint and "continue with: " in hint):
-        return hint
-    told = f"continue with: {shlex.join([*resume, str(directory)])}"
-    return f"{hint}, then {told}" if hint else told
+def _tell(error: CondensaError, root: Path, resume: Sequence[str]) -> None:
+    """Tell the error its run, and how to go on with it, unless the run itself has."""
+    directory = _directory_of_this_process(root)
+    if error.run_dir is not None or directory is None:
+        return
+    error.run_dir, error.continue_with = str(directory), _going_on(directory, resume)
+    if error.continue_with is not None and isinstance(error, (RunFailed, Interrupted)):
+        error.hint = continued(error.hint, error.continue_with)
+
+
+def _going_on(directory: Path, resume: Sequence[str]) -> str | None:
+    """The command, None for a run that was stopped before there was anything to go on with."""
+    return shlex.join([*resume, str(directory)]) if (directory / "manifest.json").is_file() else None
 
 
 def _directory_of_this_process(root: Path) -> Path | None:

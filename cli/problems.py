@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from condensa_core.errors import CondensaError, Place, Problem, RecipeError
-
-from .exit_codes import BUG, FAILED, INTERRUPTED
+from condensa_core.report.ending import ending_of, problem_result
 
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
 _LONGEST_LINE = 240
 _SHOWN_BEFORE = 80
-_STATUS = {FAILED: "failed", INTERRUPTED: "interrupted"}
 
 
 def drawn_problem(problem: Problem) -> Text:
@@ -49,48 +48,12 @@ def drawn_error(error: CondensaError) -> Text:
 
 def problem_json(problem: Problem) -> dict[str, Any]:
     """One problem for machines; columns count from 1 and `end_column` is the first one after the underline."""
-    place = problem.place
-    return {
-        "code": problem.code,
-        "severity": problem.severity,
-        "file": place.file,
-        "line": place.line,
-        "column": place.column,
-        "end_column": place.column + place.width,
-        "message": problem.message,
-        "help": list(problem.help),
-        "key_path": list(problem.key_path),
-    }
+    return asdict(problem_result(problem))
 
 
 def error_json(error: CondensaError) -> dict[str, Any]:
     """The document that a command with --json prints instead of its result (schema `condensa.error/1`)."""
-    problems = error.problems if isinstance(error, RecipeError) else ()
-    reasons = [f"{p.place}: {p.message}" for p in problems if p.severity == "error"] or [error.message]
-    return {
-        "schema": "condensa.error/1",
-        "status": _STATUS.get(error.exit_code, "error"),
-        "exit_code": error.exit_code,
-        "reasons": reasons,
-        "error": type(error).__name__,
-        "place": str(error.place) if error.place else None,
-        "hint": error.hint,
-        "problems": [problem_json(problem) for problem in problems],
-    }
-
-
-def bug_json(error: BaseException, told: str) -> dict[str, Any]:
-    """The same document for an exception that nobody expected."""
-    return {
-        "schema": "condensa.error/1",
-        "status": "bug",
-        "exit_code": BUG,
-        "reasons": [told],
-        "error": type(error).__name__,
-        "place": None,
-        "hint": None,
-        "problems": [],
-    }
+    return ending_of(error).to_json()
 
 
 def github_annotations(problems: Iterable[Problem]) -> str:

@@ -18,7 +18,7 @@ from .options import Json, Verbose
 from .paths import is_file, is_folder
 
 if TYPE_CHECKING:
-    from condensa_core.report import Outcome, RunSummary, TrialResult
+    from condensa_core.report import Outcome, RunSummary, TrialResult, Unfinished
 
 
 def report(
@@ -33,24 +33,24 @@ def report(
 ) -> int:
     """Show the result of a run again.
 
-    Exits as the run did; an unfinished run exits 4 and says how to resume. Of a folder of runs, lists them.
+    Exits as the run did, and says how to resume one that is unfinished: 4 if it was killed or is under way. Of a folder
+    of runs, lists them.
     """
-    from condensa_core.report import is_run, read_outcome, runs_under, write_html_report
+    from condensa_core.report import Outcome, how_far, is_run, read_result, runs_under, write_html_report
 
     if not is_folder(run_dir):
         raise UsageError(f"{run_dir} is no run directory")
     result = run_dir / "result.json"
-    if is_file(result):
-        outcome = read_outcome(result)
+    found = read_result(result) if is_file(result) else None
+    if isinstance(found, Outcome):
         if html is not None:
-            write_html_report(html, outcome, run_dir)
-        show_outcome(outcome, as_json=as_json, verbose=verbose, long=True)
-        return outcome.exit_code
+            write_html_report(html, found, run_dir)
+        show_outcome(found, as_json=as_json, verbose=verbose, long=True)
+        return found.exit_code
     if html is not None:
-        raise UsageError(f"{run_dir} holds no result.json, of which an HTML report is made")
+        raise UsageError(f"{run_dir} holds no result.json of a finished run, of which an HTML report is made")
     if is_run(run_dir):
-        _show_unfinished(run_dir, as_json=as_json)
-        return exit_codes.FAILED
+        return _show_unfinished(how_far(run_dir, found), as_json=as_json)
     runs = runs_under(run_dir)
     if not runs:
         raise UsageError(f"{run_dir} is no run directory, and holds none: there is no result.json or manifest.json")
@@ -82,18 +82,14 @@ def _show_runs(runs: tuple[RunSummary, ...], *, as_json: bool) -> None:
         show(drawn(runs_table(runs)), f"condensa report {shlex.quote(runs[-1].path)} tells more of a run")
 
 
-def _show_unfinished(run_dir: Path, *, as_json: bool) -> None:
-    from condensa_core.report import finished_trials
-
-    journal = run_dir / "trials.jsonl"
-    trials = finished_trials(journal) if is_file(journal) else ()
-    count = f"{len(trials)} trial{'' if len(trials) == 1 else 's'} finished"
-    reason = f"unfinished: {count}; resume with: condensa resume {shlex.quote(str(run_dir))}"
+def _show_unfinished(run: Unfinished, *, as_json: bool) -> int:
     if as_json:
-        head = {"schema": "condensa.result/1", "status": "unfinished", "exit_code": exit_codes.FAILED}
-        show_json(head | {"reasons": [reason], "run_dir": str(run_dir), "trials": [asdict(trial) for trial in trials]})
+        show_json(run.to_json())
     else:
-        show(*(_line(trial) for trial in trials), reason)
+        *why, how = run.reasons
+        ended = [f"{run.status}: {reason}" for reason in why]
+        show(*(_line(trial) for trial in run.trials), *ended, how)
+    return run.exit_code
 
 
 def _line(trial: TrialResult) -> str:

@@ -14,10 +14,14 @@ from .exit_codes import OK
 
 def schema(
     document: Annotated[
-        str, typer.Argument(metavar="[recipe|bench]", help="A recipe, or what condensa bench --json prints.")
+        str,
+        typer.Argument(
+            metavar="[recipe|result|bench]",
+            help="A recipe; result.json, and run, resume and report with --json; or bench with --json.",
+        ),
     ] = "recipe",
 ) -> int:
-    """Print the JSON Schema of recipes or benchmark results.
+    """Print the JSON Schema of recipes, results or benchmarks.
 
     For editors, use it with the comment `# yaml-language-server: $schema=FILE` at the top of a recipe.
     """
@@ -25,10 +29,14 @@ def schema(
         from condensa_core.recipe import recipe_schema
 
         show_json(recipe_schema())
+    elif document == "result":
+        from condensa_core.report.result_schema import result_schema
+
+        show_json(result_schema())
     elif document == "bench":
         from condensa_core.report.bench_schema import bench_schema
 
         show_json(bench_schema())
     else:
-        raise UsageError(f"there is no schema of {document!r}", hint="known: recipe, bench")
+        raise UsageError(f"there is no schema of {document!r}", hint="known: recipe, result, bench")
     return OK

@@ -63,7 +63,11 @@ class Problem:
 
 
 class CondensaError(Exception):
-    """A refusal a user can act on: the message says what and where, the hint says what to do."""
+    """A refusal a user can act on: the message says what and where, the hint says what to do.
+
+    `run_dir` is the run directory that it ended, and `continue_with` the command that goes on with it; None where there
+    is no such thing.
+    """
 
     exit_code: ClassVar[int] = 4
 
@@ -72,6 +76,8 @@ class CondensaError(Exception):
         self.message = message
         self.place = place
         self.hint = hint
+        self.run_dir: str | None = None
+        self.continue_with: str | None = None
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""

@@ -67,13 +67,13 @@ from condensa_core.report import (
     junit_xml,
     pictures_of,
 )
+from condensa_core.report.ending import RESULT
 from condensa_core.run_directory import RunDirectory, file_sha256, versions
 from condensa_core.search import AskTell, Journal, Observation, Recommendation, point_key
 from condensa_core.workload import Evaluation, agreement, difference_stderr, evaluate, task_named
 
 Status = Literal["ok", "infeasible", "gate-failed", "failed"]
 
-RESULT = "result.json"
 REPORT = "report.html"
 
 

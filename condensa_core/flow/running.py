@@ -16,9 +16,10 @@ from condensa_core.flow.before_work import memory_before_work
 from condensa_core.flow.beforehand import told_beforehand
 from condensa_core.flow.candidate import Structure, exported, finished
 from condensa_core.flow.comparable import RESOLVED, fingerprint, head_of, recipe_in, with_parallel
-from condensa_core.flow.concluding import RESULT, conclude, recipe_hash
+from condensa_core.flow.concluding import conclude, recipe_hash
 from condensa_core.flow.conditions import answers_record, applied_here, left_out_rows, require_same_answers
 from condensa_core.flow.early_abort import brief
+from condensa_core.flow.ending import ending_told, forget_ending
 from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.journalled import require_readable
 from condensa_core.flow.last_words import last_words, leaving_last_words
@@ -40,7 +41,8 @@ from condensa_core.flow.warm_starting import earlier_runs, keep_earlier
 from condensa_core.flow.workbench import Bound, Workbench, bound, trained
 from condensa_core.progress import Advanced, Event, Listener, Note, OfTrial, Waiting, silent
 from condensa_core.recipe import KeyPlace, Recipe, resolved_yaml
-from condensa_core.report import Outcome, read_outcome
+from condensa_core.report import Outcome
+from condensa_core.report.ending import RESULT, read_result
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import Journal, find_level
 from condensa_core.whole_file import make_folder, remedy
@@ -70,7 +72,10 @@ def run(
     require_short_runs_possible(ready)
     earlier = earlier_runs(ready)
     root = out or Path(recipe.output.dir).expanduser()
-    with RunDirectory.create(root, recipe.name, resolved_yaml(recipe)) as directory:
+    with (
+        RunDirectory.create(root, recipe.name, resolved_yaml(recipe)) as directory,
+        ending_told(directory, resumed=False),
+    ):
         with directory.starting():
             directory.write_text(RECIPE, _text_of(recipe))
             directory.write_text(RESOLVED, resolved_yaml(recipe))
@@ -99,17 +104,20 @@ def resume(
     """
     with RunDirectory.resume(path) as directory:
         recipe = recipe_in(path)
-        if (path / RESULT).is_file():
-            outcome = read_outcome(path / RESULT)
-            if outcome.engine is None or outcome.engine.path or outcome.engine.skipped:
-                listener(Note("this run is finished; its result stands"))
-                return outcome
-            listener(Note("this run is finished but for its engine; it is concluded again"))
-        require_same_answers(path, recipe)
-        require_same_begin(path, recipe, recipe_hash(recipe), listener)
-        if parallel is not None:
-            recipe = with_parallel(recipe, parallel)
-        return _work(checked(recipe, allow_python, listener), directory, listener, allow_python, cache_dir)
+        with ending_told(directory, resumed=True):
+            found = read_result(path / RESULT) if (path / RESULT).is_file() else None
+            if isinstance(found, Outcome):
+                if found.engine is None or found.engine.path or found.engine.skipped:
+                    listener(Note("this run is finished; its result stands"))
+                    return found
+                listener(Note("this run is finished but for its engine; it is concluded again"))
+            require_same_answers(path, recipe)
+            require_same_begin(path, recipe, recipe_hash(recipe), listener)
+            if parallel is not None:
+                recipe = with_parallel(recipe, parallel)
+            ready = checked(recipe, allow_python, listener)
+            forget_ending(directory)
+            return _work(ready, directory, listener, allow_python, cache_dir)
 
 
 @memory_before_work()

@@ -15,6 +15,7 @@ from condensa_core.report.verdict import verdict
 
 if TYPE_CHECKING:
     from condensa_core.report.ablation import ABLATION_SCHEMA, Ablation, Played
+    from condensa_core.report.ending import Ending, read_result
     from condensa_core.report.engine import EngineResult
     from condensa_core.report.evidence import ShortRun, ShortRunsResult, WarmStartResult
     from condensa_core.report.front import front_chart
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from condensa_core.report.ratio import RatioInterval
     from condensa_core.report.runs import RunSummary, is_run, runs_table, runs_under
     from condensa_core.report.training_cost import TrainingCost
-    from condensa_core.report.unfinished import finished_trials
+    from condensa_core.report.unfinished import Unfinished, finished_trials, how_far
 
 _HOMES = {
     "ABLATION_SCHEMA": "ablation",
@@ -58,6 +59,7 @@ _HOMES = {
     "BoundOnTest": "outcome",
     "ConstraintResult": "outcome",
     "Difference": "integers",
+    "Ending": "ending",
     "EngineResult": "engine",
     "DirectResult": "outcome",
     "Figure": "outcome",
@@ -80,14 +82,17 @@ _HOMES = {
     "Sizes": "outcome",
     "TrainingCost": "training_cost",
     "TrialResult": "outcome",
+    "Unfinished": "unfinished",
     "WarmStartResult": "evidence",
     "finished_trials": "unfinished",
     "front_chart": "front",
+    "how_far": "unfinished",
     "html_report": "html",
     "is_run": "runs",
     "junit_xml": "junit",
     "pictures_of": "html",
     "read_outcome": "outcome",
+    "read_result": "ending",
     "runs_table": "runs",
     "runs_under": "runs",
     "write_html_report": "html",
@@ -106,6 +111,7 @@ __all__ = [
     "Difference",
     "DirectResult",
     "Dot",
+    "Ending",
     "EngineResult",
     "Figure",
     "FrontMember",
@@ -128,9 +134,11 @@ __all__ = [
     "Table",
     "TrainingCost",
     "TrialResult",
+    "Unfinished",
     "WarmStartResult",
     "finished_trials",
     "front_chart",
+    "how_far",
     "html_report",
     "is_run",
     "junit_xml",
@@ -138,6 +146,7 @@ __all__ = [
     "pictures_of",
     "posterior_chart",
     "read_outcome",
+    "read_result",
     "runs_table",
     "runs_under",
     "scatter",

@@ -64,7 +64,7 @@ _PARITY: Final = _object({
     "top1_agreement": _or_null(_NUMBER), "samples": _or_null(_COUNT), "finite": _or_null(_TRUTH),
     "tolerance": _or_null(_NUMBER), "ok": _or_null(_TRUTH), "problem": _TEXT,
 })  # fmt: skip
-_MEASUREMENT: Final = _object({
+MEASUREMENT: Final = _object({
     "name": _TEXT, "file": _TEXT, "size_bytes": _COUNT, "runtime": _TEXT, "provider": _TEXT, "rounds": _COUNT,
     "runs": _COUNT, "clock": {"enum": ["processor", "wall", "device"], "description": "of round_s and all ratios"},
     "cpu_time": _TRUTH, "throughput_per_s": _NUMBER, "latency_s": _QUANTILES,
@@ -78,7 +78,7 @@ _COMPARISON: Final = _object({
     "stopped": {"enum": ["precise", "seconds", "rounds"]},
     "noisy": _TRUTH,
     "baseline": {**_TEXT, "description": "the file that ratios are to"},
-    "measurements": _by_name(_MEASUREMENT),
+    "measurements": _by_name(MEASUREMENT),
     "ratios": _by_name(_RATIO, "times as fast as the file called baseline, in turns with it"),
     "to_saved": _by_name(_RATIO, "times as fast as in the file of --baseline"),
     "parity": _by_name(_PARITY, "the timed session against its own file, computed node by node"),
@@ -104,7 +104,7 @@ _ENGINE: Final = _object({
     "unmeasured": {**_or_null(_TEXT), "description": "why it was not timed; null where a comparison did"},
 })  # fmt: skip
 _ENGINES: Final = {"anyOf": [_ENGINE, {**_object({"problem": _TEXT}), "description": "why there is none"}]}
-_MACHINE: Final = _object({
+MACHINE: Final = _object({
     "fingerprint": _TEXT, "cpu": _TEXT, "cpu_flags": _list(_TEXT), "cpu_kinds": _list(_TEXT),
     "caches": _list(_TEXT), "gpus": _list(_TEXT), "gpu_driver": _or_null(_TEXT), "cores_physical": _COUNT,
     "cores_logical": _COUNT, "cores_usable": _COUNT,
@@ -121,7 +121,7 @@ def bench_schema() -> dict[str, Any]:
         "status": {"enum": ["ok", "not-met"]},
         "exit_code": {"enum": [0, 1]},
         "reasons": _list(_TEXT),
-        "machine": _MACHINE,
+        "machine": MACHINE,
         "seed": _COUNT,
         "base": _or_null(_TEXT),
         "sizes": _by_name(_object(sizes), "bytes"),

@@ -323,13 +323,18 @@ def _adapter() -> TypeAdapter[Outcome]:
 
 def read_outcome(path: Path) -> Outcome:
     """The outcome kept in a `result.json`; UsageError if the file cannot be read as one."""
+    return Outcome.from_json(read_document(path), file=str(path))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; UsageError if it holds none."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as err:
         raise UsageError(f"{path} cannot be read as a result: {err}") from err
     if not isinstance(document, dict):
         raise UsageError(f"{path} holds no JSON object")
-    return Outcome.from_json(document, file=str(path))
+    return document
 
 
 def _finite(value: Any) -> Any:

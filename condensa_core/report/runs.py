@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from condensa_core.errors import UsageError
-from condensa_core.report.outcome import Outcome, read_outcome
+from condensa_core.report.ending import RESULT, read_result
+from condensa_core.report.outcome import Outcome
 from condensa_core.report.quantities import bytes_text, metric_text, quantity_text
 from condensa_core.report.tables import Table
-from condensa_core.report.unfinished import finished_trials
+from condensa_core.report.unfinished import JOURNAL, how_far
 
-RESULT, JOURNAL = "result.json", "trials.jsonl"
 # One of these files makes a folder the directory of a run.
 MARKS = (RESULT, "manifest.json", JOURNAL)
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run directory with how its run ended: the outcome's status, or `unfinished`, or `damaged`.
+    """A run directory with how its run ended: the status of its outcome or of what ended it before, or `unfinished`
+    where nothing is known of that, or `damaged`.
 
     The figures are those of what ships, `ratio` how many times better than the reference; None where there are none.
     """
@@ -52,10 +53,11 @@ def runs_under(folder: Path) -> tuple[RunSummary, ...]:
 def summary(run: Path) -> RunSummary:
     """A run directory in a few figures; what cannot be read is told as damaged."""
     try:
-        if (run / RESULT).is_file():
-            return _finished(str(run), read_outcome(run / RESULT))
-        journal = run / JOURNAL
-        return RunSummary(str(run), "unfinished", len(finished_trials(journal)) if journal.is_file() else 0)
+        found = read_result(run / RESULT) if (run / RESULT).is_file() else None
+        if isinstance(found, Outcome):
+            return _finished(str(run), found)
+        so_far = how_far(run, found)
+        return RunSummary(str(run), so_far.status, len(so_far.trials))
     except UsageError:
         return RunSummary(str(run), "damaged", 0)
 

@@ -1,18 +1,61 @@
-"""How far a run came that has no result yet: the trials its journal says are finished."""
+"""How far a run came that has no result yet: its finished trials, and what ended it if that is known."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from condensa_core.errors import UsageError
+from condensa_core.report.ending import Ending, EndingStatus, ExitCode
 from condensa_core.report.outcome import TrialResult
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+
+SCHEMA: Final = "condensa.unfinished/1"
+JOURNAL: Final = "trials.jsonl"
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run without a result: what `condensa report` prints of it (schema `condensa.unfinished/1`).
+
+    Status and exit code are those of what ended it; `unfinished` and 4 where that is not known: it is under way, or was
+    killed. `continue_with` is the command that goes on, null where there is nothing to go on with.
+    """
+
+    status: Literal["unfinished"] | EndingStatus
+    exit_code: ExitCode
+    reasons: tuple[str, ...]
+    run_dir: str
+    continue_with: str | None
+    trials: tuple[TrialResult, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def how_far(folder: Path, ending: Ending | None) -> Unfinished:
+    """What is known of the run in `folder`, which has no result and may have an `ending`; UsageError if its journal
+    cannot be read."""
+    journal = folder / JOURNAL
+    trials = finished_trials(journal) if journal.is_file() else ()
+    # the command is of this folder: what a file says may come from anybody
+    continued = ending is None or ending.continue_with is not None
+    command = shlex.join(["condensa", "resume", str(folder)]) if continued else None
+    count = f"{len(trials)} trial{'' if len(trials) == 1 else 's'} finished"
+    how = f"unfinished: {count}; resume with: {command}" if command else f"not begun: {count}; start a new run"
+    if ending is None:
+        return Unfinished("unfinished", 4, (how,), str(folder), command, trials)
+    reasons = (*ending.reasons, how)
+    return Unfinished(ending.status, ending.exit_code, reasons, str(folder), command, trials)
 
 
 def finished_trials(journal: Path) -> tuple[TrialResult, ...]:

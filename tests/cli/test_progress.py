@@ -217,6 +217,7 @@ def held(tmp_path):
         folder = tmp_path / "digits" / name
         folder.mkdir(parents=True)
         (folder / ".lock").write_text(f"{process}\n")
+        (folder / "manifest.json").write_text("{}")
     return folder
 
 
@@ -240,6 +241,15 @@ def test_an_ablation_continues_by_its_own_command(held, tmp_path):
         raise Interrupted("stopped")
 
     assert caught.value.hint == f"continue with: condensa ablate r.yaml --resume {held}"
+
+
+def test_a_run_that_was_stopped_before_its_first_file_has_nothing_to_continue(held, tmp_path):
+    (held / "manifest.json").unlink()
+
+    with pytest.raises(Interrupted) as caught, runs_under(tmp_path):
+        raise KeyboardInterrupt
+
+    assert (caught.value.run_dir, caught.value.continue_with, caught.value.hint) == (str(held), None, None)
 
 
 def test_what_is_to_be_mended_first_comes_first(held, tmp_path):

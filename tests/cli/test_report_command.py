@@ -15,6 +15,7 @@ from condensa_core.report import (
     ReferenceResult,
     TrialResult,
 )
+from condensa_core.report.ending import Ending, document_of
 
 BOUND = ConstraintResult("top1 max_drop 2pp", "top1", 0.975, 0.97, False)
 
@@ -111,6 +112,36 @@ def test_an_unfinished_run_as_json(condensa, run_dir):
         (1, {"sparsity": 0.75}, None),
     ]
     assert document["reasons"]
+
+
+INTERRUPTED = Ending("interrupted", 130, ("stopped",), "Interrupted", continue_with="rm -rf ~")
+REFUSED = Ending("error", 2, ("w.safetensors holds no 'conv1.weight'",), "WorkloadError")
+
+
+def test_an_interrupted_run_says_so_and_names_its_own_command(condensa, run_dir):
+    (run_dir / "trials.jsonl").write_text(JOURNAL)
+    (run_dir / "result.json").write_text(document_of(INTERRUPTED))
+
+    answer, listed = condensa("report", run_dir), condensa("report", "runs")
+
+    assert answer.code == 130
+    assert answer.out.splitlines()[2:] == [
+        "interrupted: stopped",
+        f"unfinished: 2 trials finished; resume with: condensa resume {run_dir}",
+    ]
+    assert listed.out.splitlines()[1].split() == ["runs/digits/1", "interrupted", "2", "-", "-", "-"]
+
+
+def test_a_refused_run_says_what_was_refused(condensa, run_dir):
+    (run_dir / "result.json").write_text(document_of(REFUSED))
+
+    answer = condensa("report", run_dir)
+    document = json.loads(condensa("report", "--json", run_dir).out)
+
+    assert answer.code == document["exit_code"] == 2
+    assert answer.out.splitlines() == [f"error: {REFUSED.reasons[0]}", "not begun: 0 trials finished; start a new run"]
+    assert (document["status"], document["continue_with"]) == ("error", None)
+    assert document["reasons"] == answer.out.replace("error: ", "").splitlines()
 
 
 @pytest.fixture

@@ -3,9 +3,21 @@
 import json
 from xml.etree import ElementTree
 
+import jsonschema
 from hypothesis import given
 from hypothesis import strategies as st
 
+from condensa_core.bench import describe_machine
+from condensa_core.errors import (
+    CondensaError,
+    Interrupted,
+    MissingRuntime,
+    Place,
+    Problem,
+    RecipeError,
+    RunFailed,
+    UsageError,
+)
 from condensa_core.report import (
     Artifact,
     BestResult,
@@ -26,10 +38,13 @@ from condensa_core.report import (
     Sizes,
     TrainingCost,
     TrialResult,
+    Unfinished,
     junit_xml,
     tables,
     verdict,
 )
+from condensa_core.report.ending import Ending, document_of, ending_of, ending_of_bug
+from condensa_core.report.result_schema import result_schema
 
 numbers = st.none() | st.floats()
 counts = st.none() | st.integers(0, 2**60)
@@ -38,7 +53,29 @@ figures = st.builds(Figure, value=numbers, stderr=numbers, count=counts)
 split_figures = st.dictionaries(st.sampled_from(["val", "test"]), st.dictionaries(texts, figures, max_size=2))
 knobs = st.dictionaries(texts, st.none() | st.booleans() | st.integers() | st.floats() | texts, max_size=3)
 met = st.none() | st.booleans()
-loose = st.dictionaries(texts, numbers | texts | st.lists(numbers, max_size=2), max_size=2)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+whole = st.integers(0, 2**60)
+quantiles = st.fixed_dictionaries(
+    {"min": finite, "mean": finite, "p50": finite, "variation": finite, "count": whole}
+    | dict.fromkeys(("p90", "p95", "p99"), st.none() | finite)
+)
+measurements = st.just({}) | st.fixed_dictionaries(
+    dict.fromkeys(("name", "file", "runtime", "provider"), texts)
+    | dict.fromkeys(("size_bytes", "rounds", "runs"), whole)
+    | dict.fromkeys(("throughput_per_s", "noise", "load_s", "first_inference_s"), finite)
+    | dict.fromkeys(("cpu_time", "noisy"), st.booleans())
+    | dict.fromkeys(("latency_s", "latency_wall_s"), quantiles)
+    | {
+        "clock": st.sampled_from(["processor", "wall", "device"]),
+        "round_wall_s": st.lists(finite, max_size=2),
+        "transfers": st.none() | st.fixed_dictionaries({"upload_s": finite, "download_s": finite}),
+    }
+)
+parities = st.just({}) | st.fixed_dictionaries(
+    dict.fromkeys(("max_abs", "max_rel", "cosine", "tolerance"), finite)
+    | {"top1_agreement": st.none() | finite, "count": whole, "finite": st.booleans()}
+)
+machines = st.sampled_from([{}, {**describe_machine().to_json(), "fingerprint": "f"}])
 sizes_of = {"bytes": counts, "macs": counts, "parameters": counts}
 layers = st.builds(LayerChange, texts, st.integers(0, 9), st.integers(0, 9), counts, counts)
 ratios = st.none() | st.builds(RatioInterval, numbers, numbers, numbers)
@@ -56,7 +93,7 @@ any_outcome = st.builds(
     run_dir=texts,
     recipe_hash=texts,
     seed=st.integers(0, 2**40),
-    reference=st.builds(ReferenceResult, split_figures, numbers, loose, **sizes_of),
+    reference=st.builds(ReferenceResult, split_figures, numbers, measurements, **sizes_of),
     best=st.none()
     | st.builds(
         BestResult,
@@ -66,7 +103,7 @@ any_outcome = st.builds(
         agreement=st.dictionaries(st.sampled_from(["val", "test"]), figures),
         objective=numbers,
         ratio=st.none() | st.builds(RatioInterval, numbers, numbers, numbers),
-        measurement=loose,
+        measurement=measurements,
         layers=st.lists(layers, max_size=2).map(tuple),
         **sizes_of,
     ),
@@ -126,10 +163,10 @@ any_outcome = st.builds(
     ).map(tuple),
     artifacts=st.lists(st.builds(Artifact, texts, st.integers(0, 2**50), texts), max_size=2).map(tuple),
     sizes=st.builds(Sizes, counts, counts, counts, numbers),
-    parity=loose,
+    parity=parities,
     integers=st.none()
     | st.builds(IntegersResult, names, names, texts, texts, st.booleans(), differences, differences, ratios),
-    machine=loose,
+    machine=machines,
     versions=st.dictionaries(texts, texts, max_size=2),
     timings_s=st.dictionaries(texts, st.floats(allow_nan=False, allow_infinity=False), max_size=2),
     notes=st.lists(texts, max_size=2).map(tuple),
@@ -144,6 +181,84 @@ def test_the_document_survives_strict_json_and_comes_back_the_same(outcome):
 
     assert again.to_json() == outcome.to_json()
     assert again.exit_code == outcome.exit_code == json.loads(text)["exit_code"]
+
+
+schema = jsonschema.Draft202012Validator(result_schema())
+problems = st.builds(
+    Problem,
+    code=st.sampled_from(["E101", "W301"]),
+    message=texts,
+    place=st.builds(Place, texts, st.integers(1, 99), st.integers(1, 99), texts, st.integers(1, 9)),
+    help=names,
+    key_path=st.lists(texts | st.integers(0, 9), max_size=2).map(tuple),
+)
+
+
+@st.composite
+def any_ending(draw):
+    """Whatever can leave a command but its result."""
+    command = st.none() | texts
+    if draw(st.booleans()):
+        return ending_of_bug(ValueError(draw(texts)), run_dir=draw(command), continue_with=draw(command))
+    kind = draw(st.sampled_from([UsageError, MissingRuntime, RunFailed, Interrupted, RecipeError]))
+    if kind is RecipeError:
+        error: CondensaError = RecipeError(draw(st.lists(problems, max_size=2)))
+    else:
+        error = kind(draw(texts), hint=draw(command))
+    error.run_dir, error.continue_with = draw(command), draw(command)
+    return ending_of(error)
+
+
+def test_the_published_schema_is_closed_all_the_way_down():
+    jsonschema.Draft202012Validator.check_schema(schema.schema)
+
+    records = list(_records(schema.schema))
+    assert len(records) > 20
+    for record in records:
+        assert record["additionalProperties"] is False and record["required"] == list(record["properties"])
+    for definition in schema.schema["$defs"].values():
+        assert definition["description"]
+
+
+def _records(part):
+    """Every object of named keys in a schema."""
+    if isinstance(part, dict):
+        if part.get("type") == "object" and "properties" in part:
+            yield part
+        yield from (found for kept in part.values() for found in _records(kept))
+    elif isinstance(part, list):
+        yield from (found for kept in part for found in _records(kept))
+
+
+@given(any_outcome, st.data())
+def test_every_outcome_is_as_published(outcome, data):
+    _require_published(json.loads(json.dumps(outcome.to_json(), allow_nan=False)), data)
+
+
+@given(any_ending(), st.data())
+def test_every_other_ending_is_as_published_and_comes_back_the_same(ending, data):
+    document = json.loads(document_of(ending))
+
+    _require_published(document, data)
+    assert Ending.from_json(document) == ending
+
+
+@given(st.none() | any_ending(), st.data())
+def test_an_unfinished_run_is_as_published(ending, data):
+    told = Unfinished("unfinished", 4, ("r",), "runs/x", None, (TrialResult(0, training_cost=TrainingCost()),))
+    if ending is not None:
+        told = Unfinished(ending.status, ending.exit_code, ending.reasons, "runs/x", "c")
+
+    _require_published(json.loads(json.dumps(told.to_json(), allow_nan=False)), data)
+
+
+def _require_published(document, data):
+    """The document is valid, and is not with a key more or less, or with a status that is not that of its code."""
+    schema.validate(document)
+    missing = data.draw(st.sampled_from(sorted(document)))
+    assert not schema.is_valid({k: v for k, v in document.items() if k != missing})
+    changed = data.draw(st.sampled_from([{"colour": "red"}, {"exit_code": 5}, {"status": "done"}]))
+    assert not schema.is_valid(document | changed)
 
 
 @given(any_outcome)
