@@ -13,7 +13,7 @@ from condensa_core.bench.gate import (
 )
 from condensa_core.bench.inputs import Feeds, InputRequest, Prepared, parse_shapes, prepare
 from condensa_core.bench.machine import Machine, describe_machine
-from condensa_core.bench.measurement import Comparison, Measurement, Ratio
+from condensa_core.bench.measurement import RESOLUTION, Comparison, Measurement, Ratio
 from condensa_core.bench.model_file import ModelFile, examine, require_room
 from condensa_core.bench.parity import Parity, Witness, parity_batches
 from condensa_core.bench.runner import (
@@ -33,6 +33,7 @@ from condensa_core.bench.target import BenchTarget
 from condensa_core.bench.tensor_types import TensorSignature
 
 __all__ = [
+    "RESOLUTION",
     "RUNTIMES",
     "BenchTarget",
     "Bounds",

@@ -93,13 +93,17 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Files measured in turns on one machine. `stopped` says why the rounds ended."""
+    """Files measured in turns on one machine, by one clock, each as often. `stopped` says why the rounds ended."""
 
     measurements: Mapping[str, Measurement]
     target: BenchTarget
     machine: Machine
     seed: Seed
     stopped: Literal["precise", "seconds", "rounds"]
+
+    def __post_init__(self) -> None:
+        ways = {(m.runtime, m.clock, m.rounds, len(m.round_s)) for m in self.measurements.values()}
+        assert len(ways) <= 1, f"times that cannot be compared: {sorted(ways)}"
 
     @property
     def noisy(self) -> bool:

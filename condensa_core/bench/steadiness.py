@@ -19,9 +19,10 @@ SHORTEST_IN_STREAMS_S: Final = 200e-6
 
 
 def warnings_of(comparison: Comparison) -> Iterator[str]:
-    """A sentence for too few rounds, for each model whose rounds vary too much or that is too short for streams, and
-    one for a busy machine.
+    """A sentence for models that the runtime ran in different ways, for too few rounds, for each model whose rounds
+    vary too much or that is too short for streams, and one for a busy machine.
     """
+    yield from other_ways(comparison)
     gpu = comparison.target.device == "cuda"
     done = min(measurement.rounds for measurement in comparison.measurements.values())
     if comparison.stopped == "seconds" and done < FEWEST:
@@ -47,3 +48,11 @@ def warnings_of(comparison: Comparison) -> Iterator[str]:
     elif noise > NOISY:
         kept = "processor times hold, wall times do not" if target.cpu_timed else "these times do not hold"
         yield f"other work took the machine ({noise:.1f} s for 1 s of processor time): {kept}"
+
+
+def other_ways(comparison: Comparison) -> Iterator[str]:
+    """A sentence where the runtime did not run all models in one way: in another precision, or launched otherwise."""
+    ways = {name: measurement.provider for name, measurement in comparison.measurements.items()}
+    if len(set(ways.values())) > 1:
+        each = ", ".join(f"{name} by {way}" for name, way in ways.items())
+        yield f"the runtime chose other ways to run them, which is in the ratios: {each}"

@@ -20,6 +20,7 @@ from condensa_core.bench import (
     runtime_named,
 )
 from condensa_core.bench.inputs import batch_is_guessed, batch_is_open
+from condensa_core.bench.tensor_types import in_order_of
 from condensa_core.errors import UsageError
 from condensa_core.flow.bench_baseline import inputs_record, saved_rounds
 
@@ -117,6 +118,24 @@ def cases_of(
     return cases
 
 
+def require_same_work(cases: Sequence[Case], base: str) -> None:
+    """UsageError where a file takes inputs of other shapes than `base`, against which its speed tells nothing."""
+    for case in cases:
+        wanted = case.fed.timed.feeds[base]
+        for name in case.paths:
+            given = case.fed.timed.feeds[name]
+            pairs = zip(wanted, in_order_of(list(wanted), list(given)), strict=False)
+            other = next(((a, b) for a, b in pairs if wanted[a].shape != given[b].shape), None)
+            if other is not None or len(wanted) != len(given):
+                told = f"{len(given)} inputs, {base} {len(wanted)}"
+                if other is not None:
+                    told = f"{other[1]} as {_by(given[other[1]].shape)}, {base} takes {_by(wanted[other[0]].shape)}"
+                raise UsageError(
+                    f"a bound on speed compares like with like, and {name} takes {told}",
+                    hint="leave the bound out to see both times, or give both files inputs of one shape",
+                )
+
+
 def short_names(paths: Sequence[Path]) -> dict[str, Path]:
     """Short names that tell the files apart: the file's own, with as many of its folders as it takes."""
     named: dict[str, Path] = {}
@@ -128,6 +147,10 @@ def short_names(paths: Sequence[Path]) -> dict[str, Path]:
             raise UsageError(f"{path} is given twice")
         named[name] = path
     return named
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"
 
 
 def _drawn(found: Mapping[str, ModelFile], request: InputRequest) -> Drawn:

@@ -29,7 +29,7 @@ from condensa_core.bench.sizes import sha256_of
 from condensa_core.bench.steadiness import warnings_of
 from condensa_core.errors import UsageError
 from condensa_core.flow.bench_baseline import ratios_to_saved, require_same_machine
-from condensa_core.flow.bench_cases import Case, Manner, cases_of, short_names
+from condensa_core.flow.bench_cases import Case, Manner, cases_of, require_same_work, short_names
 from condensa_core.flow.bench_surroundings import energy_of, layers_in, memory_of
 from condensa_core.progress import Listener, silent
 from condensa_core.randomness import Seed
@@ -89,6 +89,8 @@ def bench(
     whole, open_sizes = measuring.parse_shapes(shapes)
     request = InputRequest(None, sizes=open_sizes, shapes=whole, file=inputs, seed=Seed(seed))
     cases = cases_of(found, base, manner, request, baseline)
+    if base is not None and (bounds.min_speedup, bounds.max_slowdown) != (None, None):
+        require_same_work(cases, base)
     asked = _Asked(found, base, bounds, allow_mismatch, memory, layers, seconds, rounds, Seed(seed))
     sweep = [case.target.batch for case in cases]
     built = _built(found, engines, (), sweep, listener)

@@ -26,6 +26,7 @@ from condensa_core.flow.fronting import front_of
 from condensa_core.flow.gating import BEST, FLOAT, Timer, judged_gates
 from condensa_core.flow.judged_file import judged_file
 from condensa_core.flow.model_input import model_inputs
+from condensa_core.flow.noise import distance_stderr, doubtful_gain
 from condensa_core.flow.objective import REFERENCE, Gain, Objective
 from condensa_core.flow.parallel import beside_notes
 from condensa_core.flow.scheme_notes import scheme_notes
@@ -70,7 +71,7 @@ from condensa_core.report import (
 from condensa_core.report.ending import RESULT
 from condensa_core.run_directory import RunDirectory, file_sha256, versions
 from condensa_core.search import AskTell, Journal, Observation, Recommendation, point_key
-from condensa_core.workload import Evaluation, agreement, difference_stderr, evaluate, task_named
+from condensa_core.workload import Evaluation, agreement, evaluate, task_named
 
 Status = Literal["ok", "infeasible", "gate-failed", "failed"]
 
@@ -152,7 +153,10 @@ def conclude(
         if found.feasible and constraint.met:
             failing = [gate for gate in gates if gate.met is False]
             status = "gate-failed" if failing else "ok"
-            reasons += [f"the gate {gate.text} does not hold" for gate in failing]
+            reasons += [
+                f"the gate {gate.text} does not hold" + (", by less than its noise" if gate.within_noise else "")
+                for gate in failing
+            ]
         if engine is not None and engine.problem and not engine.skipped:
             status = "failed"
             reasons.append(f"no engine: {engine.problem}; all else is done, and condensa resume builds it again")
@@ -254,15 +258,16 @@ def _constraint(
     value = judged[1]["val"].scores[bound.metric].value
     test = None
     if "test" in judged[0]:
-        was, now = (j["test"].scores[bound.metric].value for j in judged)
-        test = BoundOnTest(bound.limit(was), now, bound.met(now, was), _distance_stderr(bench, judged, "test"))
+        of_test = judged[0]["test"], judged[1]["test"]
+        was, now = (evaluation.scores[bound.metric].value for evaluation in of_test)
+        test = BoundOnTest(bound.limit(was), now, bound.met(now, was), distance_stderr(bound, *of_test))
     return ConstraintResult(
         text=str(bound),
         metric=bound.metric,
         limit=bound.limit(base),
         value=value,
         met=bound.met(value, base),
-        stderr=_distance_stderr(bench, judged, "val"),
+        stderr=distance_stderr(bound, *(j["val"] for j in judged)),
         test=test,
     )
 
@@ -274,16 +279,6 @@ def _judged_otherwise(constraint: ConstraintResult, best: Observation) -> list[s
         return []
     found = f"{constraint.value:.6g} on val now, and {best.metric:.6g} when it was judged as a trial"
     return [f"the file that ships gives {constraint.metric} {found}; the bound is judged by what it gives now"]
-
-
-def _distance_stderr(
-    bench: Workbench, judged: tuple[dict[str, Evaluation], dict[str, Evaluation]], split: str
-) -> float:
-    """The standard error of the metric's distance to its limit, which moves with the reference or stands by itself."""
-    bound = bench.recipe.constraint
-    if bound.bound in ("max_drop", "max_rise"):
-        return difference_stderr(judged[1][split], judged[0][split], bound.metric)
-    return judged[1][split].scores[bound.metric].stderr
 
 
 def _reference_result(
@@ -452,8 +447,8 @@ def _notes(
 ) -> list[str]:
     """What a reader would want to be told unasked."""
     notes = [*_known_before(bench), *beside_notes(trials)]
-    if objective.measured and gain.ratio.low <= 1 <= gain.ratio.high:
-        notes.append("the measured gain lies inside its own noise: the interval contains 1")
+    if objective.measured and (doubt := doubtful_gain(gain.ratio)):
+        notes.append(doubt)
     return notes + scheme_notes(bench.plan, best.point, bench.recipe.compress.metric)
 
 

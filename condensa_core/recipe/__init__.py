@@ -7,6 +7,7 @@ from condensa_core.recipe.expressions import Expression, Ref, references_in, set
 from condensa_core.recipe.knob_checks import knobs_in_use
 from condensa_core.recipe.reading import check_recipe, read_recipe, read_recipe_text, recipe_from
 from condensa_core.recipe.records import (
+    BoundSpec,
     CompressSpec,
     ConstraintSpec,
     DataSpec,
@@ -52,6 +53,7 @@ __all__ = [
     "LEFT_ALONE",
     "STRUCTURED",
     "Answer",
+    "BoundSpec",
     "CompressSpec",
     "ConstraintSpec",
     "DataSpec",

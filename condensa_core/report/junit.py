@@ -29,7 +29,8 @@ def junit_xml(outcome: Outcome) -> str:
         bound = outcome.constraint
         case(bound.text, _verdict(bound.met), f"value {bound.value}, limit {bound.limit}")
     for gate in outcome.gates:
-        case(gate.text, _verdict(gate.met), gate.reason or f"value {gate.value}, limit {gate.limit}")
+        near = ", within noise" if gate.within_noise else ""
+        case(gate.text, _verdict(gate.met), gate.reason or f"value {gate.value}, limit {gate.limit}{near}")
     if outcome.exit_code != 0 and counts["failure"] == counts["error"] == 0:
         case("run", "failure", "; ".join(outcome.reasons) or outcome.status)
     suite.set("tests", str(len(suite)))

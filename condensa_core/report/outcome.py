@@ -129,9 +129,12 @@ class ObjectiveResult:
 
 @dataclass(frozen=True)
 class GateResult:
-    """One gate of the recipe, judged on the artifact that ships; `unit` of value and limit ("x" for a ratio).
+    """One gate of the recipe, judged on the artifact that ships; `unit` of value, limit and 95 % interval ("x" for a
+    ratio).
 
     `met` is None where it was skipped; `reason` says why, or why something that could not be judged counts as not met.
+    `low` and `high` are None for what is counted. `within_noise`: the limit is nearer than they, or what two sessions
+    of one file differ by, can tell.
     """
 
     text: str
@@ -140,6 +143,9 @@ class GateResult:
     met: bool | None = None
     unit: str = ""
     reason: str = ""
+    low: float | None = None
+    high: float | None = None
+    within_noise: bool = False
 
 
 @dataclass(frozen=True)

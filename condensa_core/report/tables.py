@@ -173,7 +173,7 @@ def _gates(outcome: Outcome) -> Table:
             gate.text,
             quantity_text(gate.value, gate.unit),
             quantity_text(gate.limit, gate.unit),
-            words[gate.met] + (f": {gate.reason}" if gate.reason else ""),
+            words[gate.met] + (f": {gate.reason}" if gate.reason else ", within noise" if gate.within_noise else ""),
         )
         for gate in outcome.gates
     )

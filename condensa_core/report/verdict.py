@@ -148,7 +148,10 @@ def _integers(outcome: Outcome) -> list[str]:
 def _gate(gate: GateResult) -> str:
     if gate.reason:
         return f"{gate.text}: {'skipped' if gate.met is None else met_text(gate.met)}: {gate.reason}"
-    return f"{gate.text}: {quantity_text(gate.value, gate.unit)}, {met_text(gate.met)}"
+    told = [quantity_text(value, gate.unit) for value in (gate.low, gate.high) if is_known(value)]
+    interval = f" [{', '.join(told)}]" if len(told) == 2 else ""
+    near = ", within noise" if gate.within_noise else ""
+    return f"{gate.text}: {quantity_text(gate.value, gate.unit)}{interval}, {met_text(gate.met)}{near}"
 
 
 def _failed(outcome: Outcome) -> list[str]:

@@ -63,6 +63,18 @@ def test_other_inputs_than_the_baselines_are_refused_with_the_difference(saved, 
     assert "the baseline was fed random inputs, here are arrays of --inputs" in from_a_file.err
 
 
+@pytest.mark.parametrize(
+    ("fact", "value"), [("batch", 8), ("threads", 2), ("streams", 2), ("backend", "openvino"), ("device", "cuda")]
+)
+def test_a_baseline_of_another_target_is_none(saved, held, fact, value):
+    saved["comparisons"][0]["target"][fact] = value
+
+    answer = held(saved)
+
+    assert answer.code == 2
+    assert "the baseline has no latency with backend onnxruntime, device cpu, batch 1, threads 1" in answer.err
+
+
 def test_arrays_of_the_users_must_be_the_same(condensa, model, held, tmp_path):
     for name, value in (("a", 1), ("b", 0)):
         np.savez(tmp_path / f"{name}.npz", x=np.full((1, 16, 8), value, np.float32))

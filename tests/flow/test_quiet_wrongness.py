@@ -218,15 +218,25 @@ def test_a_packed_file_or_a_program_of_another_model_does_not_ship(tmp_path):
         require_alike(tmp_path, names, layer, inputs, integers=True)
 
 
-@pytest.mark.parametrize(("low", "high", "told"), [(0.98, 1.04, True), (1.0, 1.3, True), (1.01, 1.3, False)])
-def test_a_measured_gain_inside_its_own_noise_is_noted(monkeypatch, low, high, told):
+@pytest.mark.parametrize(
+    ("low", "high", "certain", "words"),
+    [
+        (0.98, 1.04, True, "the interval contains 1"),
+        (1.0, 1.3, True, "the interval contains 1"),
+        (1.01, 1.3, True, "two sessions of one file may differ by 2%"),
+        (1.5, 2.0, False, "too few rounds"),
+        (1.03, 1.3, True, ""),
+        (0.8, 0.9, True, ""),  # a loss, and no doubt about it
+    ],
+)
+def test_a_measured_gain_inside_its_own_noise_is_noted(monkeypatch, low, high, certain, words):
     monkeypatch.setattr(concluding, "scheme_notes", lambda *_: [])
     recipe = SimpleNamespace(left_out_texts=(), compress=SimpleNamespace(metric=None))
     bench = SimpleNamespace(recipe=recipe, overlaps=(), plan=None)
-    gain = Gain(2.0, Ratio(1.02, low, high))
+    gain = Gain(2.0, Ratio(1.02, low, high, certain))
     best = SimpleNamespace(point={}, details={})
 
     notes = concluding._notes(bench, SimpleNamespace(measured=True), gain, best, [])
 
-    assert [note for note in notes if "inside its own noise" in note] == notes
-    assert bool(notes) == told
+    assert len(notes) == bool(words) and words in "".join(notes)
+    assert concluding._notes(bench, SimpleNamespace(measured=False), gain, best, []) == []
