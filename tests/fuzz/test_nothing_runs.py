@@ -1,11 +1,9 @@
 """Files that would run code, read other files or fill the memory, given to what reads such files."""
 
-import io
 import json
 import os
 import pickle
 import struct
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,8 @@ from onnx_models import models
 from condensa_core.bench.inputs import InputRequest, prepare
 from condensa_core.bench.model_file import examine
 from condensa_core.bench.tensor_types import TensorSignature
-from condensa_core.code_free import _is_arithmetic, _is_plain, load_program
 from condensa_core.errors import CondensaError, UsageError, WorkloadError
-from condensa_core.export import read_onnx, save_pt2, unpack_onnx
+from condensa_core.export import read_onnx, unpack_onnx
 from condensa_core.learning import Checkpoint
 from condensa_core.search import read_journal
 from condensa_core.workload.weights import read_state
@@ -66,95 +63,6 @@ def test_no_reader_of_files_runs_a_pickle(tmp_path, evil):
         examine(tmp_path / "packed.onnx")
     with pytest.raises(UsageError, match="no file of arrays"):
         prepare({"m": [signature]}, InputRequest(file=tmp_path / "x.npz"))
-
-
-def rewritten(source, target, change):
-    """A copy of an archive with the members that `change(name, content)` gives."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        for member in old.infolist():
-            for name, content in change(member.filename, old.read(member)):
-                new.writestr(name, content)
-    return target
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    path = tmp_path_factory.mktemp("pt2") / "m.pt2"
-    save_pt2(torch.nn.Linear(3, 2), (torch.zeros(2, 3),), path)
-    assert load_program(path) is not None
-    return path
-
-
-def test_a_program_with_a_pickle_in_it_is_refused_and_not_run(tmp_path, program, evil):
-    buffer = io.BytesIO()
-    torch.save(evil, buffer)
-
-    def planted(name, content):
-        return [(name, buffer.getvalue() if "sample_inputs" in name else content)]
-
-    with pytest.raises(UsageError, match="no program that torch loads"):
-        load_program(rewritten(program, tmp_path / "evil.pt2", planted))
-    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
-
-
-@pytest.mark.parametrize(
-    "target", ["torch.os.system", "torch.ops.load_library", "torch.hub.load", "_operator.methodcaller"]
-)
-def test_a_program_that_calls_what_is_no_operator_is_refused(tmp_path, program, target):
-    def planted(name, content):
-        if name.endswith(".json") and "models/" in name:
-            content = content.replace(b"torch.ops.aten.linear.default", target.encode())
-            assert target.encode() in content
-        return [(name, content)]
-
-    with pytest.raises(UsageError, match="no operator or size"):
-        load_program(rewritten(program, tmp_path / "evil.pt2", planted))
-
-
-def test_a_program_with_compiled_code_is_refused(tmp_path, program):
-    added = rewritten(
-        program, tmp_path / "e.pt2", lambda name, content: [(name, content), (f"{name}.aotinductor.so", b"x")]
-    )
-
-    with pytest.raises(UsageError, match="compiled code, which is never run"):
-        load_program(added)
-
-
-def test_an_archive_that_swells_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "bomb.pt2", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("m/models/model.json", b"0" * 200_000_000)
-
-    with pytest.raises(UsageError, match="declares more than it can hold"):
-        load_program(tmp_path / "bomb.pt2")
-
-
-@pytest.mark.parametrize(
-    ("text", "sound"),
-    [
-        ("s77", True),
-        ("Symbol('s0', integer=True, positive=True)", True),
-        ("2*s0 + Mod(s1, 8)", True),
-        ("FloorDiv(s0 - 1, 2) + 1", True),
-        ("Add(Integer(-1), Mul(Integer(16), Symbol('s23', positive=True, integer=True)))", True),
-        ("Mul(Float('0.5', precision=53), s0)", True),
-        ("Float('x', precision=53)", False),
-        ("__import__('os').system('true')", False),
-        ("S('1')", False),
-        ("open('x')", False),
-        ("s0.__class__", False),
-        ("(1).real", False),
-        ("Symbol('s0').func", False),
-        ("[x for x in s0]", False),
-        ("exec(s0)", False),
-    ],
-)
-def test_an_expression_is_arithmetic_over_sizes(text, sound):
-    assert _is_arithmetic(text) is sound
-
-
-def test_plain_targets_are_operators():
-    assert _is_plain("target", "torch.ops.aten.add.Tensor") and _is_plain("target", "_operator.getitem")
-    assert not _is_plain("target", "torch.ops.aten.__class__") and not _is_plain("target", "math.__loader__.x")
 
 
 @pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "link", "folder/../../secret", "a" * 5000, "a\0b"])
