@@ -89,6 +89,23 @@ def test_a_test_that_is_the_val_is_refused(tmp_path, test):
     assert "none" in refusal.value.hint
 
 
+@pytest.mark.parametrize("refused", [False, True], ids=["drawn apart", "named twice"])
+def test_inputs_of_few_values_may_coincide_but_not_in_their_order(tmp_path, refused):
+    splits = splits_of(tmp_path, {"train": (0, 10), "val": (10, 25), "test": (25, 40)})
+    draw = torch.Generator().manual_seed(3)
+    for part in (splits.val, splits.test):
+        object.__setattr__(part, "inputs", torch.randint(2, (300, 4), generator=draw).float())
+    if refused:
+        object.__setattr__(splits.test, "inputs", splits.val.inputs[:200])
+
+    if refused:
+        with pytest.raises(WorkloadError, match="all 200 that were compared"):
+            overlaps(splits)
+    else:
+        (found,) = overlaps(splits)
+        assert (found.one, found.other, found.shared) == ("val", "test", 300)
+
+
 def test_samples_of_any_type_are_hashed():
     rows = torch.zeros(3, 2)
     rows[1] = 1
