@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate
 from condensa_core.errors import WorkloadError
 from condensa_core.randomness import Seed
 from condensa_core.workload.augmentation import Augmentation
+from condensa_core.workload.global_state import Draws, seed_draws
 from condensa_core.workload.python_reference import user_code
 
 Batch = tuple[Tensor, Tensor]
@@ -305,21 +306,21 @@ _T = TypeVar("_T")
 
 
 def _own_randomness(start: Callable[[], Iterator[_T]], seed: Seed, name: str) -> Iterator[_T]:
-    """The items of a user's iterator, which draws from torch's global generator as if seeded with `seed`.
+    """The items of a user's iterator, which draws from the global generators of torch, numpy and Python as if they were
+    seeded with `seed`.
 
-    The caller's generator is given back after every item, so data and model cannot disturb each other's draws.
-    Draws from numpy's and Python's own generators are the user's business.
+    The caller's generators are given back after every item, so data and model cannot disturb each other's draws.
     """
-    with torch.random.fork_rng(devices=[]), user_code(name):
-        torch.manual_seed(seed.root)
+    with user_code(name):
+        seed_draws(seed.root)
         stream = start()
-        state = torch.get_rng_state()
+        draws = Draws.now()
     while True:
-        with torch.random.fork_rng(devices=[]), user_code(name):
-            torch.set_rng_state(state)
+        with user_code(name):
+            draws.put_back()
             try:
                 item = next(stream)
             except StopIteration:
                 return
-            state = torch.get_rng_state()
+            draws = Draws.now()
         yield item

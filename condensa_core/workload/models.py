@@ -12,6 +12,7 @@ from condensa_core.errors import WorkloadError
 from condensa_core.evaluation_mode import evaluating
 from condensa_core.randomness import Seed
 from condensa_core.workload.evaluation import check_scores, device_of
+from condensa_core.workload.global_state import keeping_global_state, seed_draws
 from condensa_core.workload.python_reference import call_object, load_object, user_code
 from condensa_core.workload.single_input import check_single_input
 from condensa_core.workload.splits import SampleShape, Splits
@@ -31,8 +32,8 @@ def build_model(
     A Python reference is called with the recipe's `args` (or taken as it is, if it is a module already). The global
     random state is left as it was.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed.child("workload", "model").root)
+    with keeping_global_state():
+        seed_draws(seed.child("workload", "model").root)
         if model.builtin is not None:
             if splits.vocabulary is not None and model.builtin not in LANGUAGE_MODELS:
                 hint = "built-in language models: " + ", ".join(LANGUAGE_MODELS)

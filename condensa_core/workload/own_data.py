@@ -19,6 +19,7 @@ from condensa_core.workload.batches import (
     TensorBatches,
     checked_batch,
 )
+from condensa_core.workload.global_state import keeping_global_state, seed_draws
 from condensa_core.workload.python_reference import call_object, load_object, user_code
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def own_batches(
     arrays (for a language model both of token ids, n x t); a map-style `Dataset` of such pairs; a `DataLoader`;
     anything that gives batches (inputs, targets) each time it is iterated. WorkloadError for all else.
     """
-    found = _own_object(source, directory, allow_python)
+    with keeping_global_state():
+        seed_draws(seed.child("function").root)  # what it draws is the same in every process
+        found = _own_object(source, directory, allow_python)
     return _wrapped(found, f"{name} ({source.python})", source.batch, source.limit, seed, training)
 
 

@@ -170,7 +170,7 @@ whole = data
 
 class Shaken(list):
     def __iter__(self):
-        return ((inputs + np.random.random(), targets) for inputs, targets in super().__iter__())
+        return ((inputs + np.random.default_rng().random(), targets) for inputs, targets in super().__iter__())
 
 
 def data(part):

@@ -2,7 +2,9 @@
 
 import threading
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from own_recipe import OWN, own_recipe
@@ -12,6 +14,7 @@ from condensa_core.errors import RunFailed, UserCodeFailed
 from condensa_core.flow import parallel
 from condensa_core.flow.parallel import SetUpAgain
 from condensa_core.flow.users_code import blaming
+from condensa_core.flow.workbench import bound
 from condensa_core.run_directory import file_sha256
 from condensa_core.search import Trial
 from condensa_core.workload import watching
@@ -47,6 +50,38 @@ def test_a_forward_that_raises_while_it_learns_ends_the_run_and_can_be_continued
     (tmp_path / "broken").unlink()
     outcome = flow.resume(directory, cache_dir=tmp_path / "cache")
     assert outcome.trainings_used == 1 and outcome.trials[0].status == "ok"
+
+
+SEEDING = OWN.replace(
+    "def data(part):",
+    """
+def data(part):
+    import os, random
+    os.chdir("/")
+    np.random.seed(1)
+    random.seed(1)
+    found = honest(part)
+    return found[0] + tensor(np.random.random(found[0].shape).astype("float32")), found[1]
+
+
+def honest(part):""",
+)
+
+
+def test_code_that_seeds_and_goes_elsewhere_changes_no_result_and_no_path(tmp_path, monkeypatch):
+    recipe = own_recipe(tmp_path)
+    (tmp_path / "own.py").write_text(SEEDING)
+    monkeypatch.chdir(tmp_path)
+    begun = np.random.get_state()[1].tolist()
+
+    outcome = flow.run(recipe, out=Path("runs"), cache_dir=Path("cache"))
+
+    (directory,) = (tmp_path / "runs" / "tiny").iterdir()
+    assert outcome.status == "ok" and (directory / "best" / "model.onnx").is_file()
+    assert Path.cwd() == tmp_path and np.random.get_state()[1].tolist() == begun
+    (tmp_path / "own.py").write_text(SEEDING.replace("    np.random.seed(1)\n    random.seed(1)\n", ""))
+    one, two = (bound(recipe).splits.fingerprint for _ in range(2))
+    assert one == two  # what it draws without a seed of its own follows from the recipe's
 
 
 def test_what_hangs_in_a_worker_process_is_told_through_the_other_and_logged(tmp_path, monkeypatch):

@@ -1,12 +1,16 @@
 """The user's code does what it should not: it is named, and leaves nothing behind."""
 
 import os
+import random
+import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -27,12 +31,23 @@ from condensa_core.workload.training import TrainingPlan, fit
 from condensa_core.workload.watch import watching
 
 CARELESS = """
+import os
+import random
+import signal
+
+import numpy as np
 import torch
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads({threads})
 torch.set_grad_enabled(False)
+torch.set_default_device("meta")
 torch.manual_seed(1)
+np.random.seed(1)
+random.seed(1)
+np.seterr(all="raise")
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.chdir("/")
 
 
 def build():
@@ -43,18 +58,69 @@ def build():
 
 
 def state():
-    return torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(), torch.initial_seed()
+    ours = signal.getsignal(signal.SIGINT), Path.cwd(), np.geterr()
+    return (
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.get_num_threads(),
+        torch.is_grad_enabled(),
+        *ours,
+    )
 
 
 def test_what_code_sets_for_the_whole_process_is_given_back(tmp_path):
     (tmp_path / "own.py").write_text(CARELESS.format(threads=torch.get_num_threads() + 1))
-    before, drawn = state()[:3], torch.get_rng_state()
+    before = state()
+    draws = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
 
     build = load_object("own.py:build", tmp_path)
     assert call_object("own.py:build", build, {}, tmp_path) == 1
 
-    assert state()[:3] == before
-    assert torch.equal(torch.get_rng_state(), drawn)
+    assert state() == before
+    assert torch.equal(torch.get_rng_state(), draws[0])
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == draws[1:]
+
+
+def test_code_finds_its_files_from_where_it_went(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "numbers").write_text("7")
+    code = f"""
+import os
+os.chdir({str(tmp_path / "there")!r})
+
+def numbers():
+    with open("numbers") as file:
+        return file.read()
+
+def leave():
+    os.chdir({str(Path.cwd())!r})
+"""
+    (tmp_path / "own.py").write_text(code)
+    before = Path.cwd()
+    numbers, leave = (load_object(f"own.py:{name}", tmp_path) for name in ("numbers", "leave"))
+
+    assert call_object("own.py:numbers", numbers, {}, tmp_path) == "7"
+    assert Path.cwd() == before
+    call_object("own.py:leave", leave, {}, tmp_path)
+    with pytest.raises(UserCodeFailed, match="FileNotFoundError"):
+        call_object("own.py:numbers", numbers, {}, tmp_path)
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.random, lambda: float(torch.rand(()))])
+def test_what_a_loader_draws_follows_from_the_seed_and_the_pass_alone(draw):
+    class Loader:
+        def __iter__(self):
+            return ((torch.full((2, 1), draw()), torch.zeros(2, dtype=torch.int64)) for _ in range(3))
+
+    def drawn(number):
+        part = StreamedBatches(Loader(), "own", count=6, batch=2, length=3, seed=Seed(5), training=True)
+        found = []
+        for inputs, _ in part.epoch(number):
+            draw()  # what others draw meanwhile is no matter
+            found.append(float(inputs[0]))
+        return found
+
+    assert drawn(0) == drawn(0) and len(set(drawn(0) + drawn(1))) == 6
 
 
 def test_a_generator_that_yields_under_no_grad_leaves_the_training_its_gradients():
