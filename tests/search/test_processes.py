@@ -45,11 +45,13 @@ def came(path, seconds=60.0):
     return path.exists()
 
 
-def test_trials_run_at_once_and_end_in_any_order(workers):
+def test_trials_run_at_once_and_end_in_any_order(workers, tmp_path):
     with workers(2) as executor:
-        executor.start(trial(0, "wait"))  # ends once another has come by, so never if they took turns
+        executor.start(trial(0, "wait to be told"))
         executor.start(trial(1))
-        first, second = executor.wait(), executor.wait()
+        first = executor.wait()  # never, if they took turns
+        (tmp_path / "told").touch()
+        second = executor.wait()
 
     assert [ended.number for ended, _ in (first, second)] == [1, 0]
     assert [reading.metric for _, reading in (first, second)] == [0.5, 0.0]
@@ -96,8 +98,10 @@ def test_a_worker_that_dies_fails_its_trial_and_is_replaced(workers, tmp_path, d
 def test_an_idle_worker_that_died_costs_no_trial(workers):
     with workers(1) as executor:
         executor.start(trial(0))
-        os.kill(executor.wait()[1].details["process"], signal.SIGKILL)
-        time.sleep(0.2)
+        process = executor.wait()[1].details["process"]
+        os.kill(process, signal.SIGKILL)
+        while alive(Path(f"/proc/{process}/cmdline")):
+            time.sleep(0.01)
         executor.start(trial(1))
         assert executor.wait()[1].metric == 0.5
 

@@ -53,6 +53,9 @@ class Told:
             if do == "wait":  # for another trial to come by
                 while not (self.folder / "free").exists():
                     time.sleep(0.01)
+            if do == "wait to be told":
+                while not (self.folder / "told").exists():
+                    time.sleep(0.01)
             (self.folder / "free").touch()
             return Reading(number, details={"process": os.getpid()})
 
