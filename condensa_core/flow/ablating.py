@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from condensa_core import __version__
 from condensa_core.errors import ResumeError, RunFailed, UsageError
-from condensa_core.flow.comparable import fingerprint
+from condensa_core.flow.comparable import fingerprint, manifest_in
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.running import JOURNAL, checked, judged_reference, logged
 from condensa_core.flow.searching import known_before, level_problem
@@ -91,7 +90,7 @@ def ablate(
 
 def _begin(directory: RunDirectory, recipe: Recipe, command: Sequence[str], *, new: bool) -> None:
     if not new:
-        head = json.loads((directory.path / MANIFEST).read_text(encoding="utf-8"))
+        head = manifest_in(directory.path)
         if head.get("kind") != "ablation":
             raise ResumeError(f"{directory.path} holds no ablation", hint="continue it with: condensa resume")
         return

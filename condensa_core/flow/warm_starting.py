@@ -142,7 +142,7 @@ def _read(path: Path) -> EarlierRun:
         kind = head.get("kind")
     except FileNotFoundError as err:
         raise UsageError(f"{path} holds no {MANIFEST}, so it is no run directory to start from") from err
-    except (OSError, ValueError, AttributeError) as err:
+    except (OSError, ValueError, RecursionError, AttributeError) as err:
         raise UsageError(f"{path / MANIFEST} is damaged; a search cannot start from it") from err
     if kind is not None:
         raise UsageError(f"{path} holds no run but an {kind}; a search cannot start from it")
@@ -193,7 +193,7 @@ def _kept(directory: RunDirectory) -> list[EarlierRun]:
     try:
         records = json.loads((directory.path / FILE).read_text(encoding="utf-8"))
         return [EarlierRun.from_record(record) for record in records]
-    except (OSError, ValueError, KeyError, TypeError, UsageError) as err:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, UsageError) as err:
         raise ResumeError(f"{directory.path / FILE} is gone or damaged", hint="start a new run") from err
 
 
