@@ -71,7 +71,7 @@ def ablate(
     bench = trained(checked(recipe, allow_python, listener), cache_dir=cache_dir, listener=listener)
     if len(bench.plan.space.names) != 1:
         raise UsageError("an ablation needs a recipe with one knob", hint="give a scheme no sparsity, or a knob")
-    root = out or Path(recipe.output.dir).expanduser()
+    root = out or Path(recipe.output.dir)
     opened = RunDirectory.resume(resumed) if resumed else RunDirectory.create(root, recipe.name, resolved_yaml(recipe))
     if command:
         opened.resumed_by = shlex.join([*command, *([] if resumed else ["--resume", str(opened.path)])])

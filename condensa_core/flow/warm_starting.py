@@ -33,6 +33,7 @@ from condensa_core.search import (
     one_knob_belief,
     read_journal,
 )
+from condensa_core.workload.location import located
 
 FILE: Final = "warm-start.json"
 _ENTRY: Final = "warm-start"
@@ -87,7 +88,7 @@ def earlier_runs(ready: Bound) -> tuple[EarlierRun, ...]:
     if len(ready.plan.space.names) != 1:
         raise UsageError("a warm start needs a recipe with one knob")
     knob = search_knob(ready.plan.space.names[0], ready)
-    paths = dict.fromkeys((recipe.directory / Path(name).expanduser()).resolve() for name in named)
+    paths = dict.fromkeys(located(name, recipe.directory).resolve() for name in named)
     return tuple(_checked(_read(path), knob, recipe.constraint.metric) for path in paths)
 
 
