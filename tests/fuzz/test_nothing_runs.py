@@ -1,9 +1,11 @@
 """Files that would run code, read other files or fill the memory, given to what reads such files."""
 
+import io
 import json
 import os
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np

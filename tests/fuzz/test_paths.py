@@ -6,6 +6,7 @@ import struct
 
 import pytest
 from PIL import Image
+from tiny_recipe import tiny
 
 from condensa_core.errors import CondensaError, RecipeError, WorkloadError
 from condensa_core.recipe import check_recipe, recipe_from
@@ -15,7 +16,6 @@ from condensa_core.workload.datasets.idx import read_idx
 from condensa_core.workload.datasets.options import DataOptions
 from condensa_core.workload.datasets.text_files import load as load_text
 from condensa_core.workload.location import located
-from tests.support.tiny_recipe import tiny
 
 RECIPE = """\
 condensa: 1

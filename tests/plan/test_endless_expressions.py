@@ -4,13 +4,13 @@ import re
 import time
 
 import pytest
+from tiny_recipe import tiny
 
 from condensa_core.errors import PlanError
 from condensa_core.flow import plan
 from condensa_core.plan import regular_expressions
 from condensa_core.plan.regular_expressions import TooLong, fitting, holding
 from condensa_core.recipe import recipe_from
-from tests.support.tiny_recipe import tiny
 
 MANY_WAYS = "(.*)" * 25 + "!"  # 600 million ways to part a name of eleven characters
 

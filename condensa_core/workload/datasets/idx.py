@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8).reshape(shape).copy()
 
 
-def _announced(file: IO[bytes], path: Path) -> tuple[int, ...]:
+def _announced(file: io.BufferedIOBase, path: Path) -> tuple[int, ...]:
     """The sizes in the header, with the file left where the data begins."""
     head = file.read(4)
     if len(head) < 4 or head[:3] != b"\0\0\x08":
