@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from condensa_core.engines.engine import Engine, engine_from, facts_of
 from condensa_core.errors import CondensaError, MachineError
 from condensa_core.export.provenance import strip
-from condensa_core.whole_file import replacing
+from condensa_core.whole_file import remedy, replacing
 
 if TYPE_CHECKING:
     import onnx
@@ -50,7 +50,7 @@ class Shelf:
         try:
             engine = engine_from(json.loads(facts.read_text(encoding="utf-8")), path)
             content = path.read_bytes()
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, CondensaError):
+        except (OSError, ValueError, KeyError, TypeError, CondensaError):
             return None
         whole = hashlib.sha256(content).hexdigest() == engine.sha256 and len(content) == engine.size_bytes
         return engine if whole else None
@@ -67,7 +67,8 @@ class Shelf:
                 with replacing(target) as partial:
                     partial.write_bytes(data)
         except OSError as err:
-            raise MachineError(f"cannot keep the engine in {self._folder}: {err.strerror or err}") from err
+            refused = f"cannot keep the engine in {self._folder}: {err.strerror or err}"
+            raise MachineError(refused, hint=remedy(err)) from err
         return replace(engine, path=path)
 
     def _paths(self, key: str) -> tuple[Path, Path]:

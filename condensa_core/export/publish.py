@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from condensa_core.errors import MachineError
-from condensa_core.whole_file import replacing
+from condensa_core.whole_file import remedy, replacing
 
 
 def publish(path: Path, content: bytes) -> None:
@@ -14,4 +14,4 @@ def publish(path: Path, content: bytes) -> None:
         with replacing(path) as partial:
             partial.write_bytes(content)
     except OSError as err:
-        raise MachineError(f"cannot write {path}: {err.strerror or err}") from err
+        raise MachineError(f"cannot write {path}: {err.strerror or err}", hint=remedy(err)) from err

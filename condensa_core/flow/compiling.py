@@ -18,7 +18,7 @@ from condensa_core.engines import (
 )
 from condensa_core.errors import MachineError, UsageError
 from condensa_core.progress import Listener, silent
-from condensa_core.whole_file import replacing
+from condensa_core.whole_file import remedy, replacing
 
 
 def engine(
@@ -57,7 +57,7 @@ def engine(
         with replacing(target) as partial:
             partial.write_bytes(built.path.read_bytes())
     except OSError as err:
-        raise MachineError(f"cannot write {target}: {err.strerror or err}") from err
+        raise MachineError(f"cannot write {target}: {err.strerror or err}", hint=remedy(err)) from err
     head = {"schema": "condensa.engine/1", "status": "ok", "exit_code": 0, "reasons": []}
     return head | built.to_json() | {"path": str(target), "unmeasured": unmeasured(built)}
 

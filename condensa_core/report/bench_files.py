@@ -13,7 +13,7 @@ from condensa_core.errors import MachineError, UsageError
 from condensa_core.report.bench_tables import bench_sections
 from condensa_core.report.markdown import plain, table_text
 from condensa_core.report.xml_text import xml_text
-from condensa_core.whole_file import replacing
+from condensa_core.whole_file import remedy, replacing
 
 
 def bench_junit(result: Mapping[str, Any]) -> str:
@@ -56,7 +56,7 @@ def require_place(path: Path) -> None:
         with TemporaryFile(dir=folder):
             pass
     except OSError as err:
-        raise MachineError(f"cannot write {path}: {err.strerror or err}") from err
+        raise MachineError(f"cannot write {path}: {err.strerror or err}", hint=remedy(err)) from err
 
 
 def save_text(path: Path, text: str) -> None:
@@ -65,7 +65,7 @@ def save_text(path: Path, text: str) -> None:
         with replacing(path) as partial:
             partial.write_text(text, encoding="utf-8")
     except OSError as err:
-        raise MachineError(f"cannot write {path}: {err.strerror or err}") from err
+        raise MachineError(f"cannot write {path}: {err.strerror or err}", hint=remedy(err)) from err
 
 
 def read_baseline(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from condensa_core.report.outcome import Outcome
 from condensa_core.report.quantities import duration_text
 from condensa_core.report.tables import Table, tables
 from condensa_core.report.verdict import verdict
-from condensa_core.whole_file import replacing
+from condensa_core.whole_file import remedy, replacing
 
 _WHOLE: Final = {"front.svg": "front", "search.svg": "search"}
 _OF_TRIALS: Final = "trials/*/posterior.svg"
@@ -78,7 +78,7 @@ def write_html_report(file: Path, outcome: Outcome, run_dir: Path) -> None:
         with replacing(file) as partial:
             partial.write_text(page, encoding="utf-8")
     except OSError as err:
-        raise MachineError(f"cannot write {file}: {err.strerror or err}") from err
+        raise MachineError(f"cannot write {file}: {err.strerror or err}", hint=remedy(err)) from err
 
 
 def pictures_of(run_dir: Path) -> list[Picture]:

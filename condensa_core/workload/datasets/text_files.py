@@ -61,8 +61,7 @@ def _part(folder: Path, names: tuple[str, ...]) -> Text | None:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    paths = sorted(path for path in folder.rglob("*.txt") if path.is_file())
-    found = {path.relative_to(folder).as_posix(): read(path) for path in paths}
+    found = {path.relative_to(folder).as_posix(): read(path) for path in sorted(folder.rglob("*.txt"))}
     if not found:
         raise WorkloadError(f"text: {folder} holds no .txt files")
     return found
