@@ -1,7 +1,7 @@
 /* The n-th file operation under one folder fails, or is the last one that the process makes.
 
    Loaded with LD_PRELOAD, so it stands between libc and everything in the process: Python, safetensors, protobuf.
-   Counts write, fsync, rename, mkdir and open (for writing) of paths that begin with `under`. */
+   Counts write, fsync, rename, mkdir and open (for writing) of paths that begin with `under` and contain `part`. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,15 +16,16 @@
 
 enum { WRITE, FSYNC, RENAME, MKDIR, OPEN, KINDS };
 
-static char under[4096], failed[4096];
+static char under[4096], part[256], failed[4096];
 static int armed_kind = -1, armed_errno;
 static long armed_at;
 static int staying;
 static long counts[KINDS];
 
 /* kind < 0: any of them. error 0: SIGKILL instead. stays: every later one fails as well. */
-void arm(const char *folder, int kind, long at, int error, int stays) {
+void arm(const char *folder, const char *within, int kind, long at, int error, int stays) {
     strncpy(under, folder, sizeof under - 1);
+    strncpy(part, within, sizeof part - 1);
     memset(counts, 0, sizeof counts);
     failed[0] = 0;
     armed_kind = kind; armed_at = at; armed_errno = error; staying = stays;
@@ -36,7 +37,7 @@ long counted(int kind) { return counts[kind]; }
 const char *first_failed(void) { return failed; }
 
 static int fails(int kind, const char *path) {
-    if (!under[0] || strncmp(path, under, strlen(under))) return 0;
+    if (!under[0] || strncmp(path, under, strlen(under)) || !strstr(path + strlen(under), part)) return 0;
     counts[kind]++;
     long count = 0;
     if (armed_kind >= 0) {

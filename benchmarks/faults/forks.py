@@ -37,6 +37,7 @@ class Forks:
             raise SystemExit(f"the server did not start; see {self._log.name}")
 
     def carry_out(self, scene: Scene, arguments: list[str], **more: Any) -> dict[str, Any]:
+        """What `server.carried_out` answers: code, seconds, what was said and counted."""
         order = {
             "arguments": arguments,
             "environment": scene.environment,

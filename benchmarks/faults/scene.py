@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from condensa_core.report import read_outcome
 from condensa_core.search import read_journal
 
-RECIPE: Final = """\
+ROOT: Final = Path(__file__).parents[2]
+SMALL: Final = """\
 condensa: 1
 name: digits
 seed: 3
@@ -27,6 +30,17 @@ objective: {minimize: macs}
 search: {trials: 4}
 output: {export: [onnx]}
 """
+# The order of trials on a grid is no question of when they end, so two at once come to the same end.
+PARALLEL: Final = (
+    SMALL.replace("name: digits", "name: parallel")
+    .replace("range: [0.0, 0.9]", "choices: [0.0, 0.4, 0.6, 0.8]")
+    .replace("search: {trials: 4}", "search: {method: grid, trials: 4, parallel: 2}")
+)
+# The shipped recipes. Two runs that measure speed are not alike, so the objective is counted instead.
+FILTERS: Final = (ROOT / "recipes" / "digits-filters.yaml").read_text().replace(
+    "objective: {maximize: throughput}", "objective: {minimize: macs}"
+)  # fmt: skip
+PARETO: Final = (ROOT / "recipes" / "digits-pareto.yaml").read_text()
 # Times and load differ from run to run, and work that a kill undid is paid twice; where a run lies is no result.
 _NOT_COMPARED: Final = ("measurement", "seconds", "training_cost", "timings_s", "run_dir", "machine")
 # Files in the making: ours, those that safetensors makes on the way, states of L steps of trials that have ended.
@@ -39,14 +53,15 @@ class Scene:
 
     folder: Path
     disk: Path
+    recipe: str = SMALL
 
     @classmethod
-    def laid(cls, folder: Path, older: Path, disk: Path | None = None) -> Scene:
+    def laid(cls, folder: Path, older: Path, disk: Path | None = None, recipe: str = SMALL) -> Scene:
         """A fresh scene in `folder`; `older` is a disk whose runs and cache were there before."""
         shutil.rmtree(folder, ignore_errors=True)
-        scene = cls(folder, disk or folder / "disk")
+        scene = cls(folder, disk or folder / "disk", recipe)
         folder.mkdir(parents=True)
-        (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+        (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
         shutil.copytree(older, scene.disk, dirs_exist_ok=True)
         return scene
 
@@ -60,7 +75,8 @@ class Scene:
 
     def directories(self) -> list[Path]:
         """The run directories of this recipe, oldest first; that of the older run has another name."""
-        return sorted((self.disk / "runs" / "digits").glob("*"))
+        (name,) = re.findall("^name: (.*)$", self.recipe, re.MULTILINE)
+        return sorted((self.disk / "runs" / name).glob("*"))
 
     def resumable(self) -> Path | None:
         """The newest directory that a run got far enough in to be continued."""
@@ -79,11 +95,26 @@ def finished_trials(directory: Path) -> list[Any]:
     ]
 
 
+def told_finished(directory: Path) -> tuple[set[int], int]:
+    """The trials that run.log says have ended, and how often it says that one of them was begun again."""
+    log = directory / "run.log"
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    ended: set[int] = set()
+    again = 0
+    for event, number in re.findall(r"Trial(Started|Ended)\(number=(\d+)", text):
+        if event == "Ended":
+            ended.add(int(number))
+        else:
+            again += int(number) in ended
+    return ended, again
+
+
 def end_of(directory: Path) -> dict[str, Any]:
-    """All of a finished run that must not depend on what happened to it on the way."""
+    """All of a finished run that must not depend on what happened to it on the way, trials in the order of numbers."""
     files = [*directory.glob("best/*"), *directory.glob("trials/*/*.onnx"), *directory.glob("trials/*/*.safetensors")]
+    read_outcome(directory / "result.json")
     return {
-        "trials": finished_trials(directory),
+        "trials": sorted(finished_trials(directory), key=lambda trial: trial["number"]),
         "result": _compared(json.loads((directory / "result.json").read_text(encoding="utf-8"))),
         "files": {str(file.relative_to(directory)): _sha256(file) for file in sorted(files)},
         "left over": sorted(str(file.relative_to(directory)) for p in _TEMPORARY for file in directory.rglob(p)),

@@ -8,10 +8,12 @@ command calls, `cli.app.exit_code_of`; only the start-up of the interpreter is s
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import math
 import os
+import random
 import resource
 import select
 import signal
@@ -23,6 +25,9 @@ from typing import Any
 from condensa_cli.app import exit_code_of
 from forks import KINDS
 from scene import Scene
+
+LINGER_S = 15.0  # what a process started may take to end after it
+WORKER = b"search.worker"  # in the command line of a process that carries out trials
 
 
 def serve(first: Scene) -> None:
@@ -40,38 +45,100 @@ def serve(first: Scene) -> None:
 
 def carried_out(order: dict[str, Any]) -> dict[str, Any]:
     """The exit code of the order's command (negative: the signal that ended it), its seconds, what it said, and what
-    was counted. `kill_after` is in seconds."""
+    was counted.
+
+    `signals` are [seconds after the start or after the signal before, name of the signal, whose], where whose is
+    "command", "all" (the command and all that it started) or "worker" (one of those that carry out trials; where
+    there is none the signal waits for one). `stopped_s` is the time from the last signal to the end, `delivered` how
+    many there were; `left_behind` how many processes had to be ended afterwards.
+    """
     answered, answering = os.pipe()
     said, saying = os.pipe()
     begun = time.monotonic()
     child = os.fork()
     if child == 0:
         _child(order, answering, saying)
+    mark = f"CONDENSA_CACHE={order['environment']['CONDENSA_CACHE']}".encode()
     os.close(answering)
     os.close(saying)
-    kill_at = begun + order["kill_after"] if order.get("kill_after") is not None else math.inf
+    signals = list(order.get("signals", []))
+    due = begun + signals[0][0] if signals else math.inf
+    delivered, latest = 0, begun
     texts = {answered: b"", said: b""}
     still = set(texts)
-    while still:
-        left_s = None if kill_at == math.inf else max(0.0, kill_at - time.monotonic())
-        ready, _, _ = select.select(list(still), [], [], left_s)
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-            kill_at = math.inf
+    status: int | None = None
+    ended = math.inf
+    while still and time.monotonic() < ended + LINGER_S:
+        now = time.monotonic()
+        if status is None and now >= due:
+            if _sent(child, mark, *signals[0][1:]):
+                delivered, latest = delivered + 1, now
+                signals.pop(0)
+                due = now + signals[0][0] if signals else math.inf
+            else:
+                due = now + 0.02
+        wait_s = max(0.0, min(due - now, 0.05))
+        ready, _, _ = select.select(list(still), [], [], wait_s)
         for pipe in ready:
             content = os.read(pipe, 1 << 16)
             texts[pipe] += content
             if not content:
                 still.remove(pipe)
                 os.close(pipe)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status is None and (gone := os.waitpid(child, os.WNOHANG))[0]:
+            status, ended = os.waitstatus_to_exitcode(gone[1]), time.monotonic()
+    if status is None:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        ended = time.monotonic()
+    for pipe in still:
+        os.close(pipe)
+    left = _left(mark, ended + LINGER_S)
     counted = json.loads(texts[answered]) if texts[answered] else {}
     return {
         "code": status,
-        "seconds": time.monotonic() - begun,
+        "seconds": ended - begun,
+        "stopped_s": ended - latest,
+        "delivered": delivered,
+        "left_behind": left,
         "said": texts[said].decode(errors="replace"),
         **counted,
     }
+
+
+def _sent(child: int, mark: bytes, name: str, whose: str) -> bool:
+    started = _started(mark)
+    if whose == "worker":
+        workers = [pid for pid in started if WORKER in _read(pid, "cmdline")]
+        chosen = [random.choice(workers)] if workers else []
+    else:
+        chosen = [child, *started] if whose == "all" else [child]
+    for pid in chosen:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.Signals[name])
+    return bool(chosen)
+
+
+def _left(mark: bytes, until: float) -> int:
+    """How many of the processes that it started are still there after a while; they are ended."""
+    while (left := _started(mark)) and time.monotonic() < until:
+        time.sleep(0.02)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return len(left)
+
+
+def _started(mark: bytes) -> list[int]:
+    """Processes that were started, not forked, with `mark` in their environment."""
+    pids = (int(folder.name) for folder in Path("/proc").glob("[0-9]*"))
+    return [pid for pid in pids if mark in _read(pid, "environ").split(b"\0")]
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:  # it has ended
+        return b""
 
 
 def _child(order: dict[str, Any], answer: int, said: int) -> None:
@@ -80,6 +147,7 @@ def _child(order: dict[str, Any], answer: int, said: int) -> None:
         os.dup2(said, 1)
         os.dup2(said, 2)
         os.close(said)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command does at its start
         os.environ |= order["environment"]
         sys.argv = ["condensa", *order["arguments"]]
         if order.get("largest_file"):
@@ -90,13 +158,15 @@ def _child(order: dict[str, Any], answer: int, said: int) -> None:
         fault = order.get("fault") or {}
         kind = KINDS.index(fault["kind"]) if fault.get("kind") else -1
         at, error = ctypes.c_long(fault.get("at", 0)), fault.get("error", 0)
-        library.arm(order["under"].encode(), kind, at, error, int(fault.get("stays", False)))
+        library.arm(
+            order["under"].encode(), order.get("part", "").encode(), kind, at, error, int(fault.get("stays", False))
+        )
         code = exit_code_of(order["arguments"])
         told = {
             "counts": {name: library.counted(i) for i, name in enumerate(KINDS)},
             "failed": library.first_failed().decode(),
         }
-        library.arm(b"", -1, ctypes.c_long(0), 0, 0)
+        library.arm(b"", b"", -1, ctypes.c_long(0), 0, 0)
         os.write(answer, json.dumps(told).encode())
         sys.stdout.flush()
         sys.stderr.flush()

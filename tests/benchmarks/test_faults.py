@@ -8,7 +8,10 @@ from collections import Counter
 
 import pytest
 from forks import Forks, told_well
+from ground import Ground
+from record import broken
 from scene import Scene, contents, end_of, finished_trials
+from single_files import each_operation
 
 from condensa_core.run_directory import RunDirectory
 
@@ -23,16 +26,24 @@ FAULTS = (
     ({"kind": "open", "at": 12, "error": errno.ENOSPC, "stays": True}, 4),
     ({"at": 80, **KILL}, KILLED),
     ({"kind": "write", "at": 25, "error": errno.EROFS, "stays": True}, 4),
-    ({"kind": "fsync", "at": 20, "error": errno.EIO}, 4),
+    ({"kind": "fsync", "at": 8, "error": errno.EIO}, 4),
 )
 
 
-@pytest.fixture
-def forks(tmp_path):
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory):
     """Forked commands."""
-    running = Forks(tmp_path)
+    running = Forks(tmp_path_factory.mktemp("forks"))
     yield running
     running.close()
+
+
+@pytest.fixture
+def ground(forks, tmp_path):
+    """What cases of the benchmark stand on; the run that was there before is the undisturbed one."""
+    standing = Ground(tmp_path)
+    standing.forks, standing.older = forks, forks.undisturbed.disk
+    return standing
 
 
 def test_whatever_happens_in_a_row_no_finished_trial_is_lost_and_the_result_is_the_same(forks, tmp_path):
@@ -62,3 +73,23 @@ def test_whatever_happens_in_a_row_no_finished_trial_is_lost_and_the_result_is_t
     assert end_of(last) == end_of(whole) and end_of(last)["left over"] == []
     assert max(Counter(trial["number"] for trial in finished_trials(last)).values()) == 1 and len(kept) >= 1
     assert contents(scene.disk / "runs" / "older") == contents(whole.parent)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "codes"), [(errno.ENOSPC, "unpack-fails", {3}), (0, "unpack-killed", {KILLED})]
+)
+def test_the_one_file_of_a_command_is_the_old_one_or_a_whole_new_one(ground, error, kind, codes):
+    records = each_operation(ground, "unpack", error)
+
+    assert {record["code"] for record in records} == codes and len(records) >= 4
+    assert [broken({"kind": kind, **record}) for record in records] == [[]] * len(records)
+
+
+def test_the_second_signal_ends_a_run_at_once_and_it_can_be_continued(forks, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    scene = Scene.laid(tmp_path / "scene", tmp_path / "nothing")
+
+    told = forks.carry_out(scene, scene.run, signals=[(2.0, "SIGTERM", "command"), (0.05, "SIGINT", "command")])
+
+    assert told["code"] == 130 and told["left_behind"] == 0, told
+    assert "Traceback" not in told["said"] and f"condensa resume {scene.resumable()}" in told["said"]
