@@ -154,10 +154,12 @@ def bench(
         raise UsageError(f"--max-error {max_error} is no bound", hint="write a number such as 1e-3")
     batches = [samples(text, "--batch") for text in listed(batch)]
     if not math.isfinite(seconds):  # the parser lets nan through, which is neither below nor above its bounds
-        raise UsageError(f"--seconds {seconds} is no length of time")
+        raise UsageError(
+            f"--seconds {seconds} is no length of time", hint="give a positive number, such as --seconds 2"
+        )
     for path in [*models, *([compare] if compare else [])]:
         if not is_file(path) and not is_folder(path):
-            raise UsageError(f"{path} is no file")
+            raise UsageError(f"{path} is no file", hint="give exported models: .onnx files, or .pt2 programs")
 
     for written in (junit, markdown, save_baseline):
         if written is not None:

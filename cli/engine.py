@@ -72,7 +72,7 @@ def engine(
     later calls are served from the cache. An existing file is kept unless --force is given.
     """
     if not is_file(model):
-        raise UsageError(f"{model} is no file")
+        raise UsageError(f"{model} is no file", hint="give an exported .onnx file, such as best/model.onnx of a run")
 
     from condensa_core import flow
 

@@ -48,10 +48,15 @@ def init(
     except (FileExistsError, NotADirectoryError):
         in_the_way = next((folder for folder in target.parents if is_file(folder)), None)
         if in_the_way:
-            raise UsageError(f"{target} cannot be written: {in_the_way} is no folder") from None
+            raise UsageError(
+                f"{target} cannot be written: {in_the_way} is no folder",
+                hint="name a file in a folder, or in one that can be made",
+            ) from None
         raise UsageError(f"{target} exists and is kept", hint="choose another file with --out") from None
     except OSError as err:
-        raise MachineError(f"{target} cannot be written: {err.strerror}") from err
+        raise MachineError(
+            f"{target} cannot be written: {err.strerror}", hint="choose a place that can be written with --out"
+        ) from err
     show(str(target))
     say(f"next: condensa plan {target}", f"then: condensa run {target}")
     return OK

@@ -77,7 +77,9 @@ def inspect(
         if value is not None and not latency:
             raise UsageError(f"{option} is for --latency", hint=f"condensa inspect {model} --latency {option} {value}")
     if seconds is not None and not math.isfinite(seconds):  # the parser lets nan through
-        raise UsageError(f"--seconds {seconds} is no length of time")
+        raise UsageError(
+            f"--seconds {seconds} is no length of time", hint="give a positive number, such as --seconds 2"
+        )
     path = Path(model)
     if path.suffix in (".yaml", ".yml") or is_file(path):
         for option, number in (("--input", input_shape), ("--classes", classes)):
@@ -131,7 +133,10 @@ def _shape(text: str) -> tuple[int, ...]:
         )
     shape = tuple(int(part) for part in parts)
     if math.prod(shape) > LARGEST_INPUT:
-        raise UsageError(f"--input '{text[:40]}' has more than {LARGEST_INPUT} values a sample")
+        raise UsageError(
+            f"--input '{text[:40]}' has more than {LARGEST_INPUT} values a sample",
+            hint="give the shape of one sample, without the batch, such as --input 3x224x224",
+        )
     return shape
 
 

@@ -39,7 +39,10 @@ def report(
     from condensa_core.report import Outcome, how_far, is_run, read_result, runs_under, write_html_report
 
     if not is_folder(run_dir):
-        raise UsageError(f"{run_dir} is no run directory")
+        raise UsageError(
+            f"{run_dir} is no run directory",
+            hint="give a folder that condensa run made, or one that holds such folders",
+        )
     result = run_dir / "result.json"
     found = read_result(result) if is_file(result) else None
     if isinstance(found, Outcome):
@@ -48,12 +51,18 @@ def report(
         show_outcome(found, as_json=as_json, verbose=verbose, long=True)
         return found.exit_code
     if html is not None:
-        raise UsageError(f"{run_dir} holds no result.json of a finished run, of which an HTML report is made")
+        raise UsageError(
+            f"{run_dir} holds no result.json of a finished run, of which an HTML report is made",
+            hint="condensa resume finishes it; without --html its trials so far are shown",
+        )
     if is_run(run_dir):
         return _show_unfinished(how_far(run_dir, found), as_json=as_json)
     runs = runs_under(run_dir)
     if not runs:
-        raise UsageError(f"{run_dir} is no run directory, and holds none: there is no result.json or manifest.json")
+        raise UsageError(
+            f"{run_dir} is no run directory, and holds none: there is no result.json or manifest.json",
+            hint="give a folder that condensa run made, or one that holds such folders",
+        )
     _show_runs(runs, as_json=as_json)
     return exit_codes.OK
 

@@ -29,7 +29,10 @@ def resume(
     Takes the recipe kept in the directory; no finished trial is repeated.
     """
     if not is_file(run_dir / "manifest.json"):
-        raise UsageError(f"{run_dir} is no run directory: it holds no manifest.json")
+        raise UsageError(
+            f"{run_dir} is no run directory: it holds no manifest.json",
+            hint="condensa report FOLDER lists the runs in a folder",
+        )
 
     from condensa_core import flow
 

@@ -30,7 +30,7 @@ def unpack(
     plain file. An existing file is kept unless --force is given.
     """
     if not is_file(model):
-        raise UsageError(f"{model} is no file")
+        raise UsageError(f"{model} is no file", hint="give a packed file, such as best/model.packed.onnx of a run")
 
     from condensa_core import flow
 

@@ -31,6 +31,8 @@ from typing import Any, ClassVar, Final, Literal
 
 # Colours and cursor movements (ECMA-48 control sequences): the exporters of torch write them into their messages.
 _TERMINAL_CODES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+# The hint of what no user has a part in.
+OUR_FAULT: Final = "this should not happen: condensa doctor --bundle RUN_DIR collects what a report of it needs"
 
 
 @dataclass(frozen=True)

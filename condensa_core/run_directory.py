@@ -100,7 +100,9 @@ class RunDirectory:
     def open(cls, path: Path) -> RunDirectory:
         """An existing folder for reading, whoever else uses it; ResumeError when there is none."""
         if not path.is_dir():
-            raise ResumeError(f"there is no run directory {path}")
+            raise ResumeError(
+                f"there is no run directory {path}", hint="condensa report FOLDER lists the runs in a folder"
+            )
         return cls(path, None)
 
     @contextmanager

@@ -94,7 +94,7 @@ def compare(
     does not fit into memory, and for a clock too coarse to time a stretch.
     """
     if not files:
-        raise UsageError("nothing to measure: no file was given")
+        raise UsageError("nothing to measure: no file was given", hint="give at least one")
     if rounds < 3:
         raise UsageError(f"a comparison needs at least 3 rounds, got {rounds}")
     if batch is not None:
@@ -176,7 +176,10 @@ def _load(
     except CondensaError:
         raise
     except Exception as err:  # a runtime's errors share no base class with a name
-        raise UsageError(f"{target.backend} loads {path} and takes no inputs for it: {first_line(err)}") from err
+        raise UsageError(
+            f"{target.backend} loads {path} and takes no inputs for it: {first_line(err)}",
+            hint="see what it takes with condensa inspect, and --shape and --inputs",
+        ) from err
     with _running(runner, path):
         first = timed(runner.run, 1, clock)
     if check is not None:
@@ -217,7 +220,10 @@ def _turn(item: Loaded, target: BenchTarget, clock: Clock) -> Callable[[], Sampl
             told = contention_between(before, after)
         seconds = seconds_by(item.clock, stretch)
         if not seconds > 0:
-            raise MachineError(f"the {item.clock} clock stood still for {stretch.runs} inferences: it is too coarse")
+            raise MachineError(
+                f"the {item.clock} clock stood still for {stretch.runs} inferences: it is too coarse",
+                hint="on two threads, --threads 2, times are taken from the wall clock",
+            )
         return Sample(stretch, seconds, alone, told)
 
     return take

@@ -22,7 +22,10 @@ def check_external(path: Path, external: Iterable[External]) -> None:
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as err:  # too long, with a NUL, through a file, in a circle of links
-            raise UsageError(f"{path} keeps weights in {location[:80]!r}, which is no file's name") from err
+            raise UsageError(
+                f"{path} keeps weights in {location[:80]!r}, which is no file's name",
+                hint="export it again, with its weights in files beside it",
+            ) from err
         if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
             raise UsageError(
                 f"{path} keeps weights outside its own folder, in {location!r}",

@@ -138,9 +138,15 @@ def shapes_of(
             raise UsageError(f"{model}: --shape gives input {value.name!r} {len(asked)} dimensions, it takes {value}")
         for size, known in zip(asked, value.shape, strict=True):
             if isinstance(known, int) and size != known:
-                raise UsageError(f"{model}: the file fixes a dimension of {value} at {known}, asked was {size}")
+                raise UsageError(
+                    f"{model}: the file fixes a dimension of {value} at {known}, asked was {size}",
+                    hint="leave this dimension out of --shape, or export the file with it open",
+                )
             if isinstance(known, str) and sizes.setdefault(known, size) != size:
-                raise UsageError(f"{model}: dimension {known!r} is given both {sizes[known]} and {size}")
+                raise UsageError(
+                    f"{model}: dimension {known!r} is given both {sizes[known]} and {size}",
+                    hint="give each named dimension one size",
+                )
     first = next((value for value in signatures if value.shape), None)
     batch = _agreed_batch(first, symbol, sizes, request, model)
     if symbol is not None:
@@ -149,7 +155,10 @@ def shapes_of(
     for value in signatures:
         shape = request.shapes.get(value.name) or _sized(value, sizes, batch if symbol is None else None, model)
         if 0 in shape:
-            raise UsageError(f"{model}: input {value} holds nothing: a dimension is fixed at 0")
+            raise UsageError(
+                f"{model}: input {value} holds nothing: a dimension is fixed at 0",
+                hint="export it again with a dimension that is open, or at least 1",
+            )
         shapes.append(shape)
     return shapes, batch
 
@@ -229,7 +238,10 @@ def _agreed_batch(
         raise UsageError(f"{model}: no input has a dimension for --batch {request.batch}", hint="leave out --batch")
     if request.batch is not None:
         if given not in (None, request.batch):
-            raise UsageError(f"{model}: --batch {request.batch} and --shape contradict: the batch there is {given}")
+            raise UsageError(
+                f"{model}: --batch {request.batch} and --shape contradict: the batch there is {given}",
+                hint="leave one of them out",
+            )
         if isinstance(fixed, int) and fixed != request.batch and first is not None:
             raise UsageError(
                 f"{model}: the file fixes the batch of input {first.name!r} at {fixed}, asked was {request.batch}",
@@ -267,7 +279,10 @@ def _symbols(signatures: Iterable[TensorSignature]) -> list[str]:
 
 def _dtype(signature: TensorSignature) -> np.dtype:
     if signature.element not in DTYPES:
-        raise UsageError(f"input {signature} is of a type that cannot be made up or read from a file")
+        raise UsageError(
+            f"input {signature} is of a type that cannot be made up or read from a file",
+            hint="export the model with tensors of numbers as inputs",
+        )
     return np.dtype(DTYPES[signature.element])
 
 
@@ -300,14 +315,17 @@ def _checked(array: np.ndarray, value: TensorSignature, model: str, file: str) -
     if not fits:
         raise UsageError(f"{has}, {model} takes {value}")
     if not array.size:
-        raise UsageError(f"{has}: there is nothing in it")
+        raise UsageError(f"{has}: there is nothing in it", hint="save at least one sample in the .npz file")
     if array.dtype.kind not in "fiub" or not np.can_cast(array.dtype, dtype, casting="same_kind"):
         raise UsageError(f"{has}, {model} takes {value}", hint=f"convert it: array.astype(np.{dtype.name})")
     with np.errstate(over="ignore"):
         cast = array.astype(dtype)
     lost = dtype.kind in "iu" and not np.array_equal(cast, array)
     if lost or (dtype.kind == "f" and np.isfinite(array).all() and not np.isfinite(cast).all()):
-        raise UsageError(f"{has}, whose values do not fit into {value.element}, which {model} takes")
+        raise UsageError(
+            f"{has}, whose values do not fit into {value.element}, which {model} takes",
+            hint="save the array in the type that the model takes",
+        )
     return np.ascontiguousarray(cast)
 
 
@@ -318,7 +336,10 @@ def _batch_of(feeds: Feeds, signatures: Sequence[TensorSignature], asked: int | 
     for value in signatures:
         for known, size in zip(value.shape, feeds[value.name].shape, strict=True):
             if isinstance(known, str) and sizes.setdefault(known, size) != size:
-                raise UsageError(f"{model}: dimension {known!r} is {sizes[known]} in one array and {size} in another")
+                raise UsageError(
+                    f"{model}: dimension {known!r} is {sizes[known]} in one array and {size} in another",
+                    hint="save arrays that agree in it",
+                )
     first = next((value for value in signatures if value.shape), None)
     batch = sizes[symbol] if symbol is not None else feeds[first.name].shape[0] if first is not None else 1
     if asked not in (None, batch):

@@ -32,7 +32,10 @@ def refusal(runtime: str, path: Path, error: Exception) -> CondensaError:
                 hint="custom operators are not loaded: export the model without them, or measure it where they are",
             )
     if _out_of_memory(error):
-        return MachineError(f"{runtime} ran out of memory when it loaded {path}")
+        return MachineError(
+            f"{runtime} ran out of memory when it loaded {path}",
+            hint="close other programs, or measure it on a machine with more memory",
+        )
     reason = first_line(Exception(_PREAMBLE.sub("", text)))
     return UsageError(f"{runtime} cannot load {path}: {reason}", hint="onnx.checker.check_model may tell more")
 
@@ -41,7 +44,10 @@ def failure(runtime: str, path: Path, error: Exception) -> CondensaError:
     """The error to raise for what `runtime` raised when it ran a file that it had loaded."""
     if _out_of_memory(error):
         return MachineError(f"{runtime} ran out of memory when it ran {path}", hint="try a smaller --batch or --shape")
-    return UsageError(f"{runtime} loads {path} and cannot run it: {first_line(error)}")
+    return UsageError(
+        f"{runtime} loads {path} and cannot run it: {first_line(error)}",
+        hint="it may want other inputs, see --shape and --inputs, or another --runtime",
+    )
 
 
 def _out_of_memory(error: Exception) -> bool:

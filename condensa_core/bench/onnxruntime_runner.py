@@ -59,7 +59,10 @@ class OnnxRuntimeRunner:
         self.load_s = time.perf_counter() - started
         used = self._session.get_providers()[0]
         if used != self.provider:
-            raise MissingRuntime(f"ONNX Runtime fell back to {used}: {self.provider} could not start on this machine")
+            raise MissingRuntime(
+                f"ONNX Runtime fell back to {used}: {self.provider} could not start on this machine",
+                hint="its libraries are missing or of another version: condensa doctor says what is there",
+            )
         if target.device != "cpu" and hasattr(self._session, "get_provider_graph_assignment_info"):
             placed = self._session.get_provider_graph_assignment_info()
             left = stranded((part.ep_name, node.op_type) for part in placed for node in part.get_nodes())

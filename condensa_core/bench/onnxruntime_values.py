@@ -45,7 +45,7 @@ def read_value(value: Any) -> np.ndarray:
         return read(np.frombuffer(_host_bytes(value), width)).reshape(value.shape())
     if kind in _PLAIN or kind == "tensor(string)":
         return np.array(value.numpy())  # numpy() is a view of what the next run writes
-    raise UsageError(f"outputs of the type {kind} cannot be read")
+    raise UsageError(f"outputs of the type {kind} cannot be read", hint="export the model with tensors as outputs")
 
 
 def flattened(named: Mapping[str, Any]) -> Feeds:

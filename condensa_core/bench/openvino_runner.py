@@ -42,7 +42,10 @@ class OpenVinoRunner:
 
     def __init__(self, path: Path, target: BenchTarget, feeds: Feeds) -> None:
         if target.device != "cpu":
-            raise UsageError(f"runtime openvino computes on the cpu, not on {target.device}")
+            raise UsageError(
+                f"runtime openvino computes on the cpu, not on {target.device}",
+                hint="leave out --device, or choose a runtime for it: condensa doctor lists them",
+            )
         openvino = _openvino()
         self.runtime = f"openvino {openvino.__version__.partition('-')[0]}"
         started = time.perf_counter()
@@ -61,7 +64,10 @@ class OpenVinoRunner:
         _require_granted(compiled, target)
         unfed = [_name(port, i) for i, port in enumerate(compiled.inputs) if not port.get_names() & feeds.keys()]
         if unfed:  # it would compute on whatever lies in their memory
-            raise UsageError(f"{path} has inputs that nothing was given for: {', '.join(unfed)}")
+            raise UsageError(
+                f"{path} has inputs that nothing was given for: {', '.join(unfed)}",
+                hint="measure it with --runtime onnxruntime, or export it again",
+            )
         precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         self.provider = f"{' '.join(compiled.get_property('EXECUTION_DEVICES'))}, floats in {_FLOATS[precision]}"
         self._requests: Any = [compiled.create_infer_request() for _ in range(target.streams)]

@@ -46,7 +46,10 @@ def _onnx_session(file: ModelFile) -> Any:
     try:
         import onnxruntime
     except ImportError as err:
-        raise MissingRuntime("ONNX Runtime is not installed, which computes the reference") from err
+        raise MissingRuntime(
+            "ONNX Runtime is not installed, which computes the reference",
+            hint="install the extra: pip install '.[cpu]' from a checkout",
+        ) from err
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -54,7 +57,10 @@ def _onnx_session(file: ModelFile) -> Any:
     try:
         session = onnxruntime.InferenceSession(file.path, options, providers=["CPUExecutionProvider"])
     except Exception as err:  # the runtime's errors share no base class with a name
-        raise UsageError(f"ONNX Runtime does not load {file.path.name} unoptimised: {first_line(err)}") from err
+        raise UsageError(
+            f"ONNX Runtime does not load {file.path.name} unoptimised: {first_line(err)}",
+            hint="no outputs can be checked then: export it again, or with another opset",
+        ) from err
     described = session.get_outputs()
     names = [value.name for value in described]
     tensors = are_tensors([value.type for value in described])
@@ -66,7 +72,10 @@ def _onnx_session(file: ModelFile) -> Any:
             placed = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in feeds.items()}
             found = session.run_with_ort_values(names, placed)
         except Exception as err:  # the runtime's errors share no base class with a name
-            raise UsageError(f"ONNX Runtime does not run {file.path.name} unoptimised: {first_line(err)}") from err
+            raise UsageError(
+                f"ONNX Runtime does not run {file.path.name} unoptimised: {first_line(err)}",
+                hint="no outputs can be checked then: export it again, or with another opset",
+            ) from err
         return dict(zip(names, map(read_value, found), strict=True))
 
     return outputs

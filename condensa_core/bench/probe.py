@@ -58,7 +58,10 @@ class Prober:
         code = child.wait()
         self._close()
         if answer is None:
-            raise RunFailed(f"{target.backend} did not come back from {path.name} within {self._timeout_s:.0f} s")
+            raise RunFailed(
+                f"{target.backend} did not come back from {path.name} within {self._timeout_s:.0f} s",
+                hint="time the file alone with condensa bench, to see whether the runtime or the machine is at fault",
+            )
         fate = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended its process with code {code}"
         raise RunFailed(
             f"{target.backend} {fate} while it loaded and ran {path.name}, in a process of its own",

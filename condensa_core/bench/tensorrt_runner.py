@@ -84,7 +84,9 @@ class TensorRtRunner:
             with torch.cuda.stream(self._stream):
                 self._graph.replay()
         elif not self._context.execute_async_v3(self._stream.cuda_stream):
-            raise RunFailed(f"{self.runtime} could not start an inference")
+            raise RunFailed(
+                f"{self.runtime} could not start an inference", hint="see nvidia-smi and dmesg for what the GPU reports"
+            )
 
     def _made_outputs(self, family: Family) -> dict[str, torch.Tensor]:
         made = {}
@@ -141,5 +143,8 @@ def _opened(family: Family, path: Path) -> Any:
         engine = family.module.Runtime(logger).deserialize_cuda_engine(path.read_bytes())
         if engine is None:
             said = log.errors[0].splitlines()[0] if log.errors else "it does not say why"
-            raise MissingRuntime(f"{family.title} cannot open its engine on this machine: {said}")
+            raise MissingRuntime(
+                f"{family.title} cannot open its engine on this machine: {said}",
+                hint="nvidia-smi and condensa doctor say which GPU and driver there are",
+            )
         return engine

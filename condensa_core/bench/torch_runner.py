@@ -110,7 +110,10 @@ class InductorRunner(TorchRunner):
                 self.run()
         except Exception as err:  # dynamo, inductor, the compiler and the program have classes of their own
             reason = first_line(getattr(err, "inner_exception", err))  # dynamo wraps what inductor says
-            raise UsageError(f"inductor cannot compile the program: {reason}") from err
+            raise UsageError(
+                f"inductor cannot compile the program: {reason}",
+                hint="measure it with --runtime torch, which compiles nothing",
+            ) from err
 
 
 def require(target: BenchTarget) -> None:
@@ -157,4 +160,7 @@ def _module(path: Path, device: str) -> Any:
             program = move_to_device_pass(program, device)
         return program.module()
     except Exception as err:  # torch's errors, by what is wrong with the program
-        raise UsageError(f"torch cannot load {path}: {first_line(err)}") from err
+        raise UsageError(
+            f"torch cannot load {path}: {first_line(err)}",
+            hint="save it with torch.export.save, by the version of torch that is installed here",
+        ) from err

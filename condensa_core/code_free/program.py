@@ -40,7 +40,10 @@ def load_program(path: Path) -> ExportedProgram:
     except UsageError:
         raise
     except Exception as err:  # zip, json and torch errors, by what is wrong with the file
-        raise UsageError(f"{path} is no program that torch loads: {first_line(err)}") from err
+        raise UsageError(
+            f"{path} is no program that torch loads: {first_line(err)}",
+            hint="save it with torch.export.save, by the version of torch that is installed here",
+        ) from err
 
 
 def _require_plain(path: Path) -> None:
@@ -53,7 +56,10 @@ def _require_plain(path: Path) -> None:
         names = [member.filename.casefold() for member in members]
     for name in names:
         if "aotinductor" in name or name.endswith((".so", ".pyd", ".dll", ".dylib")):
-            raise UsageError(f"{path} holds compiled code, which is never run: {name[-80:]}")
+            raise UsageError(
+                f"{path} holds compiled code, which is never run: {name[-80:]}",
+                hint="save the program with torch.export.save, before anything compiles it",
+            )
         if name.endswith("serialized_exported_program.json"):
             raise UsageError(
                 f"{path} is of the format that torch wrote before 2.8",
@@ -63,10 +69,13 @@ def _require_plain(path: Path) -> None:
     reader = torch._C.PyTorchFileReader(str(path))
     records = reader.get_all_records()
     if len({record.casefold() for record in records}) < len(records) or len(set(names)) < len(names):
-        raise UsageError(f"{path} holds two members of one name")
+        raise UsageError(f"{path} holds two members of one name", hint="save the program again with torch.export.save")
     programs = [record for record in records if record.startswith("models/")]
     if not programs:
-        raise UsageError(f"{path} is an archive, but no torch.export program")
+        raise UsageError(
+            f"{path} is an archive, but no torch.export program",
+            hint="save it with torch.export.save, by the version of torch that is installed here",
+        )
     for record in dict.fromkeys([*programs, *(record for record in records if record.casefold().endswith(".json"))]):
         foreign = first_foreign_text(reader.get_record(record))
         if foreign is not None:

@@ -152,7 +152,10 @@ def _profile(builder: Any, network: Any, batches: Batches) -> Any:
 def _refusal(runtime: Family, parser: Any, log: BuildLog, title: str) -> UsageError:
     if not parser.num_errors:
         said = log.errors[0] if log.errors else "it does not say why"
-        return UsageError(f"{runtime.title} cannot read {title}: {said.splitlines()[0]}")
+        return UsageError(
+            f"{runtime.title} cannot read {title}: {said.splitlines()[0]}",
+            hint="onnx.checker.check_model says whether the file is sound; another opset may do",
+        )
     error = parser.get_error(0)
     what = f"{error.node_operator()} {error.node_name()!r}"
     said = error.desc().splitlines()[-1] if "\n" not in error.desc() else error.desc().splitlines()[1]
@@ -160,7 +163,10 @@ def _refusal(runtime: Family, parser: Any, log: BuildLog, title: str) -> UsageEr
         said = "it does not support this operator as it stands here"
     if "Plugin not found" in said:
         said = "it does not know this operator"
-    return UsageError(f"{runtime.title} cannot take {what} of {title}: {said}")
+    return UsageError(
+        f"{runtime.title} cannot take {what} of {title}: {said}",
+        hint="measure it with another runtime, or export it without this operator",
+    )
 
 
 def _failure(runtime: Family, log: BuildLog, targets: Sequence[int], title: str) -> ExportFailed:

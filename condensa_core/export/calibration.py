@@ -130,7 +130,10 @@ def observe(
     except UsageError:
         raise
     except Exception as err:  # the runtime's errors share no base class with a name
-        raise ExportFailed(f"ONNX Runtime failed on {Path(source).name} in calibration: {first_line(err)}") from err
+        raise ExportFailed(
+            f"ONNX Runtime failed on {Path(source).name} in calibration: {first_line(err)}",
+            hint="leave 'activations' out of the rules, or look for what these inputs hold",
+        ) from err
     if not any_batch:
         raise UsageError("calibration needs at least one batch of inputs")
     return found

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from condensa_core.errors import ExportFailed
+from condensa_core.errors import OUR_FAULT, ExportFailed
 
 if TYPE_CHECKING:
     import onnx
@@ -21,11 +21,14 @@ def halved(name: str, parameters: Mapping[str, Tensor]) -> Tensor:
     ExportFailed when there is no such parameter, or when it holds a value that is no float16 number (NaN included).
     """
     if name not in parameters:
-        raise ExportFailed(f"float16 storage asked for {name!r}, which the model does not have")
+        raise ExportFailed(f"float16 storage asked for {name!r}, which the model does not have", hint=OUR_FAULT)
     values = parameters[name].detach().cpu()
     half = values.to(torch.float16)
     if not torch.equal(half.to(values.dtype), values):
-        raise ExportFailed(f"{name} holds values that float16 cannot represent: storing it would change them")
+        raise ExportFailed(
+            f"{name} holds values that float16 cannot represent: storing it would change them",
+            hint="leave float16 out of the rules for this layer",
+        )
     return half
 
 

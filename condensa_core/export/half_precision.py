@@ -32,7 +32,9 @@ def cast_float16(model: onnx.ModelProto) -> onnx.ModelProto:
         _sort(cast.graph)
         onnx.checker.check_model(cast, full_check=True)
     except Exception as err:  # the caster walks foreign graphs and raises whatever it stumbles over
-        raise ExportFailed(f"the graph cannot be cast to float16: {first_line(err)}") from err
+        raise ExportFailed(
+            f"the graph cannot be cast to float16: {first_line(err)}", hint="build the engine in fp32"
+        ) from err
     return cast
 
 

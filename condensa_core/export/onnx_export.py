@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from condensa_core.errors import CondensaError, ExportFailed, first_line
+from condensa_core.errors import OUR_FAULT, CondensaError, ExportFailed, first_line
 from condensa_core.evaluation_mode import evaluating
 from condensa_core.export.capture import dynamic_batch, quiet_exporters
 from condensa_core.export.cut import cut_graph
@@ -73,7 +73,10 @@ def _trace(model: nn.Module, example_inputs: tuple[Tensor, ...], opset: int) -> 
     except CondensaError:
         raise
     except Exception as err:  # the exporter raises whatever the user's forward raises, and many types of its own
-        raise ExportFailed(f"torch.onnx could not export {type(model).__name__}: {first_line(_origin(err))}") from err
+        raise ExportFailed(
+            f"torch.onnx could not export {type(model).__name__}: {first_line(_origin(err))}",
+            hint="condensa inspect shows where it stops; forward must not choose its way by the values of tensors",
+        ) from err
     assert program is not None  # dynamo=True always returns a program
     return program.model_proto
 
@@ -90,9 +93,12 @@ def _checked_bytes(graph: onnx.ModelProto) -> bytes:
 
     size = graph.ByteSize()
     if size >= _PROTOBUF_LIMIT:
-        raise ExportFailed(f"the ONNX file would take {size / 2**30:.1f} GiB; one file holds less than 2 GiB")
+        raise ExportFailed(
+            f"the ONNX file would take {size / 2**30:.1f} GiB; one file holds less than 2 GiB",
+            hint="take a smaller model: files with weights beside them are not written",
+        )
     try:
         onnx.checker.check_model(graph, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
-        raise ExportFailed(f"the exported ONNX model is not valid: {first_line(err)}") from err
+        raise ExportFailed(f"the exported ONNX model is not valid: {first_line(err)}", hint=OUR_FAULT) from err
     return graph.SerializeToString(deterministic=True)

@@ -94,13 +94,17 @@ def load_onnx(path: Path) -> tuple[bytes, onnx.ModelProto]:
     except FileNotFoundError as err:
         raise UsageError(f"no such file: {path}") from err
     except OSError as err:
-        raise UsageError(f"cannot read {path}: {err.strerror or err}") from err
+        raise UsageError(
+            f"cannot read {path}: {err.strerror or err}", hint="give a file that this user may read"
+        ) from err
     if not content:
-        raise UsageError(f"{path} is empty")
+        raise UsageError(f"{path} is empty", hint="export it again: onnx.checker.check_model says what is wrong")
     try:
         model = onnx.load_model_from_string(content)
     except DecodeError as err:
-        raise UsageError(f"{path} is not an ONNX model") from err
+        raise UsageError(
+            f"{path} is not an ONNX model", hint="export it again: onnx.checker.check_model says what is wrong"
+        ) from err
     outside = [t.name for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
     if outside:
         raise UsageError(
@@ -110,7 +114,10 @@ def load_onnx(path: Path) -> tuple[bytes, onnx.ModelProto]:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as err:
-        raise UsageError(f"{path} is not a valid ONNX model: {first_line(err)}") from err
+        raise UsageError(
+            f"{path} is not a valid ONNX model: {first_line(err)}",
+            hint="export it again: onnx.checker.check_model says what is wrong",
+        ) from err
     return content, model
 
 

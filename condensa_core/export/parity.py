@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from condensa_core.errors import ParityError, UsageError
+from condensa_core.errors import OUR_FAULT, ParityError, UsageError
 from condensa_core.evaluation_mode import evaluating
 from condensa_core.export.onnx_file import OnnxFile, Signature, read_onnx
 from condensa_core.export.session import Inputs, OnnxModel, as_tuple
@@ -88,12 +88,16 @@ def require(parity: Parity, what: str) -> Parity:
     if parity.ok:
         return parity
     if not parity.finite:
-        raise ParityError(f"{what}: outputs hold NaN or infinity ({parity.count} samples compared)")
+        raise ParityError(
+            f"{what}: outputs hold NaN or infinity ({parity.count} samples compared)",
+            hint="look at the weights: a layer of this model overflows",
+        )
     agreement = "" if parity.top1_agreement is None else f", same top-1 class for {parity.top1_agreement:.2%}"
     raise ParityError(
         f"{what}: outputs differ from the reference by {parity.max_rel:.2e} relative "
         f"(tolerance {parity.tolerance:.0e}), "
-        f"{parity.max_abs:.2e} absolute, cosine {parity.cosine:.6f}{agreement}, over {parity.count} samples"
+        f"{parity.max_abs:.2e} absolute, cosine {parity.cosine:.6f}{agreement}, over {parity.count} samples",
+        hint=OUR_FAULT,
     )
 
 
@@ -117,7 +121,7 @@ def deviation(reference: Callable[..., Any], other: Callable[..., Any], batches:
         ours, theirs = _tensors(reference(*inputs)), _tensors(other(*inputs))
         if [y.shape for y in ours] != [y.shape for y in theirs]:
             shapes = [tuple(y.shape) for y in ours], [tuple(y.shape) for y in theirs]
-            raise ParityError(f"outputs have other shapes: {shapes[0]} became {shapes[1]}")
+            raise ParityError(f"outputs have other shapes: {shapes[0]} became {shapes[1]}", hint=OUR_FAULT)
         count += len(inputs[0])
         for a, b in zip(ours, theirs, strict=True):
             both = torch.isfinite(a) & torch.isfinite(b)
@@ -156,7 +160,10 @@ def _types(file: OnnxFile) -> str:
 def _random_input(signature: Signature, batch: int, generator: torch.Generator) -> Tensor:
     free = [d for d in signature.shape[1:] if isinstance(d, str)]
     if free:
-        raise UsageError(f"input {signature.name} has a free dimension {free[0]!r} beside the batch: size unknown")
+        raise UsageError(
+            f"input {signature.name} has a free dimension {free[0]!r} beside the batch: size unknown",
+            hint="give inputs of your own",
+        )
     first = signature.shape[0] if signature.shape else batch
     shape = (first if isinstance(first, int) else batch, *(d for d in signature.shape[1:] if isinstance(d, int)))
     if signature.element in ("FLOAT", "FLOAT16", "DOUBLE"):
@@ -165,4 +172,7 @@ def _random_input(signature: Signature, batch: int, generator: torch.Generator) 
     if signature.element in ("INT64", "INT32"):
         kind = {"INT64": torch.int64, "INT32": torch.int32}[signature.element]
         return torch.randint(0, 2, shape, generator=generator).to(kind)  # valid as ids of any vocabulary
-    raise UsageError(f"input {signature.name} has element type {signature.element}: no random input is defined for it")
+    raise UsageError(
+        f"input {signature.name} has element type {signature.element}: no random input is defined for it",
+        hint="give inputs of your own",
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from condensa_core.errors import ExportFailed, UsageError, first_line
+from condensa_core.errors import OUR_FAULT, ExportFailed, UsageError, first_line
 from condensa_core.export.calibration import observe
 from condensa_core.export.calibration_ranges import RangeRule, Reach, activation_range, grid_of
 from condensa_core.export.integer_weights import integer_weight
@@ -89,7 +89,9 @@ def quantize_onnx(
     if target not in get_args(IntegerTarget):
         raise UsageError(f"no target called {target!r}", hint="known: " + ", ".join(get_args(IntegerTarget)))
     if target == "tensorrt" and reduce_range:
-        raise UsageError("TensorRT has no use for reduce_range: its integer kernels do not saturate")
+        raise UsageError(
+            "TensorRT has no use for reduce_range: its integer kernels do not saturate", hint="leave reduce_range out"
+        )
     path_in, path_out = Path(path_in), Path(path_out)
     shown = list(batches)
     reduce = target == "onnxruntime" and (saturates_bytes() if reduce_range is None else reduce_range)
@@ -97,7 +99,10 @@ def quantize_onnx(
     densify(model)
     plan = plan_layers(model, target, skip, only)
     if not plan.layers:
-        raise ExportFailed(f"{path_in.name} holds no convolution or matrix product that can compute in integers")
+        raise ExportFailed(
+            f"{path_in.name} holds no convolution or matrix product that can compute in integers",
+            hint="leave 'activations' out of the rules",
+        )
     histograms = observe(path_in, sorted({r.like for r in plan.roundings.values()}), shown)
     symmetric = target == "tensorrt"
     ranges = {n: activation_range(h, activations, symmetric=symmetric) for n, h in histograms.items()}
@@ -234,5 +239,5 @@ def _checked(model: onnx.ModelProto, title: str) -> bytes:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
-        raise ExportFailed(f"{title}: the quantized graph is not valid: {first_line(err)}") from err
+        raise ExportFailed(f"{title}: the quantized graph is not valid: {first_line(err)}", hint=OUR_FAULT) from err
     return model.SerializeToString(deterministic=True)

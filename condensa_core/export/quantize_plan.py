@@ -65,7 +65,10 @@ def plan_layers(
     for what, names in (("skip", skip), ("only", only or ())):
         unknown = sorted(set(names) - known)
         if unknown:
-            raise UsageError(f"{what} names {unknown[0]!r}, which is neither a node nor a weight of the graph")
+            raise UsageError(
+                f"{what} names {unknown[0]!r}, which is neither a node nor a weight of the graph",
+                hint="condensa inspect lists the layers of a model",
+            )
     layers = _layers(model, target, frozenset(skip), None if only is None else frozenset(only))
     chosen = {name: None for layer in layers for name in _varying_inputs(model, layer)}
     if target == "tensorrt":

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from condensa_core.errors import ExportFailed, MissingRuntime, UsageError, first_line
+from condensa_core.errors import OUR_FAULT, ExportFailed, MissingRuntime, UsageError, first_line
 
 Inputs = Tensor | tuple[Tensor, ...]
 
@@ -51,7 +51,7 @@ class OnnxModel(nn.Module):
         try:
             self._session: Any = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as err:  # the runtime's errors share no base class with a name
-            raise ExportFailed(f"ONNX Runtime refuses {self.title}: {first_line(err)}") from err
+            raise ExportFailed(f"ONNX Runtime refuses {self.title}: {first_line(err)}", hint=OUR_FAULT) from err
         self._names = [value.name for value in self._session.get_inputs()]
 
     @property
@@ -67,7 +67,7 @@ class OnnxModel(nn.Module):
         try:
             outputs = tuple(torch.from_numpy(y) for y in self._session.run(None, feeds))
         except Exception as err:  # the runtime's errors share no base class with a name
-            raise ExportFailed(f"ONNX Runtime failed on {self.title}: {first_line(err)}") from err
+            raise ExportFailed(f"ONNX Runtime failed on {self.title}: {first_line(err)}", hint=OUR_FAULT) from err
         return outputs[0] if len(outputs) == 1 else outputs
 
 

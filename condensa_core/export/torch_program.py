@@ -34,7 +34,10 @@ def save_pt2(model: nn.Module, example_inputs: tuple[Tensor, ...], path: str | P
     except CondensaError:
         raise
     except Exception as err:  # torch.export raises whatever the user's forward raises, and many types of its own
-        raise ExportFailed(f"torch.export could not capture {type(model).__name__}: {first_line(err)}") from err
+        raise ExportFailed(
+            f"torch.export could not capture {type(model).__name__}: {first_line(err)}",
+            hint="condensa inspect shows where it stops; forward must not choose its way by the values of tensors",
+        ) from err
     publish(Path(path), buffer.getvalue())
 
 
@@ -46,4 +49,7 @@ def load_pt2(path: str | Path) -> nn.Module:
     try:
         return load_program(path).module()
     except UsageError as err:
-        raise UsageError(f"{path} is not a torch.export program: {err.message}") from err
+        raise UsageError(
+            f"{path} is not a torch.export program: {err.message}",
+            hint="save it with torch.export.save, by the version of torch that is installed here",
+        ) from err

@@ -39,7 +39,7 @@ def require_same_machine(saved: Record, runtimes: Iterable[str]) -> None:
     """
     here, there = describe_machine().to_json(), saved.get("machine")
     if not isinstance(there, dict):
-        raise UsageError("the baseline does not say on what machine it was measured")
+        raise UsageError("the baseline does not say on what machine it was measured", hint=_AGAIN)
     loaded = {f"versions.{package}" for runtime in runtimes for package in _PACKAGES.get(runtime, ())}
     differing = [
         f"{fact} was {'not told' if was is None else was}, here {'not told' if now is None else now}"

@@ -27,7 +27,9 @@ def engines_named(
     wanted = family_named(FAMILY).targets([capability_named(text) for text in capabilities])
     models = {name: file for name, file in files.items() if file.kind == "onnx"}
     if not models:
-        raise UsageError("--engine builds from ONNX files, and none of these is one")
+        raise UsageError(
+            "--engine builds from ONNX files, and none of these is one", hint="give .onnx files, or leave out --engine"
+        )
     sizes = Batches(min(batches), max(batches), max(batches))
     facts = {}
     for name, file in models.items():

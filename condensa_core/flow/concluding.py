@@ -222,7 +222,10 @@ def _artifacts(
             shutil.copyfile(trial / name, path)
         names.append(name)
     if file_sha256(directory.path / "best" / FILE) != best.details["sha256"]:
-        raise RunFailed(f"{trial / FILE} is no longer the file that was judged")
+        raise RunFailed(
+            f"{trial / FILE} is no longer the file that was judged",
+            hint="something else wrote into the run directory: start a new run",
+        )
     check_parity(directory.path / "best" / plain, shipped, [bench.example])
     if "torch" in bench.recipe.output.export:
         if (trial / PROGRAM).is_file():  # what was timed is what ships

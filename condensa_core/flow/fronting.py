@@ -71,7 +71,10 @@ def _copied(bench: Workbench, directory: RunDirectory, number: int, trial: Obser
             shutil.copyfile(source / name, path)
     judged = directory.path / folder / FILE
     if file_sha256(judged) != trial.details["sha256"]:
-        raise RunFailed(f"{source / FILE} is no longer the file that was judged")
+        raise RunFailed(
+            f"{source / FILE} is no longer the file that was judged",
+            hint="something else wrote into the run directory: start a new run",
+        )
     return judged
 
 

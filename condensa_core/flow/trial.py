@@ -124,7 +124,9 @@ class Evaluator:
         except (OSError, MemoryError, RuntimeError) as err:
             if not is_out_of_memory(err):
                 raise
-            failure = OutOfMemory(f"out of memory: {first_line(err)}")
+            failure = OutOfMemory(
+                f"out of memory: {first_line(err)}", hint="close other programs, or lower data.batch in a new recipe"
+            )
         # raised where the error above is gone: its frames hold the tensors that the next trial has no room beside
         failure.details = {TRAINING_COST: ledger.record()}
         release()

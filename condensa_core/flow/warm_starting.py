@@ -136,16 +136,25 @@ def warm_starts(journal: Journal) -> tuple[WarmStartResult, ...]:
 def _read(path: Path) -> EarlierRun:
     """UsageError where there is no search to be read; the directory is not touched and may be in use."""
     if not path.is_dir():
-        raise UsageError(f"there is no run directory {path} to start from")
+        raise UsageError(f"there is no run directory {path} to start from", hint="give a folder that condensa run made")
     try:
         head = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         kind = head.get("kind")
     except FileNotFoundError as err:
-        raise UsageError(f"{path} holds no {MANIFEST}, so it is no run directory to start from") from err
+        raise UsageError(
+            f"{path} holds no {MANIFEST}, so it is no run directory to start from",
+            hint="give --warm-start a folder of a finished run",
+        ) from err
     except (OSError, ValueError, AttributeError) as err:
-        raise UsageError(f"{path / MANIFEST} is damaged; a search cannot start from it") from err
+        raise UsageError(
+            f"{path / MANIFEST} is damaged; a search cannot start from it",
+            hint="give --warm-start a finished run, or one of the same knob and metric",
+        ) from err
     if kind is not None:
-        raise UsageError(f"{path} holds no run but an {kind}; a search cannot start from it")
+        raise UsageError(
+            f"{path} holds no run but an {kind}; a search cannot start from it",
+            hint="give --warm-start a folder of a finished run",
+        )
     if "search" not in head:
         hint = "it stopped before, has no single knob, or was made by an older condensa"
         raise UsageError(f"the run {path} never came to a search", hint=hint)
@@ -155,25 +164,41 @@ def _read(path: Path) -> EarlierRun:
         observations = [Observation.from_record({**record, "details": {}}) for record in ended]
         run = EarlierRun.from_record({**head["search"], "path": str(path), "observations": ()})
     except ResumeError as err:
-        raise UsageError(f"{err.message}; a search cannot start from it") from err
+        raise UsageError(
+            f"{err.message}; a search cannot start from it",
+            hint="give --warm-start a finished run, or one of the same knob and metric",
+        ) from err
     except (KeyError, TypeError, ValueError, UsageError) as err:
-        raise UsageError(f"the run {path} is damaged; a search cannot start from it") from err
+        raise UsageError(
+            f"the run {path} is damaged; a search cannot start from it",
+            hint="give --warm-start a finished run, or one of the same knob and metric",
+        ) from err
     succeeded = tuple(o for o in observations if o.metric is not None)
     if not succeeded:
-        raise UsageError(f"the run {path} has no finished trial to start from")
+        raise UsageError(
+            f"the run {path} has no finished trial to start from",
+            hint="give --warm-start a finished run, or one of the same knob and metric",
+        )
     return dataclasses.replace(run, observations=succeeded)
 
 
 def _checked(run: EarlierRun, knob: Knob, metric: str) -> EarlierRun:
     """The run, if it is about the same knob in the same coordinates, and about the same metric."""
     if run.metric != metric:
-        raise UsageError(f"the run {run.path} bounds {run.metric!r}, this recipe {metric!r}")
+        raise UsageError(
+            f"the run {run.path} bounds {run.metric!r}, this recipe {metric!r}",
+            hint="give --warm-start a finished run, or one of the same knob and metric",
+        )
     if run.knob.name != knob.name:
-        raise UsageError(f"the run {run.path} searched knob {run.knob.name!r}, this recipe has {knob.name!r}")
+        raise UsageError(
+            f"the run {run.path} searched knob {run.knob.name!r}, this recipe has {knob.name!r}",
+            hint="give --warm-start a finished run, or one of the same knob and metric",
+        )
     alike = (run.knob.coordinate, run.knob.strongest, run.knob.choices)
     if alike != (knob.coordinate, knob.strongest, knob.choices):
         raise UsageError(
-            f"the run {run.path} searched {knob.name!r} in another coordinate ({_walk(run.knob)}, here {_walk(knob)})"
+            f"the run {run.path} searched {knob.name!r} in another coordinate ({_walk(run.knob)}, here {_walk(knob)})",
+            hint="give --warm-start a finished run, or one of the same knob and metric",
         )
     return run
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from torch import Tensor, nn
 
-from condensa_core.errors import NotEquivalent, UsageError
+from condensa_core.errors import OUR_FAULT, NotEquivalent, UsageError
 from condensa_core.graph.channels import Family, Frozen, Keep, ModelGraph, Route
 from condensa_core.graph.example import example_tuple
 from condensa_core.materialise.attributes import resize_attributes
@@ -143,7 +143,7 @@ def deliverable(
     )
     together = _failure(model, graph, _halved(families), example_inputs, "module")
     if together is not None:
-        raise NotEquivalent(f"channels that can go alone cannot go together: {together}")
+        raise NotEquivalent(f"channels that can go alone cannot go together: {together}", hint=OUR_FAULT)
     return dataclasses.replace(graph, families=families, frozen=graph.frozen + frozen), ("module",)
 
 

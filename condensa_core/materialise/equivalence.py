@@ -42,9 +42,14 @@ def check_equivalence(
         except Exception as failed:  # whatever the user's forward raises
             reason = str(failed).strip().partition("\n")[0]
             message = f"the model does not run in float64, so no cut can be checked: {reason}"
-            raise NotEquivalent(message) from failed
+            raise NotEquivalent(
+                message, hint="forward must not fix the type of its tensors: write x.dtype for torch.float32"
+            ) from failed
         if not expected:
-            raise NotEquivalent("the model returns no tensor, so no cut can be checked")
+            raise NotEquivalent(
+                "the model returns no tensor, so no cut can be checked",
+                hint="forward must return a tensor, or a tuple, list or dict that holds some",
+            )
         with _blaming(candidate):
             actual = _outputs(candidate, inputs)
         if [y.shape for y in actual] != [y.shape for y in expected]:

@@ -64,9 +64,13 @@ def _document_at(path: str | Path) -> Document:
     except FileNotFoundError:
         raise UsageError(f"recipe '{path}' does not exist", hint="write one with: condensa init") from None
     except OSError as error:
-        raise UsageError(f"recipe '{path}' cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"recipe '{path}' cannot be read: {error.strerror}", hint="give a recipe file; condensa init writes one"
+        ) from error
     except ValueError as error:  # a name with a NUL or half a surrogate pair
-        raise UsageError(f"{str(path)!r} cannot be the name of a file") from error
+        raise UsageError(
+            f"{str(path)!r} cannot be the name of a file", hint="give a recipe file; condensa init writes one"
+        ) from error
     text = decode(content, str(path))
     if isinstance(text, Problem):
         return Document(str(path), None, {(): text.place}, {}, (text,))

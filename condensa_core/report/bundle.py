@@ -34,7 +34,10 @@ def write_bundle(folder: Path, archive: Path, doctor: Mapping[str, Any], scrubbe
     already, MachineError where the disk refuses; then there is no archive.
     """
     if not (folder / "manifest.json").is_file() and not (folder / "run.log").is_file():
-        raise UsageError(f"{folder} is no run directory: it holds neither manifest.json nor run.log")
+        raise UsageError(
+            f"{folder} is no run directory: it holds neither manifest.json nor run.log",
+            hint="give a folder that condensa run made",
+        )
     if archive.exists():
         raise UsageError(f"{archive} exists already", hint="name another file with --output")
     found: dict[str, bytes] = {}

@@ -80,7 +80,10 @@ class Ending:
         except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"{file} is damaged at '{where}': {first['msg']}") from err
+            raise UsageError(
+                f"{file} is damaged at '{where}': {first['msg']}",
+                hint="move the file away: condensa resume writes it again from the journal",
+            ) from err
 
 
 def ending_of(error: CondensaError) -> Ending:

@@ -310,13 +310,19 @@ class Outcome:
         from pydantic import ValidationError
 
         if document.get("schema") != SCHEMA:
-            raise UsageError(f"{file} has schema {document.get('schema')!r}, this condensa reads {SCHEMA!r}")
+            raise UsageError(
+                f"{file} has schema {document.get('schema')!r}, this condensa reads {SCHEMA!r}",
+                hint="use the condensa that made this run, or another run",
+            )
         try:
             return _adapter().validate_python({k: v for k, v in document.items() if k not in ("schema", "exit_code")})
         except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"{file} is damaged at '{where}': {first['msg']}") from err
+            raise UsageError(
+                f"{file} is damaged at '{where}': {first['msg']}",
+                hint="move the file away: condensa resume writes it again from the journal",
+            ) from err
 
 
 @cache
@@ -337,9 +343,14 @@ def read_document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as err:
-        raise UsageError(f"{path} cannot be read as a result: {err}") from err
+        raise UsageError(
+            f"{path} cannot be read as a result: {err}",
+            hint="move the file away: condensa resume writes it again from the journal",
+        ) from err
     if not isinstance(document, dict):
-        raise UsageError(f"{path} holds no JSON object")
+        raise UsageError(
+            f"{path} holds no JSON object", hint="move the file away: condensa resume writes it again from the journal"
+        )
     return document
 
 

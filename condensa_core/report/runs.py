@@ -46,7 +46,9 @@ def runs_under(folder: Path) -> tuple[RunSummary, ...]:
     try:
         found = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_dir() and is_run(path)]
     except OSError as err:
-        raise UsageError(f"{folder} cannot be read: {err.strerror}") from err
+        raise UsageError(
+            f"{folder} cannot be read: {err.strerror}", hint="look at the permissions of the folder"
+        ) from err
     return tuple(summary(path) for path in sorted(found))
 
 

@@ -69,7 +69,9 @@ def finished_trials(journal: Path) -> tuple[TrialResult, ...]:
     try:
         lines = journal.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as err:
-        raise UsageError(f"{journal} cannot be read: {err.strerror}") from err
+        raise UsageError(
+            f"{journal} cannot be read: {err.strerror}", hint="look at the permissions of the folder"
+        ) from err
     found: dict[int, TrialResult] = {}
     for line in lines:
         try:

@@ -161,7 +161,10 @@ def one_knob_frame(method: str, problem: LevelProblem, coordinates: str) -> Fram
     """`frame_named` for a method that walks a single coordinate; UsageError for a problem with several knobs."""
     if len(problem.space.knobs) > 1:
         names = ", ".join(problem.space.names)
-        raise UsageError(f"search method {method!r} turns one knob, not {len(problem.space.knobs)} ({names})")
+        raise UsageError(
+            f"search method {method!r} turns one knob, not {len(problem.space.knobs)} ({names})",
+            hint="leave out search.method, which then fits the number of knobs",
+        )
     return frame_named(coordinates, problem)
 
 

@@ -132,7 +132,9 @@ def read_journal(path: Path) -> tuple[str, tuple[Entry, ...]]:
     try:
         header, entries, _ = _read(path)
     except OSError as err:
-        raise ResumeError(f"cannot read the journal {path}: {err.strerror}") from err
+        raise ResumeError(
+            f"cannot read the journal {path}: {err.strerror}", hint="look at the permissions of the folder"
+        ) from err
     if header is None:
         raise ResumeError(f"{path} holds no journal: the run was stopped before its first record")
     return str(header["fingerprint"]), tuple(entries)

@@ -140,7 +140,10 @@ class Processes(Executor):
         died = f"the worker process {worker.fate()}"
         assert worker.trial is not None
         if not worker.opened:
-            raise RunFailed(f"{died} before it could begin trial {worker.trial.number}")
+            raise RunFailed(
+                f"{died} before it could begin trial {worker.trial.number}",
+                hint="run without --parallel to see why, or with fewer trials at once if memory is short",
+            )
         return worker.trial, _failure(died, self._lost(worker.trial))
 
     def _hired(self) -> _Worker:

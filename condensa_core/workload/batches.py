@@ -106,9 +106,12 @@ class TensorBatches(Indexed):
 
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.targets):
-            raise WorkloadError(f"{len(self.inputs)} inputs and {len(self.targets)} targets do not fit together")
+            raise WorkloadError(
+                f"{len(self.inputs)} inputs and {len(self.targets)} targets do not fit together",
+                hint="give one target to each input",
+            )
         if len(self.inputs) == 0:
-            raise WorkloadError("a split holds no samples")
+            raise WorkloadError("a split holds no samples", hint="give at least one sample")
         if self.batch < 1:
             raise WorkloadError(f"batch must be at least 1, got {self.batch}")
 
@@ -265,7 +268,10 @@ def checked_batch(batch: Any, name: str) -> Batch:
     inputs, targets = (_tensor(part, name) for part in batch)
     if inputs.dim() == targets.dim() == 2 and _counts(inputs) and _counts(targets):
         if inputs.shape != targets.shape:
-            raise WorkloadError(f"{name} gives tokens {tuple(inputs.shape)} with targets {tuple(targets.shape)}")
+            raise WorkloadError(
+                f"{name} gives tokens {tuple(inputs.shape)} with targets {tuple(targets.shape)}",
+                hint="give one target to each input",
+            )
         if inputs.numel() and min(int(inputs.min()), int(targets.min())) < 0:
             raise WorkloadError(f"{name} gives negative token ids", hint="every target is predicted: leave padding out")
         return inputs.long(), targets.long()
@@ -281,7 +287,10 @@ def checked_batch(batch: Any, name: str) -> Batch:
     if not bool(inputs.isfinite().all()):
         raise WorkloadError(f"{name} gives inputs that are not finite", hint="NaN or infinity: look at how it prepares")
     if inputs.dim() < 1 or len(inputs) != len(targets):
-        raise WorkloadError(f"{name} gives inputs {tuple(inputs.shape)} with targets {tuple(targets.shape)}")
+        raise WorkloadError(
+            f"{name} gives inputs {tuple(inputs.shape)} with targets {tuple(targets.shape)}",
+            hint="give one target to each input",
+        )
     return inputs, targets.long()
 
 

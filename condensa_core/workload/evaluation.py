@@ -42,7 +42,10 @@ def evaluate(module: nn.Module, batches: Batches, metrics: Sequence[Metric]) -> 
                 outputs = module(inputs.to(device))
             check_scores(outputs, targets.shape, int(targets.max()) + 1)
             if not bool(outputs.isfinite().all()):
-                raise Diverged(f"the model's outputs are not finite (batch {position})")
+                raise Diverged(
+                    f"the model's outputs are not finite (batch {position})",
+                    hint="look at the weights: they may have been trained at too high a learning rate",
+                )
             for metric in metrics:
                 found = metric.values(outputs.flatten(0, -2), targets.flatten())
                 values[metric.name].append(found.view(targets.shape).cpu())
@@ -99,4 +102,7 @@ def check_scores(outputs: object, shape: Sequence[int], classes: int) -> None:
     if not outputs.is_floating_point():
         raise WorkloadError(f"the model gives {outputs.dtype}, expected floating-point scores")
     if classes > outputs.shape[-1]:
-        raise WorkloadError(f"the data holds class {classes - 1}, the model knows {outputs.shape[-1]} classes")
+        raise WorkloadError(
+            f"the data holds class {classes - 1}, the model knows {outputs.shape[-1]} classes",
+            hint="build the model for as many classes as the data has",
+        )

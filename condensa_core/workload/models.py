@@ -45,11 +45,17 @@ def build_model(
         found = load_object(reference, directory, allow_python=allow_python)
         if isinstance(found, nn.Module):
             if model.args:
-                raise WorkloadError(f"{reference} is a module already and takes no args")
+                raise WorkloadError(
+                    f"{reference} is a module already and takes no args",
+                    hint="leave out args, or name a function that takes them",
+                )
             return found
         built = call_object(reference, found, model.args, directory)
         if not isinstance(built, nn.Module):
-            raise WorkloadError(f"{reference} returns a {type(built).__name__}, expected a torch.nn.Module")
+            raise WorkloadError(
+                f"{reference} returns a {type(built).__name__}, expected a torch.nn.Module",
+                hint="return the model that the recipe compresses",
+            )
         return built
 
 

@@ -59,7 +59,10 @@ def _own_object(source: SourceSpec, directory: Path, allow_python: bool) -> Any:
     if callable(found):
         return call_object(reference, found, source.args, directory)
     if source.args:
-        raise WorkloadError(f"{reference} is a {type(found).__name__} and takes no args")
+        raise WorkloadError(
+            f"{reference} is a {type(found).__name__} and takes no args",
+            hint="leave out args, or name a function that takes them",
+        )
     return found
 
 
@@ -92,7 +95,7 @@ def _from_dataset(found: Any, name: str, batch: int, limit: int | None, seed: Se
         raise WorkloadError(f"{name} is a Dataset without a length", hint="give it __len__, or return a DataLoader")
     count = len(found) if limit is None else min(limit, len(found))
     if count == 0:
-        raise WorkloadError(f"{name} holds no samples")
+        raise WorkloadError(f"{name} holds no samples", hint="give at least one sample")
     part = DatasetBatches(found, name, count, batch, seed, training)
     next(iter(part))  # the first batch is checked now, not after the reference was trained
     return part
@@ -102,7 +105,7 @@ def _streamed(found: Any, name: str, limit: int | None, seed: Seed, training: bo
     with user_code(name):
         first = next(iter(found), None)
     if first is None:
-        raise WorkloadError(f"{name} gives no batches")
+        raise WorkloadError(f"{name} gives no batches", hint="give at least one batch each time it is read")
     batch = len(checked_batch(first, name)[1])
     count = _loader_count(found)
     if count is None:  # one pass tells; a limit keeps it short

@@ -34,7 +34,10 @@ def load_object(reference: str, directory: Path, *, allow_python: bool = True) -
     WorkloadError when Python is not allowed, for a missing file, module or object, and for whatever the code raises.
     """
     if not allow_python:
-        raise WorkloadError(f"python reference {reference!r} is refused by --no-python")
+        raise WorkloadError(
+            f"python reference {reference!r} is refused by --no-python",
+            hint="leave out --no-python if you trust the recipe's author: its Python would be run",
+        )
     source, colon, path = reference.rpartition(":")
     if not (source and colon and path):
         raise WorkloadError(f"python reference {reference!r} has no object", hint="write file.py:object")
@@ -50,7 +53,10 @@ def load_object(reference: str, directory: Path, *, allow_python: bool = True) -
 def call_object(reference: str, called: Any, args: Mapping[str, Any], directory: Path) -> Any:
     """What the user's callable returns for `args`; WorkloadError, with file and line, for whatever it raises."""
     if not callable(called):
-        raise WorkloadError(f"{reference} is {_kind(called)}, which cannot be called")
+        raise WorkloadError(
+            f"{reference} is {_kind(called)}, which cannot be called",
+            hint="name a function, a class, or an object that is made already without args",
+        )
     _check_arguments(reference, called, args)
     with _importable(directory), user_code(reference):
         return called(**args)
@@ -104,7 +110,7 @@ def _file_module(source: str, directory: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise WorkloadError(f"{source!r} cannot be loaded as Python")
+        raise WorkloadError(f"{source!r} cannot be loaded as Python", hint="write file.py:name or package.module:name")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and torch.export look their module up here
     try:

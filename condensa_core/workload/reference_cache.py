@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from condensa_core.errors import MachineError, WorkloadError
-from condensa_core.whole_file import replacing
+from condensa_core.whole_file import remedy, replacing
 from condensa_core.workload.digest import content_digest
 from condensa_core.workload.training import EpochRecord
 
@@ -53,7 +53,9 @@ def write_entry(path: Path, state: Mapping[str, Tensor], history: tuple[EpochRec
         with replacing(path) as partial:
             partial.write_bytes(save(stored, metadata))
     except OSError as err:
-        raise MachineError(f"the trained reference could not be kept in {path.parent}: {err}") from err
+        raise MachineError(
+            f"the trained reference could not be kept in {path.parent}: {err}", hint=remedy(err)
+        ) from err
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:

@@ -144,7 +144,10 @@ def _image_splits(source: DataSource, options: DataOptions, images: ImageSet, se
     elif options.val_fraction is not None or options.val_count is not None:
         raise WorkloadError(f"data set {source.name!r} brings its own val part", hint="drop val_fraction and val_count")
     if int(train.targets.max()) >= images.classes:
-        raise WorkloadError(f"data set {source.name!r} holds class {int(train.targets.max())} of {images.classes}")
+        raise WorkloadError(
+            f"data set {source.name!r} holds class {int(train.targets.max())} of {images.classes}",
+            hint="the labels are damaged: put the original files in their place",
+        )
     train, val = _limited(train, options.limit), _limited(val, options.limit)
     test = None if images.test is None else _limited(images.test, options.limit)
     prepare = Standardise.fitted(train.images)
@@ -226,10 +229,16 @@ def _own_splits(data: DataSpec, seed: Seed, directory: Path, allow_python: bool)
     shapes = {name: tuple(inputs.shape[1:]) for name, (inputs, _) in firsts.items()}
     for name, shape in shapes.items():
         if shape != shapes["train"]:
-            raise WorkloadError(f"data.{name} gives inputs of shape {shape}, data.train of {shapes['train']}")
+            raise WorkloadError(
+                f"data.{name} gives inputs of shape {shape}, data.train of {shapes['train']}",
+                hint="prepare the samples of all splits alike",
+            )
     reads_tokens = {name: not inputs.is_floating_point() for name, (inputs, _) in firsts.items()}
     if len(set(reads_tokens.values())) > 1:
-        raise WorkloadError("some parts of data give token ids and others do not: " + ", ".join(reads_tokens))
+        raise WorkloadError(
+            "some parts of data give token ids and others do not: " + ", ".join(reads_tokens),
+            hint="give integers for all parts, or floating point for all",
+        )
     declared = {name: declared_classes(part) for name, part in parts.items()}
     known = {name: known_samples(part, firsts[name], whole=declared[name] is None) for name, part in parts.items()}
     classes = max(declared[name] or known[name].largest + 1 for name in parts)

@@ -166,7 +166,10 @@ def _one_epoch(
     bad = (~seen.isfinite()).nonzero()
     if len(bad):
         step = epoch * train.steps + int(bad[0])
-        raise Diverged(f"reference training: the loss is {float(seen[bad[0]])} at step {step} (epoch {epoch})")
+        raise Diverged(
+            f"reference training: the loss is {float(seen[bad[0]])} at step {step} (epoch {epoch})",
+            hint="lower reference.train.lr, or look for outliers in the data",
+        )
     return float(seen.mean())
 
 
@@ -198,7 +201,7 @@ def _decayed(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Parameter groups: only weights decay; biases and the scales of norm layers (vectors) are left free."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if not trained:
-        raise WorkloadError("the model has no parameters to train")
+        raise WorkloadError("the model has no parameters to train", hint="name a model with weights")
     return [
         {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},

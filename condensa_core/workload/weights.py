@@ -40,7 +40,10 @@ def load_weights(module: nn.Module, spec: ModelSpec, directory: Path) -> str:
         )
     digest = file_digest(path)
     if spec.sha256 is not None and spec.sha256.lower() != digest:
-        raise WorkloadError(f"{path.name} has sha256 {digest}, the recipe says {spec.sha256}")
+        raise WorkloadError(
+            f"{path.name} has sha256 {digest}, the recipe says {spec.sha256}",
+            hint="put the right file in its place, or its sha256 into the recipe",
+        )
     put_state(module, read_state(path), path.name)
     return digest
 
@@ -72,7 +75,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
             hint="save model.state_dict(), best as .safetensors",
         ) from err
     except Exception as err:  # torch 2.13 meets damaged bytes with a dozen unrelated classes, AssertionError among them
-        raise WorkloadError(f"{path.name} is not a readable weights file: {str(err) or type(err).__name__}") from err
+        raise WorkloadError(
+            f"{path.name} is not a readable weights file: {str(err) or type(err).__name__}",
+            hint="save them with safetensors.torch.save_file, or torch.save(model.state_dict(), path)",
+        ) from err
     for wrapper in _WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
             found = found[wrapper]
@@ -103,11 +109,15 @@ def put_state(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     if missing or unexpected or reshaped:
         raise WorkloadError(
             f"{source} does not fit the model: {_count(missing, 'missing')}, {_count(unexpected, 'unexpected')}, "
-            f"{len(reshaped)} of another shape" + (f" (first: {reshaped[0]})" if reshaped else "")
+            f"{len(reshaped)} of another shape" + (f" (first: {reshaped[0]})" if reshaped else ""),
+            hint="name the weights of this model, saved from its state_dict",
         )
     broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        raise WorkloadError(f"{source} holds NaN or infinity in {_count(broken, 'tensors')}")
+        raise WorkloadError(
+            f"{source} holds NaN or infinity in {_count(broken, 'tensors')}",
+            hint="train the model again: a training that diverged leaves such weights",
+        )
     module.load_state_dict(state, strict=False)
 
 

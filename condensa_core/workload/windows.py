@@ -33,7 +33,10 @@ class WindowBatches(Indexed):
         if self.length < 1 or self.batch < 1:
             raise WorkloadError(f"length and batch must be at least 1, got {self.length} and {self.batch}")
         if self.count < 1:
-            raise WorkloadError(f"a split of {len(self.stream)} tokens holds no window of {self.length} and one more")
+            raise WorkloadError(
+                f"a split of {len(self.stream)} tokens holds no window of {self.length} and one more",
+                hint="give more text, or a shorter data.length",
+            )
 
     @property
     def count(self) -> int:  # type: ignore[override]  # read-only here: it follows from the stream

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from condensa_core.errors import ExportFailed, first_line
+from condensa_core.errors import OUR_FAULT, ExportFailed, first_line
 from condensa_core.export.session import onnxruntime
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ def evaluate(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], names: Seq
         session = runtime.InferenceSession(alone.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return dict(zip(names, session.run(list(names), {}), strict=True))
     except Exception as err:  # the runtime's errors share no base class with a name
-        raise ExportFailed(f"ONNX Runtime cannot evaluate the constants of the graph: {first_line(err)}") from err
+        raise ExportFailed(
+            f"ONNX Runtime cannot evaluate the constants of the graph: {first_line(err)}", hint=OUR_FAULT
+        ) from err
 
 
 def _foldable(node: onnx.NodeProto) -> bool:

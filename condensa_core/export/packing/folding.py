@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from condensa_core.errors import ExportFailed, first_line
+from condensa_core.errors import OUR_FAULT, ExportFailed, first_line
 from condensa_core.export.session import onnxruntime
 
 if TYPE_CHECKING:
@@ -30,6 +30,6 @@ def left_unfolded(model: onnx.ModelProto, names: Collection[str]) -> set[str]:
         try:
             runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as err:  # the runtime's errors share no base class with a name
-            raise ExportFailed(f"ONNX Runtime refuses the packed model: {first_line(err)}") from err
+            raise ExportFailed(f"ONNX Runtime refuses the packed model: {first_line(err)}", hint=OUR_FAULT) from err
         optimised = onnx.load(options.optimized_model_filepath)
     return {name for node in optimised.graph.node for name in node.output if name in names}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from condensa_core.errors import ExportFailed
+from condensa_core.errors import OUR_FAULT, ExportFailed
 from condensa_core.export.session import onnxruntime
 
 # In a process of its own: memory that another session freed would be used again and seen as none.
@@ -46,5 +46,5 @@ def measure_loading(path: str | Path) -> Loading:
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
         lines = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]
-        raise ExportFailed(f"ONNX Runtime cannot load {Path(path).name}: {lines[-1]}")
+        raise ExportFailed(f"ONNX Runtime cannot load {Path(path).name}: {lines[-1]}", hint=OUR_FAULT)
     return Loading(**json.loads(answer.stdout))

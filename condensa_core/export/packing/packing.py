@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from condensa_core.errors import ExportFailed, UsageError, first_line
+from condensa_core.errors import OUR_FAULT, ExportFailed, UsageError, first_line
 from condensa_core.export.onnx_file import load_onnx
 from condensa_core.export.packing.assembly import assembled, parameters_of
 from condensa_core.export.packing.constants import constant_nodes, densify, evaluate
@@ -183,5 +183,5 @@ def _checked_bytes(model: onnx.ModelProto) -> bytes:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
-        raise ExportFailed(f"the packed ONNX model is not valid: {first_line(err)}") from err
+        raise ExportFailed(f"the packed ONNX model is not valid: {first_line(err)}", hint=OUR_FAULT) from err
     return model.SerializeToString(deterministic=True)

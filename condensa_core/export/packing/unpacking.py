@@ -19,7 +19,7 @@ def unpack_onnx(source: str | Path, path: str | Path) -> OnnxFile:
     path = Path(path)
     _, model = load_onnx(Path(source))
     if not constant_nodes(model):
-        raise UsageError(f"{source} has nothing to unpack: all its weights are plain")
+        raise UsageError(f"{source} has nothing to unpack: all its weights are plain", hint="use it as it is")
     densify(model)
     content = model.SerializeToString(deterministic=True)
     publish(path, content)

@@ -49,14 +49,23 @@ def _records(path: Path, *, label_bytes: int, classes: int) -> Labelled:
     try:
         content = np.fromfile(path, dtype=np.uint8)
     except OSError as err:
-        raise WorkloadError(f"{path} cannot be read: {err.strerror}") from err
+        raise WorkloadError(
+            f"{path} cannot be read: {err.strerror}",
+            hint="the file is damaged or another: put the original in its place",
+        ) from err
     record = label_bytes + _IMAGE_BYTES
     if len(content) == 0 or len(content) % record:
-        raise WorkloadError(f"{path} has {len(content)} bytes, which is not a whole number of {record}-byte records")
+        raise WorkloadError(
+            f"{path} has {len(content)} bytes, which is not a whole number of {record}-byte records",
+            hint="the file is damaged or another: put the original in its place",
+        )
     records = content.reshape(-1, record)
     targets = records[:, label_bytes - 1].astype(np.int64)
     if targets.max() >= classes:
-        raise WorkloadError(f"{path} holds class {targets.max()}, but there are only {classes}")
+        raise WorkloadError(
+            f"{path} holds class {targets.max()}, but there are only {classes}",
+            hint="the file is damaged or another: put the original in its place",
+        )
     images = records[:, label_bytes:].reshape(-1, 3, 32, 32).copy()
     return Labelled(torch.from_numpy(images), torch.from_numpy(targets))
 

@@ -47,7 +47,10 @@ def download(folder: Path, source: str = UPSTREAM) -> None:
             if not (folder / name).exists():
                 _fetch(source + name, folder / name, digest)
     except OSError as err:  # URLError is one too
-        raise MachineError(f"Fashion-MNIST could not be downloaded to {folder}: {err}") from err
+        raise MachineError(
+            f"Fashion-MNIST could not be downloaded to {folder}: {err}",
+            hint="look at the network, or put its four files into that folder",
+        ) from err
 
 
 def _folder(options: DataOptions, directory: Path) -> Path:
@@ -82,7 +85,10 @@ def _part(folder: Path, prefix: str) -> Labelled:
     images = read_idx(_file(folder, f"{prefix}-images-idx3-ubyte.gz") or folder)
     targets = read_idx(_file(folder, f"{prefix}-labels-idx1-ubyte.gz") or folder)
     if images.ndim != 3 or targets.ndim != 1 or len(images) != len(targets) or len(images) == 0 or targets.max() > 9:
-        raise WorkloadError(f"{folder}: {prefix} has images {images.shape} and labels {targets.shape}")
+        raise WorkloadError(
+            f"{folder}: {prefix} has images {images.shape} and labels {targets.shape}",
+            hint="the file is damaged or another: put the original in its place",
+        )
     return Labelled(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(targets).long())
 
 
@@ -92,9 +98,14 @@ def _fetch(url: str, path: Path, digest: str) -> None:
     try:
         found = hashlib.sha256(gzip.decompress(packed)).hexdigest()
     except (OSError, EOFError, zlib.error) as err:
-        raise WorkloadError(f"{url} is not a gzip file") from err
+        raise WorkloadError(
+            f"{url} is not a gzip file", hint="the file is damaged or another: put the original in its place"
+        ) from err
     if found != digest:
-        raise WorkloadError(f"{url} has sha256 {found[:12]}..., expected {digest[:12]}...")
+        raise WorkloadError(
+            f"{url} has sha256 {found[:12]}..., expected {digest[:12]}...",
+            hint="the file is damaged or another: put the original in its place",
+        )
     with replacing(path) as partial:
         partial.write_bytes(packed)
 

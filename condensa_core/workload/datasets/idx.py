@@ -20,12 +20,20 @@ def read_idx(path: Path) -> np.ndarray:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as err:
-        raise WorkloadError(f"{path} cannot be read: {err}") from err
+        raise WorkloadError(
+            f"{path} cannot be read: {err}", hint="the file is damaged or another: put the original in its place"
+        ) from err
     if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise WorkloadError(f"{path} is not an IDX file of unsigned bytes")
+        raise WorkloadError(
+            f"{path} is not an IDX file of unsigned bytes",
+            hint="the file is damaged or another: put the original in its place",
+        )
     rank = content[3]
     start = 4 + 4 * rank
     shape = tuple(int(size) for size in np.frombuffer(content[4:start], dtype=">i4"))
     if len(shape) != rank or len(content) - start != math.prod(shape):
-        raise WorkloadError(f"{path} is cut short or too long: its header announces {shape}")
+        raise WorkloadError(
+            f"{path} is cut short or too long: its header announces {shape}",
+            hint="the file is damaged or another: put the original in its place",
+        )
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape).copy()

@@ -59,14 +59,17 @@ def _folders(path: Path) -> list[Path]:
 def _files(part: Path, classes: list[str]) -> list[tuple[Path, int]]:
     unknown = [entry.name for entry in _folders(part) if entry.name not in classes]
     if unknown:
-        raise WorkloadError(f"image-folder: {part} has a class {unknown[0]!r} that train/ lacks")
+        raise WorkloadError(
+            f"image-folder: {part} has a class {unknown[0]!r} that train/ lacks",
+            hint="add images of it to train/, or remove its folder",
+        )
     by_class = [
         [(file, label) for file in sorted((part / name).rglob("*")) if file.suffix.lower() in _SUFFIXES]
         for label, name in enumerate(classes)
     ]
     files = [entry for turn in itertools.zip_longest(*by_class) for entry in turn if entry is not None]
     if not files:
-        raise WorkloadError(f"image-folder: {part} holds no images")
+        raise WorkloadError(f"image-folder: {part} holds no images", hint="put images into a folder for each class")
     return files
 
 
@@ -90,7 +93,7 @@ def _image(pillow: Any, path: Path, size: int) -> Tensor:
         with pillow.open(path) as opened:
             image = opened.convert("RGB")
     except (OSError, SyntaxError) as err:  # Pillow raises SyntaxError for a broken PNG
-        raise WorkloadError(f"{path} is not a readable image: {err}") from err
+        raise WorkloadError(f"{path} is not a readable image: {err}", hint="remove or replace the file") from err
     width, height = image.size
     scale = size / min(width, height)
     enclosing = max(size, round(width * scale)), max(size, round(height * scale))

@@ -26,7 +26,7 @@ def load(options: DataOptions, directory: Path) -> TextSet:
     if path.is_file():
         return parted({path.name: read(path)}, str(path), options.val_fraction)
     if not path.is_dir():
-        raise WorkloadError(f"text: {path} does not exist")
+        raise WorkloadError(f"text: {path} does not exist", hint="paths are relative to the recipe's folder")
     train = _part(path, ("train",))
     if train is None:
         return parted(_files(path), str(path), options.val_fraction)
@@ -43,9 +43,11 @@ def read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as err:
-        raise WorkloadError(f"{path} cannot be read: {err.strerror or err}") from err
+        raise WorkloadError(
+            f"{path} cannot be read: {err.strerror or err}", hint="give plain text files that this user may read"
+        ) from err
     if not content:
-        raise WorkloadError(f"{path} is empty")
+        raise WorkloadError(f"{path} is empty", hint="give files that hold text")
     return content
 
 
@@ -63,7 +65,7 @@ def _part(folder: Path, names: tuple[str, ...]) -> Text | None:
 def _files(folder: Path) -> dict[str, bytes]:
     found = {path.relative_to(folder).as_posix(): read(path) for path in sorted(folder.rglob("*.txt"))}
     if not found:
-        raise WorkloadError(f"text: {folder} holds no .txt files")
+        raise WorkloadError(f"text: {folder} holds no .txt files", hint="name a file, or a folder with .txt files")
     return found
 
 

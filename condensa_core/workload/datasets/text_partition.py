@@ -40,7 +40,9 @@ def parted(files: Mapping[str, bytes], where: str, val_fraction: float | None = 
         first, second = (_character_start(whole, round(total - size)) for size in (test_size + val_size, test_size))
         joined = {"train": whole[:first], "val": whole[first:second], "test": whole[second:]}
     if not all(joined.values()):
-        raise WorkloadError(f"{where} holds too little text to be split: {total} bytes")
+        raise WorkloadError(
+            f"{where} holds too little text to be split: {total} bytes", hint="give more text, or a shorter data.length"
+        )
     return TextSet(*(Text(joined[part], where) for part in ("train", "val", "test")))
 
 

@@ -71,7 +71,10 @@ class TextSource:
         given = {name: part for name, part in parts.items() if part is not None}
         if level == "byte":
             if options.vocabulary is not None:
-                raise WorkloadError(f"data set {self.name!r}: bytes are a vocabulary of {BYTES}, which cannot be set")
+                raise WorkloadError(
+                    f"data set {self.name!r}: bytes are a vocabulary of {BYTES}, which cannot be set",
+                    hint="leave data.vocabulary out",
+                )
             return {name: byte_ids(part.content) for name, part in given.items()}, BYTES
         tokenise = characters if level == "char" else self.tokenise
         cap = options.vocabulary or (_DEFAULT_CHARACTERS if level == "char" else self.words)

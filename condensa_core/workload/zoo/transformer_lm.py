@@ -74,5 +74,8 @@ def transformer_lm(
     check_counts("transformer-lm", width=width, layers=layers, heads=heads)
     check_dropout("transformer-lm", dropout)
     if width % heads:
-        raise WorkloadError(f"transformer-lm: {heads} heads do not divide a width of {width}")
+        raise WorkloadError(
+            f"transformer-lm: {heads} heads do not divide a width of {width}",
+            hint="choose a width that is a multiple of heads",
+        )
     return TransformerLM(classes, length, width, layers, heads, dropout)
