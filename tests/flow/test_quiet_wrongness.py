@@ -14,14 +14,14 @@ from torch import nn
 
 from condensa_core import flow
 from condensa_core.bench import Ratio
-from condensa_core.errors import ParityError
+from condensa_core.errors import Interrupted, ParityError
 from condensa_core.export import read_onnx, save_pt2
 from condensa_core.flow import concluding
 from condensa_core.flow import trial as trial_module
 from condensa_core.flow.objective import Gain
 from condensa_core.flow.shipped_alike import require_alike
 from condensa_core.flow.workbench import bound
-from condensa_core.progress import Note, TrialEnded
+from condensa_core.progress import Advanced, Note, TrialEnded
 from condensa_core.search import read_journal
 
 
@@ -106,26 +106,70 @@ def test_a_file_that_scores_otherwise_than_its_trial_is_judged_by_what_it_scores
 
 
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory):
-    """The same recipe run twice with one thread, its calibration data taken from test."""
-    data = {part: {"python": "own.py:data", "args": {"part": part}} for part in ("train", "val", "test")}
-    data["calib"] = {**data["test"], "limit": 8}
+def one_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        yield [run(tmp_path_factory.mktemp("runs"), search={"trials": 2}, data=data) for _ in range(2)]
-    finally:
-        torch.set_num_threads(threads)
+    yield
+    torch.set_num_threads(threads)
+
+
+def deterministic():
+    """Sections of the recipe: two trials, calibration data taken from test."""
+    data = {part: {"python": "own.py:data", "args": {"part": part}} for part in ("train", "val", "test")}
+    data["calib"] = {**data["test"], "limit": 8}
+    return {"search": {"trials": 2}, "data": data}
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory, one_thread):
+    """The same recipe run twice with one thread."""
+    return [run(tmp_path_factory.mktemp("runs"), **deterministic()) for _ in range(2)]
 
 
 def test_the_same_seed_gives_the_same_journal_weights_and_files(twice):
     one, two = (directory for _, directory, _ in twice)
 
     assert timeless(one) == timeless(two)
-    files = sorted(str(p.relative_to(one)) for p in one.rglob("*") if p.suffix in (".onnx", ".safetensors"))
-    assert "best/model.onnx" in files and "trials/000/weights.safetensors" in files
-    for file in (*files, "plan.json", "resolved.yaml"):
+    files = weights_and_files(one)
+    assert files == weights_and_files(two) and {"best/model.onnx", "trials/000/weights.safetensors"} <= set(files)
+    for file in ("plan.json", "resolved.yaml"):
         assert (one / file).read_bytes() == (two / file).read_bytes(), file
+
+
+def test_a_run_that_is_resumed_at_each_of_its_steps_ends_with_the_same_weights(twice, tmp_path):
+    whole = twice[0][1]
+    recipe, cache = own_recipe(tmp_path, **deterministic()), tmp_path / "cache"
+    taken = []
+
+    with pytest.raises(Interrupted):
+        flow.run(recipe, out=tmp_path / "runs", cache_dir=cache, listener=stopping_after(1, taken))
+    (directory,) = (tmp_path / "runs" / "tiny").iterdir()
+    for step in range(2, recipe.compress.steps + 1):
+        with pytest.raises(Interrupted):
+            flow.resume(directory, cache_dir=cache, listener=stopping_after(step, taken))
+    flow.resume(directory, cache_dir=cache)
+
+    assert taken == [0, 1, 1, 2, 2, 3]  # each begins where the one before stopped
+    assert weights_and_files(directory) == weights_and_files(whole)
+    assert timeless(directory)[-1] == timeless(whole)[-1]  # all that is told of the trial
+
+
+def weights_and_files(directory):
+    """What is in every file of weights and every model of a run, by name."""
+    files = [path for path in directory.rglob("*") if path.suffix in (".onnx", ".safetensors")]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def stopping_after(step, taken):
+    """A listener that stops the run once L-C step `step` of a trial is done; `taken` are the steps that it saw."""
+
+    def listener(event):
+        if isinstance(event, Advanced) and event.phase == "learn":
+            taken.append(event.done)
+            if event.done == step:
+                raise Interrupted("stop")
+
+    return listener
 
 
 def timeless(directory):
