@@ -29,7 +29,7 @@ class Table:
 
 
 def tables(outcome: Outcome) -> tuple[Table, ...]:
-    """Before and after, layers, trials, gates and artifacts; a table without rows is left out."""
+    """Before and after, layers, trials and why some failed, gates and artifacts; a table without rows is left out."""
     drawn = (
         _before_and_after(outcome),
         _sizes(outcome),
@@ -37,6 +37,7 @@ def tables(outcome: Outcome) -> tuple[Table, ...]:
         _layers(outcome),
         _sensitivity(outcome),
         _trials(outcome),
+        _failures(outcome),
         Table("front (* ships)", *front_rows(outcome)),
         _gates(outcome),
         _artifacts(outcome),
@@ -155,6 +156,11 @@ def _trials(outcome: Outcome) -> Table:
     objective = (outcome.objective.name if outcome.objective else "") or "objective"
     columns = ("trial", "knobs", "status", metric or "metric", objective, "ratio", "P(met)", "training")
     return Table("trials (* ships)", columns, rows)
+
+
+def _failures(outcome: Outcome) -> Table:
+    rows = tuple((str(trial.number), trial.reason) for trial in outcome.trials if trial.status == "failed")
+    return Table("trials that failed", ("trial", "because"), rows)
 
 
 def _cost(cost: TrainingCost | None) -> str:

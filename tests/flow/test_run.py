@@ -204,17 +204,6 @@ def test_an_impossible_constraint_is_infeasible_and_keeps_the_best_effort(tmp_pa
     assert (tmp_path / "tiny").glob("*/best/model.onnx")
 
 
-def test_a_gate_that_fails_is_exit_code_1(tmp_path, cache):
-    loose = {"metric": "top1", "max_drop": "90pp"}
-    recipe = tiny(gates=[{"metric": "size.onnx", "at_most": "100B"}], search={"trials": 1}, constraint=loose)
-
-    outcome = run(recipe, tmp_path, cache)
-
-    assert outcome.status == "gate-failed" and outcome.exit_code == 1
-    assert "size.onnx" in outcome.reasons[-1]
-    assert outcome.gates[0].value == outcome.best.bytes
-
-
 def test_a_recipe_that_fixes_everything_is_one_trial(tmp_path, cache):
     layers = [{"match": "all", "scheme": [{"prune": {"sparsity": 0.8}}, {"quantize": {"dtype": "float16"}}]}]
     recipe = tiny(
