@@ -243,7 +243,7 @@ def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     if free < LOW_DISK_BYTES:
         return Finding(
-            "disk", "warning", f"{bytes_text(free)} free here", "free some, or set output.dir to another disk"
+            "disk", "warning", f"{bytes_text(free)} free here", "free some, or choose another disk with --out"
         )
     return Finding("disk", "ok", f"{bytes_text(free)} free here")
 

@@ -27,7 +27,7 @@ from condensa_core.whole_file import PARTIAL, make_folder, remedy, replacing, sy
 
 MANIFEST: Final = "manifest.json"
 _LOCK = ".lock"
-_ELSEWHERE = "free disk space, make it writable, or set output.dir to another place"
+_ELSEWHERE = "free disk space, make it writable, or choose another place with --out"
 _DISTRIBUTIONS = (
     "condensa-cli",
     "torch",

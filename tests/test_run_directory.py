@@ -174,7 +174,7 @@ def test_disk_that_refuses_the_first_files_is_a_machine_error(tmp_path, monkeypa
 
         monkeypatch.setattr(Path, "write_bytes", full)
 
-        refused = pytest.raises(MachineError, match=r"cannot write .*manifest.json: No space left.*output.dir")
+        refused = pytest.raises(MachineError, match=r"cannot write .*manifest.json: No space left.*--out")
         with refused as caught, directory.starting():
             directory.write_json(MANIFEST, {})
 

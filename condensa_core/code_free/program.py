@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from condensa_core.code_free.plain_texts import first_foreign_text
+from condensa_core.code_free.swelling import require_no_swelling
 from condensa_core.errors import UsageError, first_line
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 _FORCED: Final = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch: weights_only=True whatever a call of torch.load says
-_MOST_TIMES_LARGER: Final = 4  # torch stores without compressing
-_SPARE_BYTES: Final = 2**26
 
 
 def load_program(path: Path) -> ExportedProgram:
@@ -50,10 +49,8 @@ def _require_plain(path: Path) -> None:
     import torch
 
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        if sum(member.file_size for member in members) > _MOST_TIMES_LARGER * path.stat().st_size + _SPARE_BYTES:
-            raise UsageError(f"{path} declares more than it can hold", hint="it was made to fill the memory")
-        names = [member.filename.casefold() for member in members]
+        require_no_swelling(archive, path)
+        names = [member.filename.casefold() for member in archive.infolist()]
     for name in names:
         if "aotinductor" in name or name.endswith((".so", ".pyd", ".dll", ".dylib")):
             raise UsageError(

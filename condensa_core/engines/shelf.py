@@ -50,7 +50,7 @@ class Shelf:
         try:
             engine = engine_from(json.loads(facts.read_text(encoding="utf-8")), path)
             content = path.read_bytes()
-        except (OSError, ValueError, KeyError, TypeError, CondensaError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, CondensaError):
             return None
         whole = hashlib.sha256(content).hexdigest() == engine.sha256 and len(content) == engine.size_bytes
         return engine if whole else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from condensa_core import __version__
 from condensa_core.errors import ResumeError, RunFailed, UsageError
-from condensa_core.flow.comparable import fingerprint
+from condensa_core.flow.comparable import fingerprint, manifest_in
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.running import JOURNAL, checked, judged_reference, logged
 from condensa_core.flow.searching import known_before, level_problem
@@ -72,7 +71,7 @@ def ablate(
     bench = trained(checked(recipe, allow_python, listener), cache_dir=cache_dir, listener=listener)
     if len(bench.plan.space.names) != 1:
         raise UsageError("an ablation needs a recipe with one knob", hint="give a scheme no sparsity, or a knob")
-    root = out or Path(recipe.output.dir).expanduser()
+    root = out or Path(recipe.output.dir)
     opened = RunDirectory.resume(resumed) if resumed else RunDirectory.create(root, recipe.name, resolved_yaml(recipe))
     if command:
         opened.resumed_by = shlex.join([*command, *([] if resumed else ["--resume", str(opened.path)])])
@@ -91,7 +90,7 @@ def ablate(
 
 def _begin(directory: RunDirectory, recipe: Recipe, command: Sequence[str], *, new: bool) -> None:
     if not new:
-        head = json.loads((directory.path / MANIFEST).read_text(encoding="utf-8"))
+        head = manifest_in(directory.path)
         if head.get("kind") != "ablation":
             raise ResumeError(f"{directory.path} holds no ablation", hint="continue it with: condensa resume")
         return

@@ -17,20 +17,28 @@ from condensa_core.whole_file import remedy
 RESOLVED = "resolved.yaml"
 
 
-def head_of(path: Path) -> dict[str, Any]:
-    """What the run directory's manifest says; ResumeError where that is not what a run writes into it."""
+def manifest_in(path: Path) -> dict[str, Any]:
+    """The directory's manifest; ResumeError where it is no JSON object that a run could write again."""
     file = path / MANIFEST
     try:
         head = json.loads(file.read_text(encoding="utf-8"))
+        json.dumps(head, ensure_ascii=False, allow_nan=False).encode()  # 1e999 and half characters are read gladly
     except PermissionError as err:
         raise MachineError(f"cannot read {file}: {err.strerror}", hint=remedy(err)) from err
     except (OSError, ValueError, RecursionError) as err:
         raise ResumeError(f"{file} cannot be read; start a new run") from err
+    if not isinstance(head, dict):
+        raise ResumeError(f"{file} is damaged; start a new run")
+    return head
+
+
+def head_of(path: Path) -> dict[str, Any]:
+    """What the run directory's manifest says; ResumeError where that is not what a run writes into it."""
+    head = manifest_in(path)
     texts = ("recipe_directory", "recipe_name", "condensa")
-    if not isinstance(head, dict) or not isinstance(head.get("hashes"), dict):
-        raise ResumeError(f"{file} is damaged; start a new run")
-    if not all(isinstance(head.get(key), str) and "\0" not in head[key] for key in texts):
-        raise ResumeError(f"{file} is damaged; start a new run")
+    whole = isinstance(head.get("hashes"), dict)
+    if not (whole and all(isinstance(head.get(key), str) and "\0" not in head[key] for key in texts)):
+        raise ResumeError(f"{path / MANIFEST} is damaged; start a new run")
     return head
 
 

@@ -70,7 +70,7 @@ def require_same_answers(folder: Path, recipe: Recipe) -> None:
         kept = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[PLATFORM]
         then = {given["rule"]: (given["applies"], given["reason"]) for given in kept["rules"]}
         began = str(kept["hardware"])
-    except (OSError, ValueError, KeyError, TypeError) as err:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as err:
         raise ResumeError(f"{folder / MANIFEST} does not tell which rules apply; start a new run") from err
     differences = []
     for number, now in answers(recipe, platform_of(recipe)).items():

@@ -71,7 +71,7 @@ def run(
     require_exportable(recipe, ready, listener)
     require_short_runs_possible(ready)
     earlier = earlier_runs(ready)
-    root = out or Path(recipe.output.dir).expanduser()
+    root = out or Path(recipe.output.dir)
     with (
         RunDirectory.create(root, recipe.name, resolved_yaml(recipe)) as directory,
         ending_told(directory, resumed=False),

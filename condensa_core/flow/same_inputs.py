@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from condensa_core.errors import ResumeError
+from condensa_core.flow.comparable import manifest_in
 from condensa_core.progress import Listener, Note
 from condensa_core.recipe import PythonSpec, Recipe
 from condensa_core.run_directory import MANIFEST, file_sha256, versions
@@ -78,9 +78,9 @@ def require_same_found(folder: Path, found: Mapping[str, str]) -> None:
 def _kept(folder: Path, key: str) -> Mapping[str, str]:
     """Texts by name under a key of the manifest, empty where it has none; ResumeError where it is damaged."""
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get(key, {})
+        found = manifest_in(folder).get(key, {})
         return {str(name): str(value) for name, value in found.items() if value is not None}
-    except (OSError, ValueError, RecursionError, AttributeError) as err:
+    except AttributeError as err:
         raise ResumeError(f"{folder / MANIFEST} is damaged; start a new run") from err
 
 

@@ -33,6 +33,7 @@ from condensa_core.search import (
     one_knob_belief,
     read_journal,
 )
+from condensa_core.workload.location import located
 
 FILE: Final = "warm-start.json"
 _ENTRY: Final = "warm-start"
@@ -87,7 +88,7 @@ def earlier_runs(ready: Bound) -> tuple[EarlierRun, ...]:
     if len(ready.plan.space.names) != 1:
         raise UsageError("a warm start needs a recipe with one knob")
     knob = search_knob(ready.plan.space.names[0], ready)
-    paths = dict.fromkeys((recipe.directory / Path(name).expanduser()).resolve() for name in named)
+    paths = dict.fromkeys(located(name, recipe.directory).resolve() for name in named)
     return tuple(_checked(_read(path), knob, recipe.constraint.metric) for path in paths)
 
 
@@ -145,7 +146,7 @@ def _read(path: Path) -> EarlierRun:
             f"{path} holds no {MANIFEST}, so it is no run directory to start from",
             hint="give --warm-start a folder of a finished run",
         ) from err
-    except (OSError, ValueError, AttributeError) as err:
+    except (OSError, ValueError, RecursionError, AttributeError) as err:
         raise UsageError(
             f"{path / MANIFEST} is damaged; a search cannot start from it",
             hint="give --warm-start a finished run, or one of the same knob and metric",
@@ -218,7 +219,7 @@ def _kept(directory: RunDirectory) -> list[EarlierRun]:
     try:
         records = json.loads((directory.path / FILE).read_text(encoding="utf-8"))
         return [EarlierRun.from_record(record) for record in records]
-    except (OSError, ValueError, KeyError, TypeError, UsageError) as err:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, UsageError) as err:
         raise ResumeError(f"{directory.path / FILE} is gone or damaged", hint="start a new run") from err
 
 

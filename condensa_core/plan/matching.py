@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from condensa_core.graph.channels import Layer, ModelGraph
+from condensa_core.plan.regular_expressions import fitting, holding
 
 _WRAPPERS = ("module.", "_orig_mod.")  # torch.nn.DataParallel and torch.compile
 
@@ -23,7 +24,9 @@ class LayerNames:
         self.layers = {without_wrappers(layer.name): layer for layer in graph.layers}
 
     def matched(self, selector: str) -> tuple[str, ...]:
-        """The names a selector stands for, in the model's order."""
+        """The names a selector stands for, in the model's order; TooLong for an expression that backtracks too much."""
+        if selector.startswith("re:"):
+            return fitting(selector[3:], tuple(self.layers))
         return tuple(name for name in self.layers if selects(selector, name))
 
     def advice(self, selector: str) -> tuple[str, ...]:
@@ -45,11 +48,11 @@ def is_exact(selector: str) -> bool:
 
 
 def selects(selector: str, name: str) -> bool:
-    """Whether a selector stands for the layer of this name."""
+    """Whether a selector stands for the layer of this name; TooLong as `LayerNames.matched`."""
     if selector == "all":
         return True
     if selector.startswith("re:"):
-        return re.fullmatch(selector[3:], name) is not None
+        return bool(fitting(selector[3:], (name,)))
     return _glob(selector.split("."), name.split("."))
 
 
@@ -66,7 +69,7 @@ def _glob(pattern: Sequence[str], segments: Sequence[str]) -> bool:
 
 def _advice(selector: str, names: Sequence[str], layers: dict[str, Layer]) -> tuple[str, ...]:
     if selector.startswith("re:"):
-        inside = [name for name in names if re.search(selector[3:], name)]
+        inside = holding(selector[3:], names)
         if inside:
             return (
                 f"a regular expression must fit the whole name; '{inside[0]}' holds it: write 're:.*{selector[3:]}.*'",

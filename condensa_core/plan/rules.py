@@ -12,7 +12,8 @@ from torch import nn
 
 from condensa_core.errors import Place, Problem
 from condensa_core.graph.channels import Layer, ModelGraph
-from condensa_core.plan.matching import LayerNames, is_exact, selects, without_wrappers
+from condensa_core.plan.matching import LayerNames, is_exact, without_wrappers
+from condensa_core.plan.regular_expressions import TIMEOUT_S, TooLong
 from condensa_core.recipe import ExceptSpec, Expectation, Recipe, RuleSpec
 
 # The layers whose outputs each structured scheme removes; `structure` those of every other layer that has units too.
@@ -82,9 +83,15 @@ class Rules:
         return kept
 
     def _reached(self, selector: str, *path: str | int) -> tuple[str, ...]:
-        found = self.names.matched(selector)
+        try:
+            found = self.names.matched(selector)
+            advice = () if found else self.names.advice(selector)
+        except TooLong:
+            message = f"'{selector}' tries too many ways to fit the names of this model: stopped after {TIMEOUT_S:g} s"
+            self.report("E217", message, *path, advice=("write it without a repeat inside a repeat, such as (a+)+",))
+            return ()
         if not found:
-            self.report("E203", f"no layer matches '{selector}'", *path, advice=self.names.advice(selector))
+            self.report("E203", f"no layer matches '{selector}'", *path, advice=advice)
         return found
 
     def _match(self, number: int, rule: RuleSpec) -> Match:
@@ -117,8 +124,9 @@ class Rules:
         spec = match.rule.except_
         if spec is None:
             return
+        named: set[str] = set()
         for position, selector in enumerate(spec.match or ()):
-            self._reached(selector, "layers", match.number, "except", "match", position)
+            named.update(self._reached(selector, "layers", match.number, "except", "match", position))
         for key, wanted in (("type", spec.type), ("role", spec.role)):
             have = {n: _traits(self.names.layers[n], key) for n in match.layers}
             for word in wanted or ():
@@ -129,7 +137,7 @@ class Rules:
                     message = f"'except' names {key} '{word}', but no layer of this rule has it"
                     advice = (f"did you mean '{right}'?",) if right else (f"they have: {', '.join(known)}",)
                     self.report("E204", message, "layers", match.number, "except", key, advice=advice)
-        match.layers = [name for name in match.layers if not _fits(spec, name, self.names.layers[name])]
+        match.layers = [name for name in match.layers if not _fits(spec, name in named, self.names.layers[name])]
 
     def _filtered(self, match: Match) -> None:
         """Narrow to the rule's types and roles, and to the layers its scheme is for (E204 where nothing is left)."""
@@ -269,9 +277,9 @@ def _traits(layer: Layer, key: str) -> set[str]:
     return {layer.type} if key == "type" else set(layer.roles)
 
 
-def _fits(spec: ExceptSpec, name: str, layer: Layer) -> bool:
+def _fits(spec: ExceptSpec, named: bool, layer: Layer) -> bool:
     return (
-        (spec.match is None or any(selects(selector, name) for selector in spec.match))
+        (spec.match is None or named)
         and (spec.type is None or layer.type in spec.type)
         and (spec.role is None or bool(layer.roles & set(spec.role)))
     )

@@ -6,6 +6,7 @@ Each looks only at sections that are sound by themselves, so that one mistake is
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ class CrossChecks:
         for section in ("model", "data", "patterns", "layers"):
             for path, reference in _named_python(self.references.data.get(section), (section,)):
                 file = reference.rpartition(":")[0]
-                if file.endswith(".py") and not (self.directory / file).is_file():
+                if file.endswith(".py") and not _is_file(self.directory / file):
                     others = [other.name for other in self.directory.glob("*.py")]
                     close = near(file, others)
                     advice = f"did you mean '{close}'?" if close else "a path starts from the folder of the recipe"
@@ -158,7 +159,7 @@ class CrossChecks:
             return
         listed = isinstance(self.document.data["search"]["warm_start"], tuple) if search.warm_start else False
         for position, name in enumerate(search.warm_start or ()):
-            if not (self.directory / Path(name).expanduser()).is_dir():
+            if not _is_folder(self.directory, name):
                 path: KeyPath = ("search", "warm_start", *([position] if listed else []))
                 advice = "name the folder of an earlier run; a path starts from the folder of the recipe"
                 yield self._problem("E505", path, f"there is no run directory '{name}'", advice)
@@ -397,6 +398,20 @@ class CrossChecks:
 def _declared(data: Mapping[str, Any], section: str) -> tuple[str, ...]:
     found = data.get(section)
     return tuple(found) if isinstance(found, Mapping) else ()
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; no for what the system does not even look up."""
+    with suppress(OSError):  # too long a name, a folder that is closed
+        return path.is_file()
+    return False
+
+
+def _is_folder(directory: Path, name: str) -> bool:
+    """The same for a folder, whose name may begin with a home folder."""
+    with suppress(OSError, RuntimeError):  # Runtime: no such user
+        return (directory / Path(name).expanduser()).is_dir()
+    return False
 
 
 def _named_python(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

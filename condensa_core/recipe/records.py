@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -550,7 +550,7 @@ class ObjectiveSpec(Record):
 
 
 class OutputSpec(Record):
-    """Where results go and which artifacts are written."""
+    """Where results go and which artifacts are written. `dir` lies in the folder that condensa is called in."""
 
     later: ClassVar[frozenset[str]] = frozenset({"opset", "save_trials"})
     dir: str = "runs"
@@ -570,6 +570,9 @@ class OutputSpec(Record):
         if not value or "$" in value or "\0" in value:
             advice = "write dir: runs; the recipe's name and the time are appended"
             raise refusal("E106", f"'{value}' is no folder", advice)
+        if value.startswith(("/", "~")) or ".." in PurePosixPath(value).parts:
+            advice = "a recipe may be anybody's: say on the command line where else runs go, with --out DIR"
+            raise refusal("E106", f"'{value}' leads out of the folder that condensa is called in", advice)
         return value
 
 

@@ -8,8 +8,15 @@ from condensa_core.errors import WorkloadError
 
 
 def located(path: str, directory: Path) -> Path:
-    """`path` from `directory` on; a leading `~` or `~user` is a home folder (WorkloadError if there is none)."""
+    """`path` from `directory` on; a leading `~` or `~user` is a home folder.
+
+    WorkloadError if there is none, and for what the system does not look up: too long a name, a folder that is closed.
+    """
     try:
-        return directory / Path(path).expanduser()
+        found = directory / Path(path).expanduser()
+        found.exists()
     except RuntimeError as err:
         raise WorkloadError(f"{path!r} begins with a home folder that is not known") from err
+    except OSError as err:
+        raise WorkloadError(f"{path[:80]!r} cannot be looked up: {err.strerror}") from err
+    return found

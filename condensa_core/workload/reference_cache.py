@@ -35,7 +35,7 @@ def read_entry(path: Path) -> Kept:
         state = load_file(path)
         history = tuple(EpochRecord(**record) for record in json.loads(metadata["history"]))
         digest, key, version = metadata["digest"], metadata["key"], metadata["torch"]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as err:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as err:
         raise WorkloadError(f"{path} is not a readable reference: {err}") from err
     if state_digest(state) != digest:
         raise WorkloadError(f"{path} has changed since it was written")

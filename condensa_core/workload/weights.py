@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from condensa_core.errors import WorkloadError
+from condensa_core.code_free import require_no_swelling
+from condensa_core.errors import UsageError, WorkloadError
 from condensa_core.workload.location import located
 
 if TYPE_CHECKING:
@@ -61,14 +63,20 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """The named tensors in a .safetensors file or a PyTorch checkpoint, on the CPU.
 
     Checkpoints that keep them under `state_dict`, `model_state_dict` or `model` are opened; the prefix that
-    DataParallel puts before every name is taken off.
+    DataParallel puts before every name is taken off. WorkloadError for any other file, UsageError for an archive that
+    would fill the memory.
     """
     found: Any
     try:
         with warnings.catch_warnings():
             # torch 2.13 remarks on pickles of another protocol; whether they can be read shows in a moment.
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    require_no_swelling(archive, path)
             found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except UsageError:
+        raise
     except pickle.UnpicklingError as err:
         raise WorkloadError(
             f"{path.name} is no weights file, or holds pickled code, which is never run",

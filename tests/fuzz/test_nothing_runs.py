@@ -1,9 +1,11 @@
 """Files that would run code, read other files or fill the memory, given to what reads such files."""
 
+import io
 import json
 import os
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from onnx_models import models
 from condensa_core.bench.inputs import InputRequest, prepare
 from condensa_core.bench.model_file import examine
 from condensa_core.bench.tensor_types import TensorSignature
-from condensa_core.errors import CondensaError, UsageError, WorkloadError
+from condensa_core.errors import CondensaError, MachineError, UsageError, WorkloadError
 from condensa_core.export import read_onnx, unpack_onnx
 from condensa_core.learning import Checkpoint
 from condensa_core.search import read_journal
@@ -97,3 +99,52 @@ def test_a_header_of_absurd_length_is_refused(tmp_path, declared):
     with pytest.raises(WorkloadError, match="not a readable weights file"):
         read_state(path)
     assert Checkpoint(path).load() is None
+
+
+def test_weights_that_swell_are_refused(tmp_path, peak):
+    torch.save({"w": torch.zeros(30_000_000)}, tmp_path / "w.pt")
+    with zipfile.ZipFile(tmp_path / "w.pt") as old, zipfile.ZipFile(tmp_path / "bomb.pt", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name), zipfile.ZIP_DEFLATED, 1)
+    assert (tmp_path / "bomb.pt").stat().st_size < 1_000_000
+    (tmp_path / "w.pt").unlink()
+
+    with peak(50_000_000), pytest.raises(UsageError, match="declares more than it can hold"):
+        read_state(tmp_path / "bomb.pt")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]},
+        {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+    ],
+    ids=["beyond the file", "overflow", "negative"],
+)
+def test_tensors_that_declare_more_than_the_file_are_refused(tmp_path, peak, entry):
+    header = json.dumps({"w": entry}).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+
+    with peak(50_000_000), pytest.raises(WorkloadError, match="not a readable weights file"):
+        read_state(path)
+
+
+@pytest.mark.parametrize("shape", [(2**42,), (2**30, 2**30), (10**18, 10**18)])
+def test_arrays_that_declare_more_than_the_file_are_refused(tmp_path, peak, shape):
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", buffer.getvalue() + bytes(16))
+
+    with peak(50_000_000), pytest.raises(UsageError, match="declares"):
+        prepare({"m": [TensorSignature("x", "FLOAT", (1,))]}, InputRequest(file=tmp_path / "x.npz"))
+
+
+def test_arrays_for_which_there_is_no_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "x.npz", x=np.zeros(1_000_000, np.float32))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 5_000_000}))
+
+    with pytest.raises(MachineError, match="memory"):
+        prepare({"m": [TensorSignature("x", "FLOAT", (1,))]}, InputRequest(file=tmp_path / "x.npz"))

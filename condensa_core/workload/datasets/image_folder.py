@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from condensa_core.workload.location import located
 
 _SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp"})
 _DEFAULT_SIZE: Final = 224
+_MOST_OBLONG: Final = 50
 _MEMORY_SHARE: Final = 0.5  # of what is free now: training needs the rest
 
 
@@ -63,14 +65,15 @@ def _files(part: Path, classes: list[str]) -> list[tuple[Path, int]]:
             f"image-folder: {part} has a class {unknown[0]!r} that train/ lacks",
             hint="add images of it to train/, or remove its folder",
         )
-    by_class = [
-        [(file, label) for file in sorted((part / name).rglob("*")) if file.suffix.lower() in _SUFFIXES]
-        for label, name in enumerate(classes)
-    ]
+    by_class = [[(file, label) for file in _images_in(part / name)] for label, name in enumerate(classes)]
     files = [entry for turn in itertools.zip_longest(*by_class) for entry in turn if entry is not None]
     if not files:
         raise WorkloadError(f"image-folder: {part} holds no images", hint="put images into a folder for each class")
     return files
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
 
 
 def _check_memory(count: int, size: int) -> None:
@@ -92,9 +95,12 @@ def _image(pillow: Any, path: Path, size: int) -> Tensor:
     try:
         with pillow.open(path) as opened:
             image = opened.convert("RGB")
-    except (OSError, SyntaxError) as err:  # Pillow raises SyntaxError for a broken PNG
+    except (OSError, SyntaxError, ValueError, struct.error, pillow.DecompressionBombError) as err:  # Syntax: broken PNG
         raise WorkloadError(f"{path} is not a readable image: {err}", hint="remove or replace the file") from err
     width, height = image.size
+    if max(width, height) > _MOST_OBLONG * min(width, height):  # scaled by its short side, it would fill the memory
+        oblong = f"{path} is {width} x {height}: a side is more than {_MOST_OBLONG} times the other"
+        raise WorkloadError(oblong, hint="remove or replace the file")
     scale = size / min(width, height)
     enclosing = max(size, round(width * scale)), max(size, round(height * scale))
     image = image.resize(enclosing, pillow.Resampling.BILINEAR)

@@ -63,7 +63,8 @@ def _part(folder: Path, names: tuple[str, ...]) -> Text | None:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    found = {path.relative_to(folder).as_posix(): read(path) for path in sorted(folder.rglob("*.txt"))}
+    paths = sorted(path for path in folder.rglob("*.txt") if path.is_file())
+    found = {path.relative_to(folder).as_posix(): read(path) for path in paths}
     if not found:
         raise WorkloadError(f"text: {folder} holds no .txt files", hint="name a file, or a folder with .txt files")
     return found
