@@ -62,7 +62,7 @@ class SetUpAgain:
             listener(Waiting())
 
         found = bound(recipe_in(self.folder), allow_python=self.allow_python, listener=stoppable)
-        bench = trained(found, cache_dir=self.cache_dir, listener=stoppable)
+        bench = trained(found, cache_dir=self.cache_dir, run_dir=self.folder, listener=stoppable)
         if fingerprint(bench) != self.fingerprint:
             raise ResumeError(
                 f"in a worker process the recipe in {self.folder} finds another model or other data than before",

@@ -153,7 +153,7 @@ def _work(
             told(Note(f"left out: {text}"))
         for overlap in ready.overlaps:
             directory.log(f"samples in two splits: {overlap}")  # told while the data was read
-        bench = trained(ready, cache_dir=cache_dir, listener=told)
+        bench = trained(ready, cache_dir=cache_dir, run_dir=directory.path, listener=told)
         for problem in bench.plan.problems:
             told(Note(f"{problem.place}: {problem.message}", level="warning"))
         _complete_manifest(directory, bench)

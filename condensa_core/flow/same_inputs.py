@@ -11,19 +11,21 @@ from condensa_core.flow.comparable import manifest_in
 from condensa_core.progress import Listener, Note
 from condensa_core.recipe import PythonSpec, Recipe
 from condensa_core.run_directory import MANIFEST, file_sha256, versions
-from condensa_core.workload import sources_of
+from condensa_core.workload import package_of, sources_of
 
-PYTHON: Final = "python"  # the key in the manifest
+PYTHON: Final = "python"  # the keys in the manifest
+PACKAGES: Final = "packages"
 _START_ANEW: Final = "restore it, or start a new run"
 
 
 def python_record(recipe: Recipe) -> dict[str, dict[str, str]]:
-    """What the manifest keeps of the user's Python: the SHA-256 of every file, by its path; nothing is run.
+    """What the manifest keeps of the user's Python, of which nothing is run: the SHA-256 of every file by its path, and
+    the versions of packages that the recipe names.
 
     Paths are relative to the recipe's folder where they lie in it.
     """
     found = {_named(path, recipe.directory): file_sha256(path) for path in python_files(recipe)}
-    return {PYTHON: dict(sorted(found.items()))}
+    return {PYTHON: dict(sorted(found.items())), PACKAGES: _packages(recipe)}
 
 
 def python_files(recipe: Recipe) -> frozenset[Path]:
@@ -50,7 +52,7 @@ def require_same_begin(folder: Path, recipe: Recipe, recipe_sha256: str, listene
         raise ResumeError(
             f"the Python of this run has changed since it began: {'; '.join(filter(None, changes))}", hint=_START_ANEW
         )
-    others = _other_versions(packages)
+    others = _other_versions(packages, versions()) + _other_versions(_kept(folder, PACKAGES), _packages(recipe))
     if others:
         listener(Note(f"this run began with other versions: {', '.join(others)}", level="warning"))
 
@@ -114,7 +116,14 @@ def _change(name: str, then: str, now: str | None) -> str:
     return "" if now == then else f"{name} (its hash was {then[:12]}, now it is {now[:12]})"
 
 
-def _other_versions(then: Mapping[str, str]) -> list[str]:
+def _packages(recipe: Recipe) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for reference in _references(recipe):
+        found |= package_of(reference, recipe.directory)
+    return dict(sorted(found.items()))
+
+
+def _other_versions(then: Mapping[str, str], now: Mapping[str, str | None]) -> list[str]:
     """Packages that a run had or has and whose versions differ; none where the manifest tells of no versions."""
-    pairs = [(name, then.get(name), now) for name, now in versions().items()] if then else []
-    return [f"{name} {was or 'missing'}, now {now or 'missing'}" for name, was, now in pairs if was != now]
+    pairs = [(name, then.get(name), now.get(name)) for name in {**then, **now}] if then else []
+    return [f"{name} {was or 'missing'}, now {is_now or 'missing'}" for name, was, is_now in pairs if was != is_now]

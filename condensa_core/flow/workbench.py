@@ -165,8 +165,10 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
     )
 
 
-def trained(found: Bound, *, cache_dir: Path | None = None, listener: Listener = silent) -> Workbench:
-    """The workbench with its reference: from weights, from the cache, or trained now."""
+def trained(
+    found: Bound, *, cache_dir: Path | None = None, run_dir: Path | None = None, listener: Listener = silent
+) -> Workbench:
+    """The workbench with its reference: from weights, from the run's own copy, from the cache, or trained now."""
     device = learning_device()
     with _placed(found.recipe, "model"):
         known = reference(
@@ -175,6 +177,7 @@ def trained(found: Bound, *, cache_dir: Path | None = None, listener: Listener =
             found.model,
             seed=found.seed,
             cache_dir=cache_dir or default_cache_dir(),
+            run_dir=None if run_dir is None else run_dir / "reference",
             listener=listener,
             device=device,
         )

@@ -8,7 +8,7 @@ from condensa_core.workload.metrics import LOSS, METRICS, PERPLEXITY, TOP1, TOP5
 from condensa_core.workload.models import build_model, check_fit, example_inputs
 from condensa_core.workload.overlap import Overlap, overlaps
 from condensa_core.workload.python_reference import call_object, load_object
-from condensa_core.workload.python_sources import sources_of
+from condensa_core.workload.python_sources import package_of, sources_of
 from condensa_core.workload.reference_model import Reference, cached_at, reference
 from condensa_core.workload.splits import SampleShape, Splits, known_shape, load_splits
 from condensa_core.workload.tasks import TASKS, Task, check_task, metrics_named, task_loss, task_named
@@ -59,6 +59,7 @@ __all__ = [
     "load_weights",
     "metrics_named",
     "overlaps",
+    "package_of",
     "read_state",
     "reference",
     "seen_running",

@@ -18,7 +18,9 @@ from typing import Any
 
 from condensa_core.errors import CondensaError, UserCodeFailed, WorkloadError
 from condensa_core.workload.global_state import keeping_global_state
+from condensa_core.workload.neighbours import importable
 from condensa_core.workload.out_of_memory import is_out_of_memory
+from condensa_core.workload.python_sources import source_digest
 from condensa_core.workload.sudden_end import no_sudden_end
 from condensa_core.workload.watch import seen_running
 
@@ -58,7 +60,7 @@ def call_object(reference: str, called: Any, args: Mapping[str, Any], directory:
             hint="name a function, a class, or an object that is made already without args",
         )
     _check_arguments(reference, called, args)
-    with _importable(directory), user_code(reference):
+    with importable(directory), user_code(reference):
         return called(**args)
 
 
@@ -103,8 +105,10 @@ def _file_path(source: str, directory: Path) -> Path:
 
 def _file_module(source: str, directory: Path) -> ModuleType:
     path = _file_path(source, directory)
-    # The content is part of the name: an edited file is run again, two references to one file share their module.
-    digest = hashlib.sha256(str(path).encode() + b"\0" + path.read_bytes()).hexdigest()[:16]
+    # The content is part of the name, and that of its neighbours: what is edited is run again, two references to one
+    # file share their module.
+    content = source_digest(f"{source}:", directory)
+    digest = hashlib.sha256(str(path).encode() + b"\0" + content.encode()).hexdigest()[:16]
     name = f"_condensa_user_{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
@@ -114,7 +118,7 @@ def _file_module(source: str, directory: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and torch.export look their module up here
     try:
-        with _importable(path.parent), user_code(source):
+        with importable(path.parent), user_code(source):
             spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
@@ -125,24 +129,13 @@ def _file_module(source: str, directory: Path) -> ModuleType:
 def _imported_module(source: str, directory: Path) -> ModuleType:
     if not _MODULE_NAME.fullmatch(source):
         raise WorkloadError(f"{source!r} is neither a .py file nor a module", hint="write file.py:object")
-    with _importable(directory), user_code(source):
+    with importable(directory), user_code(source):
         try:
             return importlib.import_module(source)
         except ModuleNotFoundError as err:
             if err.name is not None and (source == err.name or source.startswith(err.name + ".")):
                 raise WorkloadError(f"there is no module {source!r}", hint=f"looked in {directory} too") from err
             raise
-
-
-@contextlib.contextmanager
-def _importable(directory: Path) -> Iterator[None]:
-    entry = str(directory.resolve())
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):  # the user's code may have removed it already
-            sys.path.remove(entry)
 
 
 def _check_arguments(reference: str, called: Callable[..., Any], args: Mapping[str, Any]) -> None:

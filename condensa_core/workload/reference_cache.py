@@ -1,4 +1,4 @@
-"""Trained references kept on disk, each under the hash of everything that decided its weights."""
+"""Trained references on disk, in the cache and in runs, each under the hash of everything that decided its weights."""
 
 from __future__ import annotations
 
@@ -44,11 +44,16 @@ def read_entry(path: Path) -> Kept:
     return Kept(state, history, version)
 
 
-def write_entry(path: Path, state: Mapping[str, Tensor], history: tuple[EpochRecord, ...]) -> None:
-    """Writes a cache entry so that `path` holds all of it or does not exist; MachineError when the disk refuses."""
+def write_entry(
+    path: Path, state: Mapping[str, Tensor], history: tuple[EpochRecord, ...], trained_by: str | None = None
+) -> None:
+    """Writes a cache entry so that `path` holds all of it or does not exist; MachineError when the disk refuses.
+
+    `trained_by` is the version of torch that did, if it was not this one.
+    """
     stored = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     metadata = {"digest": state_digest(stored), "history": json.dumps([asdict(record) for record in history])}
-    metadata |= {"key": path.stem, "torch": torch.__version__}
+    metadata |= {"key": path.stem, "torch": trained_by or torch.__version__}
     try:
         with replacing(path) as partial:
             partial.write_bytes(save(stored, metadata))

@@ -51,15 +51,18 @@ def reference(
     *,
     seed: Seed,
     cache_dir: Path,
+    run_dir: Path | None = None,
     listener: Listener = silent,
     device: torch.device | str | None = None,
 ) -> Reference:
     """`module`, as `build_model` gave it, with the weights to start from, in place, on `device`.
 
     Weights that the recipe names are loaded, and nothing is trained. Without weights the model is trained as
-    `reference.train` says, or taken from `cache_dir` when the same model, data, settings and seed were trained before.
-    A damaged cache entry is reported as a Note and trained anew, and so is a cache that cannot be written: the run
-    goes on without it. WorkloadError where model and data do not fit, before anything is trained.
+    `reference.train` says, or taken from `run_dir` or `cache_dir` when the same model, data, settings and seed were
+    trained before. A run keeps its own copy in `run_dir`: what others do to the cache cannot change what it goes on
+    from. A damaged entry is reported as a Note and trained anew, and so is a cache that cannot be written: the run goes
+    on without it. WorkloadError where model and data do not fit, before anything is trained; MachineError where
+    `run_dir` cannot be written.
     """
     task = task_named(recipe.task)
     check_task(task, splits.vocabulary)
@@ -69,21 +72,33 @@ def reference(
         return Reference(module, "weights", load_weights(module, recipe.model, recipe.directory))
     plan = training_plan(recipe.reference.train, splits, module)
     entry = cached_at(recipe, splits, module, seed=seed, cache_dir=cache_dir)
-    if os.path.exists(entry):  # noqa: PTH110 - Path.exists raises where the folder may not be searched
+    own = run_dir / entry.name if run_dir is not None else None
+    for path in (own, entry):
+        if path is None or not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a folder is closed
+            continue
         try:
-            kept = read_entry(entry)
-            put_state(module, kept.state, entry.name)
+            kept = read_entry(path)
+            put_state(module, kept.state, path.name)
         except WorkloadError as err:
-            listener(Note(f"cached reference ignored: {err.message}; training it again", level="warning"))
-        else:
-            if kept.torch != torch.__version__:
-                listener(Note(f"the cached reference was trained by torch {kept.torch}, this is {torch.__version__}"))
-            return Reference(module, "cached", state_digest(kept.state), kept.history)
+            told = (
+                "cached reference ignored: {}; training it again"
+                if path == entry
+                else "the run's reference ignored: {}"
+            )
+            listener(Note(told.format(err.message), level="warning"))
+            continue
+        if kept.torch != torch.__version__:
+            listener(Note(f"the kept reference was trained by torch {kept.torch}, this is {torch.__version__}"))
+        if own is not None and path != own:
+            write_entry(own, kept.state, kept.history, kept.torch)
+        return Reference(module, "cached", state_digest(kept.state), kept.history)
     history = fit(module, splits, plan, task, seed=seed, listener=listener, device=device)
     try:
         write_entry(entry, module.state_dict(), history)
     except MachineError as err:  # the training is paid for, and the run needs no cache to go on
         listener(Note(err.message, level="warning"))
+    if own is not None:
+        write_entry(own, module.state_dict(), history)
     return Reference(module, "trained", state_digest(module.state_dict()), history)
 
 

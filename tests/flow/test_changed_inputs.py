@@ -109,3 +109,19 @@ def test_other_versions_of_packages_are_told_by_name(begun):
 
     told = [event.message for event in notes if isinstance(event, Note) and event.level == "warning"]
     assert [text for text in told if "other versions" in text and "onnx 0.1, now" in text and "torch" not in text]
+
+
+def test_a_run_goes_on_from_its_own_copy_of_what_it_trained(tmp_path, monkeypatch):
+    recipe = own_recipe(tmp_path, model={"python": "own.py:net"}, reference={"train": {"epochs": 1}})
+
+    def stop(event):
+        if isinstance(event, Advanced) and event.phase == "learn":
+            raise Interrupted("stop")
+
+    with pytest.raises(Interrupted):
+        flow.run(recipe, out=tmp_path / "runs", cache_dir=tmp_path / "cache", listener=stop)
+    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setattr("condensa_core.workload.reference_model.fit", None)
+    (directory,) = (tmp_path / "runs" / "tiny").iterdir()
+
+    assert resume(directory, tmp_path).trainings_used == 1

@@ -1,13 +1,14 @@
 """Python references: what is found, what is refused, and how the user's own mistakes are told."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from condensa_core.errors import WorkloadError
 from condensa_core.workload.python_reference import call_object, load_object
-from condensa_core.workload.python_sources import source_digest, sources_of
+from condensa_core.workload.python_sources import package_of, source_digest, sources_of
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -35,6 +36,30 @@ def test_two_references_to_one_file_share_its_module_and_an_edit_makes_a_new_one
 
     assert train() is val()
     assert edited() == "edited"
+
+
+def test_an_edited_neighbour_is_run_again_with_all_that_took_something_from_it(tmp_path):
+    write(tmp_path, "net_of_layers.py", "from blocks_of_layers import block\ndef net(): return block()\n")
+    write(tmp_path, "blocks_of_layers.py", "from width_of_layers import width\ndef block(): return width\n")
+    write(tmp_path, "width_of_layers.py", "width = 6\n")
+
+    before = load_object("net_of_layers.py:net", tmp_path)
+    write(tmp_path, "width_of_layers.py", "width = 7\n")
+    after = load_object("net_of_layers.py:net", tmp_path)
+    module = load_object("blocks_of_layers:block", tmp_path)
+    write(tmp_path, "width_of_layers.py", "width = 8\n")
+
+    assert (before(), after(), module()) == (6, 7, 7)
+    assert load_object("blocks_of_layers:block", tmp_path)() == 8
+
+
+def test_neighbours_of_one_name_in_two_folders_are_two(tmp_path):
+    for number, folder in enumerate((tmp_path / "a", tmp_path / "b")):
+        folder.mkdir()
+        write(folder, "net.py", "import neighbour_of_one_name\ndef net(): return neighbour_of_one_name.number\n")
+        write(folder, "neighbour_of_one_name.py", f"number = {number}\n")
+
+    assert [load_object("net.py:net", tmp_path / name)() for name in "aba"] == [0, 1, 0]
 
 
 def test_installed_module_is_imported(tmp_path):
@@ -120,6 +145,26 @@ def test_a_module_is_known_by_its_source_too(tmp_path, monkeypatch):
 
     assert source_digest("own_module:x", tmp_path) != first
     assert source_digest("sys:path", tmp_path) != source_digest("sys:argv", tmp_path)  # a module without a file
+
+
+def test_a_package_that_is_worked_on_is_known_by_what_it_imports_from_itself(tmp_path, monkeypatch):
+    (tmp_path / "src" / "worked_on").mkdir(parents=True)
+    write(tmp_path / "src" / "worked_on", "__init__.py", "raise SystemExit('nothing is run')\n")
+    write(tmp_path / "src" / "worked_on", "net.py", "from worked_on.blocks import act\nimport torch, pytest\n")
+    write(tmp_path / "src" / "worked_on", "blocks.py", "act = 1\n")
+    write(tmp_path, "own.py", "def f():\n    from worked_on import net\n")
+    monkeypatch.syspath_prepend(tmp_path / "src")
+
+    for reference in ("worked_on.net:Net", "own.py:f"):
+        found = [path.name for path in sources_of(reference, tmp_path) if path.name != "own.py"]
+        assert found == ["__init__.py", "blocks.py", "net.py"]
+        assert package_of(reference, tmp_path) == {}
+
+
+def test_an_installed_package_is_known_by_its_version(tmp_path):
+    assert package_of("sklearn.svm:SVC", tmp_path) == {"scikit-learn": version("scikit-learn")}
+    assert sources_of("sklearn.svm:SVC", tmp_path) == ()
+    assert package_of("collections.abc:Sized", tmp_path) == {}
 
 
 def test_sources_are_all_files_beside_it_that_a_file_imports(tmp_path):
