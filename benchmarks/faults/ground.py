@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from forks import Forks
-from scene import SMALL, Scene, contents, end_of, finished_trials, told_finished
+from scene import PARALLEL, SMALL, Scene, contents, end_of, finished_trials, told_finished
 
 PAGE, ROOMY = 4096, 1 << 26
+# What a result says that follows from the order in which trials ended, which two at once leave open.
+OF_ORDER = ("probability", "reached_after")
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,10 @@ class Ground:
 
     def verdict(self, scene: Scene, directory: Path, kept: list[Any]) -> dict[str, Any]:
         """What is true of a run that came to its end; `kept` are trials that were finished earlier."""
-        return {**judged(directory, kept, self.undisturbed(scene.recipe).end), "older_intact": self.older_intact(scene)}
+        found = judged(directory, kept, self.undisturbed(scene.recipe).end)
+        if scene.recipe == PARALLEL:
+            found["same"] = all(place.rpartition(".")[2] in OF_ORDER for place in found["differs_in"])
+        return {**found, "older_intact": self.older_intact(scene)}
 
     def older_intact(self, scene: Scene) -> bool:
         now = contents(scene.disk)

@@ -125,7 +125,9 @@ def page(made: dict[str, Any], cases: list[dict[str, Any]]) -> str:
         "for reading, found another way, or had ended before.",
         "Trials that are lost or repeated are counted by the journal and by run.log. The same result is that of an "
         "undisturbed run: trials, result and the hash of every exported file, without times; where a worker was killed "
-        "its trial has another seed, so there: of all other trials. For commands that write one file: it is the old "
+        "its trial has another seed, so there: of all other trials. Two workers may end trials in either "
+        "order: the probabilities that are fitted to them, and after how many the best was reached, are not compared. "
+        "For commands that write one file: it is the old "
         "one or a whole new one. Older files are compared by hash. Start-up ends with the reference's first epoch, or "
         "with the profile where the reference is cached.",
         *([f"Slowest stop: {', '.join(slowest)}, beside other work."] if slowest else []),
