@@ -61,7 +61,7 @@ def ablate(
 
     root = resume or out or Path(declared.output.dir)
     again = ["condensa", *(part for part in sys.argv[1:] if resume is None or part not in ("--resume", str(resume)))]
-    with runs_under(root, [*again, "--resume"]), working(quiet=quiet, verbose=verbose) as listener:
+    with runs_under(root, [*again, "--resume"]), working(quiet=quiet, verbose=verbose, resumable=True) as listener:
         found = flow.ablate(
             declared,
             names,

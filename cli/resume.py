@@ -36,7 +36,7 @@ def resume(
 
     from condensa_core import flow
 
-    with runs_under(run_dir), working(quiet=quiet, verbose=verbose) as listener:
+    with runs_under(run_dir), working(quiet=quiet, verbose=verbose, resumable=True) as listener:
         outcome = flow.resume(run_dir, parallel=parallel, allow_python=not no_python, listener=listener)
     show_outcome(outcome, as_json=as_json, verbose=verbose, long=False)
     return outcome.exit_code

@@ -57,7 +57,8 @@ def run(
 
     from condensa_core import flow  # loads torch: only for recipes that read well
 
-    with runs_under(out or Path(declared.output.dir).expanduser()), working(quiet=quiet, verbose=verbose) as listener:
+    root = out or Path(declared.output.dir).expanduser()
+    with runs_under(root), working(quiet=quiet, verbose=verbose, resumable=True) as listener:
         outcome = flow.run(
             declared, out=out, allow_python=not no_python, listener=listener, command=["condensa", *sys.argv[1:]]
         )

@@ -2,43 +2,64 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 from condensa_core.errors import Interrupted
-from condensa_core.progress import Event, Listener
+from condensa_core.progress import Begun, Event, Listener, MidStep
 
 from .console import say
 from .isolation import stdout_kept
 from .progress import display
 
+# An L step that ends soon is waited for, since it is lost otherwise; Slurm and Kubernetes wait 30 s for a process.
+MID_STEP_S: Final = 10.0
+
 
 @contextmanager
-def working(*, quiet: bool = False, verbose: bool = False) -> Iterator[Listener]:
+def working(*, quiet: bool = False, verbose: bool = False, resumable: bool = False) -> Iterator[Listener]:
     """A listener for one call of the flow.
 
-    The first SIGINT or SIGTERM raises `Interrupted` at the next event, where the core is at a safe point; the second
-    one stops at once. What is printed meanwhile goes to stderr, whoever prints it: stdout belongs to the result.
+    The first SIGINT or SIGTERM raises `Interrupted` at the next event, where the core is at a safe point, in the middle
+    of an L step only after MID_STEP_S; the second one stops at once. So does the first of a `resumable` command before
+    it has begun: nothing is there to be kept whole. What is printed meanwhile goes to stderr, whoever prints it: stdout
+    belongs to the result.
     """
-    asked = threading.Event()
+    asked_at: float | None = None
+    begun = not resumable
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
+        nonlocal asked_at
+        if asked_at is not None or not begun:
             raise KeyboardInterrupt
-        asked.set()
-        say(f"{signal.Signals(number).name}: stopping at the next safe point; once more stops at once")
+        asked_at = time.monotonic()
+        _say_at_once(f"{signal.Signals(number).name}: stopping at the next safe point; once more stops at once")
 
     with stdout_kept(), _handling(stop), display(quiet=quiet, verbose=verbose) as draw:
 
         def listener(event: Event) -> None:
-            if asked.is_set():
+            nonlocal begun
+            late = asked_at is not None and time.monotonic() - asked_at >= MID_STEP_S
+            if asked_at is not None and (late or not isinstance(event, MidStep)):
                 raise Interrupted("interrupted; what was finished is kept")
+            begun = begun or isinstance(event, Begun)
             draw(event)
 
         yield listener
+
+
+def _say_at_once(text: str) -> None:
+    """Print on stderr from a signal handler, which may have come in the middle of another print."""
+    try:
+        say(text)
+    except RuntimeError:  # Python's streams refuse to be entered twice
+        os.write(2, f"{text}\n".encode())
 
 
 @contextmanager

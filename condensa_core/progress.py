@@ -6,8 +6,9 @@ A listener is any callable that takes an event. Listeners are called in the thre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,25 @@ class Waiting(Event):
     """Others are at work and nothing happened: nothing to show, but a front end may stop the run here."""
 
 
+@dataclass(frozen=True)
+class MidStep(Waiting):
+    """In the middle of an L step: its state is saved at its end, and what it did so far is lost where it stops here."""
+
+
+@dataclass(frozen=True)
+class Begun(Event):
+    """From here on what is finished is kept: there is a run directory."""
+
+
 Listener = Callable[[Event], None]
+_T = TypeVar("_T")
+
+
+def stoppable(items: Iterable[_T], listener: Listener, event: Event = Waiting()) -> Iterator[_T]:
+    """The items; before each the listener is told, so that a front end may stop there."""
+    for item in items:
+        listener(event)
+        yield item
 
 
 def silent(event: Event) -> None:

@@ -92,8 +92,8 @@ def _bind_once(folder: Path) -> None:
 
     running.bound = lambda recipe, **rest: once("bound", recipe, lambda: bound(recipe, **rest))
     running.trained = lambda ready, **rest: once("trained", ready.recipe, lambda: trained(ready, **rest))
-    running.judged_reference = lambda bench, directory: once(
-        "reference", bench.recipe, lambda: reference(bench, directory)
+    running.judged_reference = lambda bench, directory, listener: once(
+        "reference", bench.recipe, lambda: reference(bench, directory, listener)
     )
 
 

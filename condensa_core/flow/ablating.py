@@ -17,7 +17,7 @@ from condensa_core.flow.running import JOURNAL, checked, judged_reference, logge
 from condensa_core.flow.searching import known_before, level_problem
 from condensa_core.flow.trial import Evaluator
 from condensa_core.flow.workbench import Workbench, trained
-from condensa_core.progress import Listener, Note, silent
+from condensa_core.progress import Begun, Listener, Note, silent
 from condensa_core.recipe import Recipe, resolved_yaml, strategy_words
 from condensa_core.report import Ablation, Played, line_chart
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
@@ -76,6 +76,7 @@ def ablate(
     if command:
         opened.resumed_by = shlex.join([*command, *([] if resumed else ["--resume", str(opened.path)])])
     with opened as directory, logged(directory, listener) as told:
+        told(Begun())
         told(Note(f"ablation directory: {directory.path}"))
         if recipe.search.warm_start or recipe.search.short:
             told(Note("the searches of an ablation start cold: no warm_start, no short runs", level="warning"))
@@ -103,7 +104,7 @@ def _played(
     bench: Workbench, directory: RunDirectory, journal: Journal, strategies: Sequence[str], seeds: int, told: Listener
 ) -> Ablation:
     recipe, objective = bench.recipe, Objective.of(bench.recipe)
-    reference = judged_reference(bench, directory)
+    reference = judged_reference(bench, directory, told)
     known = known_before(bench, objective, reference, journal, told)
     assert known is not None  # there is a knob
     problem = level_problem(bench, reference, known)

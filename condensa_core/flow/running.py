@@ -39,7 +39,7 @@ from condensa_core.flow.trial import Evaluator, Judged
 from condensa_core.flow.users_code import blaming, failing_the_run
 from condensa_core.flow.warm_starting import earlier_runs, keep_earlier
 from condensa_core.flow.workbench import Bound, Workbench, bound, trained
-from condensa_core.progress import Advanced, Event, Listener, Note, OfTrial, Waiting, silent
+from condensa_core.progress import Advanced, Begun, Event, Listener, Note, OfTrial, Waiting, silent
 from condensa_core.recipe import KeyPlace, Recipe, resolved_yaml
 from condensa_core.report import Outcome
 from condensa_core.report.ending import RESULT, read_result
@@ -144,6 +144,7 @@ def _work(
         leaving_last_words(crash, directory.path.name),
         blaming(python_files(ready.recipe)),
     ):
+        told(Begun())
         told(Note(f"run directory: {directory.path}"))
         if crashed is not None:
             directory.log(f"the process before this one crashed outside trials\n{crashed.text}")
@@ -163,7 +164,7 @@ def _work(
         with Journal(directory.path / JOURNAL, fingerprint(bench)) as journal:
             require_readable(journal)
             objective = Objective.of(recipe)
-            reference = judged_reference(bench, directory)
+            reference = judged_reference(bench, directory, told)
             _warn_if_out_of_reach(bench, reference, told)
             known = known_before(bench, objective, reference, journal, told)
             beforehand = told_beforehand(bench, directory, reference, known, journal, told)
@@ -209,7 +210,7 @@ def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:
     directory.write_json(MANIFEST, head)
 
 
-def judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
+def judged_reference(bench: Workbench, directory: RunDirectory, listener: Listener) -> Judged:
     """The reference exported like a candidate, and judged from its file."""
     folder = directory.path / "reference"
     make_folder(folder)
@@ -220,7 +221,7 @@ def judged_reference(bench: Workbench, directory: RunDirectory) -> Judged:
     if any(takes_programs(target) for name, target in timed_targets(bench.recipe).items() if name not in skipped):
         write_program(model, bench.example, file.path)
     judging = OnnxModel(probed(file.path, JUDGING))
-    return Judged(model, file, evaluate(judging, bench.splits.val, list(bench.metrics.values())))
+    return Judged(model, file, evaluate(judging, bench.splits.val, list(bench.metrics.values()), listener))
 
 
 def _warn_if_out_of_reach(bench: Workbench, reference: Judged, listener: Listener) -> None:
@@ -242,7 +243,7 @@ def logged(directory: RunDirectory, listener: Listener) -> Iterator[Listener]:
     def told(event: Event) -> None:
         nonlocal lost
         of_trial = event.event if isinstance(event, OfTrial) else event
-        if not isinstance(of_trial, (Advanced, Waiting)):
+        if not isinstance(of_trial, (Advanced, Waiting, Begun)):
             try:
                 directory.log(repr(event))
             except RunFailed as err:  # a log that cannot be written is no reason to lose a trial

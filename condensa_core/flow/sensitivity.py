@@ -52,7 +52,7 @@ def sensitivity(
     with tempfile.TemporaryDirectory(prefix="condensa-sensitivity-") as folder:
         for done, (name, value) in enumerate(asked, 1):
             model = _candidate(bench, {**mildest, name: value}, objective, reference, Path(folder) / "model.onnx")
-            found = evaluate(model, shown, [metric]).scores[metric.name].value + moved
+            found = evaluate(model, shown, [metric], listener).scores[metric.name].value + moved
             if math.isfinite(found):  # a perplexity may not be
                 readings.setdefault(name, []).append((value, found))
             listener(Advanced("sensitivity", done, {name: value, f"val_{metric.name}": found}))

@@ -155,7 +155,7 @@ class Evaluator:
             path.write_text(json.dumps(structure_record(structure)), encoding="utf-8")
         if self._objective.measured and takes_programs(self._objective.target):
             write_program(shipped, bench.example, file.path)
-        judged = evaluate(judged_file(file.path), bench.splits.val, list(bench.metrics.values()))
+        judged = evaluate(judged_file(file.path), bench.splits.val, list(bench.metrics.values()), self._listener)
         sizes = {"size.onnx": file.size_bytes} | ({"size.packed": small_file.size_bytes} if small_file else {})
         gain, timing = self._measured(shipped, file, sizes)
         stored, counted = stored_bits(bench, shipped, structure)
@@ -306,7 +306,7 @@ class Evaluator:
 
         def judge(model: nn.Module) -> Score:
             meter.inferred += self._bench.splits.val.count
-            return evaluate(model, self._bench.splits.val, [self._metric]).scores[self._metric.name]
+            return evaluate(model, self._bench.splits.val, [self._metric], self._listener).scores[self._metric.name]
 
         return judge
 

@@ -14,7 +14,7 @@ from condensa_core.learning.descent import Loss, descend, optimizer_named, strea
 from condensa_core.learning.hold import Hold
 from condensa_core.learning.meter import Meter
 from condensa_core.learning.settings import Settings
-from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
+from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent, stoppable
 from condensa_core.randomness import Seed
 from condensa_core.schemes import Freedom
 from condensa_core.workload import Batches, Score
@@ -56,7 +56,7 @@ def finetune(
     optimizer = optimizer_named(
         settings.optimizer, parameters, settings.finetune_lr, settings.momentum, settings.weight_decay
     )
-    batches = stream(train, _FIRST_EPOCH)
+    batches = stoppable(stream(train, _FIRST_EPOCH), listener)
     epochs = math.ceil(total / train.steps)
     done = 0
 

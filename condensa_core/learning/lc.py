@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from condensa_core.learning.penalty import Penalty
 from condensa_core.learning.saved_state import fits
 from condensa_core.learning.schedule import StepSize, default_ladder, explicit_ladder
 from condensa_core.learning.settings import Settings
-from condensa_core.progress import Advanced, Listener, Note, PhaseEnded, PhaseStarted, silent
+from condensa_core.progress import Advanced, Listener, MidStep, Note, PhaseEnded, PhaseStarted, silent, stoppable
 from condensa_core.randomness import Seed
 from condensa_core.schemes import Code, Part, Tensors, leaves_little_free, zero_units
 from condensa_core.workload import Batches, Score
@@ -112,7 +112,8 @@ def compress(
 
     def learn(step: int, mu: float, target: dict[str, Tensor]) -> None:
         nonlocal mean_loss
-        mean_loss = _l_step(live, weights, target, mu, step, train, loss, settings, seed, meter)
+        batches = stoppable(stream(train, first_epoch(train, settings, step)), listener, MidStep())
+        mean_loss = _l_step(live, weights, target, mu, step, batches, loss, settings, seed, meter)
         if checkpoint:
             checkpoint.save(
                 Progress(
@@ -209,7 +210,7 @@ def _l_step(
     target: dict[str, Tensor],
     mu: float,
     step: int,
-    train: Batches,
+    batches: Iterator[tuple[Tensor, Tensor]],
     loss: Loss,
     settings: Settings,
     seed: Seed,
@@ -234,7 +235,7 @@ def _l_step(
         torch.manual_seed(seed.child("l-step", step).root)  # dropout
         return descend(
             live,
-            stream(train, first_epoch(train, settings, step)),
+            batches,
             loss,
             optimizer,
             settings.iterations_of(step),

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Final
 
 from condensa_core.errors import Interrupted, RunFailed
-from condensa_core.progress import Event
+from condensa_core.progress import Event, MidStep, Waiting
 from condensa_core.search.observation import Trial
 
 STOP: Final = b"stop"  # all other messages are pickles
@@ -36,9 +36,10 @@ def work(handle: int) -> None:
             connection.send_bytes(pickle.dumps(message))
 
     def tell(event: Event) -> None:
-        if stopping.is_set():
+        if stopping.is_set() and not isinstance(event, MidStep):  # whoever asked kills it if that lasts
             raise Interrupted("stopped")
-        say("event", event)
+        if not isinstance(event, Waiting):  # the other end has a heartbeat of its own
+            say("event", event)
 
     try:
         index, opening = pickle.loads(orders.get())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from condensa_core.errors import Diverged, WorkloadError
 from condensa_core.evaluation_mode import evaluating
+from condensa_core.progress import Listener, silent, stoppable
 from condensa_core.workload.batches import Batches
 from condensa_core.workload.metrics import Metric, Score
 from condensa_core.workload.watch import seen_running
@@ -26,7 +27,7 @@ class Evaluation:
     values: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-def evaluate(module: nn.Module, batches: Batches, metrics: Sequence[Metric]) -> Evaluation:
+def evaluate(module: nn.Module, batches: Batches, metrics: Sequence[Metric], listener: Listener = silent) -> Evaluation:
     """The metrics over one fixed pass of `batches`, on the module's device, in evaluation mode and without gradients.
 
     The training flag of every submodule is left as it was. Diverged when an output is NaN or infinite; WorkloadError
@@ -36,7 +37,7 @@ def evaluate(module: nn.Module, batches: Batches, metrics: Sequence[Metric]) -> 
     predictions = []
     device = device_of(module)
     with evaluating(module), torch.inference_mode():
-        for position, (inputs, given) in enumerate(batches):
+        for position, (inputs, given) in enumerate(stoppable(batches, listener)):
             targets = given.to(device)
             with seen_running(f"the forward pass of {type(module).__name__}"):
                 outputs = module(inputs.to(device))

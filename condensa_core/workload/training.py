@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import Diverged, WorkloadError
-from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent
+from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent, stoppable
 from condensa_core.randomness import Seed
 from condensa_core.workload.batches import Batches
 from condensa_core.workload.evaluation import check_scores, device_of, evaluate
@@ -128,8 +128,8 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.child("workload", "training").root)  # for dropout
         for epoch in range(plan.epochs):
-            trained = _one_epoch(module, train, plan, optimizer, task.loss, epoch)
-            scores = evaluate(module, splits.val, [task.chief, TOP1, LOSS]).scores
+            trained = _one_epoch(module, train, plan, optimizer, task.loss, epoch, listener)
+            scores = evaluate(module, splits.val, [task.chief, TOP1, LOSS], listener).scores
             record = EpochRecord(epoch, trained, scores["loss"].value, scores["top1"].value)
             chief = scores[task.chief.name]
             if (rank := _rank(chief, record.val_loss)) > reached:
@@ -145,13 +145,19 @@ def fit(
 
 
 def _one_epoch(
-    module: nn.Module, train: Batches, plan: TrainingPlan, optimizer: torch.optim.Optimizer, loss: Loss, epoch: int
+    module: nn.Module,
+    train: Batches,
+    plan: TrainingPlan,
+    optimizer: torch.optim.Optimizer,
+    loss: Loss,
+    epoch: int,
+    listener: Listener,
 ) -> float:
     """The mean loss of the epoch's steps; looked at only afterwards, because reading it stops the device."""
     device = device_of(module)
     module.train()
     losses = []
-    for step, (inputs, targets) in enumerate(train.epoch(epoch), start=epoch * train.steps):
+    for step, (inputs, targets) in enumerate(stoppable(train.epoch(epoch), listener), epoch * train.steps):
         for group in optimizer.param_groups:
             group["lr"] = plan.lr * lr_share(step, plan.epochs * train.steps)
         optimizer.zero_grad()

@@ -19,3 +19,20 @@ def test_nobody_measures_with_the_time_of_day():
     ]
 
     assert len(FILES) > 100 and not found
+
+
+CALLS = ("now", "utcnow", "today")
+
+
+def test_the_time_of_day_is_shown_and_not_reckoned_with():
+    asked, shown = [], []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Attribute):
+                continue
+            if ast.unparse(node.value) in ("datetime", "date", "datetime.datetime") and node.attr in CALLS:
+                asked.append(f"{path.name}:{node.lineno}")
+            if node.attr == "strftime" and ast.unparse(node.value).startswith("datetime.now("):
+                shown.append(f"{path.name}:{node.lineno}")
+
+    assert asked and sorted(asked) == sorted(shown)

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from condensa_cli import working as console_working
 from condensa_cli.crash import Crash, runs_under
 from condensa_cli.progress import LOG_INTERVAL_S, Bars, Lines, Warnings, display
 from condensa_cli.working import working
@@ -15,7 +16,9 @@ from rich.console import Console
 from condensa_core.errors import Interrupted, RunFailed, UsageError
 from condensa_core.progress import (
     Advanced,
+    Begun,
     Event,
+    MidStep,
     Note,
     OfTrial,
     PhaseEnded,
@@ -86,6 +89,8 @@ BESIDE = [
     OfTrial(3, PhaseStarted("learn", 19)),
     OfTrial(4, PhaseStarted("learn", 10)),
     Waiting(),
+    MidStep(),
+    Begun(),
     OfTrial(4, Waiting()),
     OfTrial(4, Advanced("learn", 2)),
     OfTrial(3, Advanced("learn", 5)),
@@ -201,6 +206,45 @@ def test_a_signal_stops_at_the_next_event(number, capsys):
 
     assert "stopping at the next safe point" in capsys.readouterr().err
     assert signal.getsignal(number) is before
+
+
+def test_in_the_middle_of_an_l_step_a_signal_waits_for_a_while_and_no_longer(monkeypatch):
+    with pytest.raises(Interrupted), working() as listener:
+        os.kill(os.getpid(), signal.SIGTERM)
+        listener(MidStep())
+        monkeypatch.setattr(console_working, "MID_STEP_S", 0.0)
+        listener(MidStep())
+        sys.exit("not stopped")
+
+
+def test_a_run_that_has_not_begun_is_stopped_at_once():
+    with pytest.raises(KeyboardInterrupt), working(resumable=True) as listener:
+        listener(Event())
+        os.kill(os.getpid(), signal.SIGINT)
+        sys.exit("not stopped")
+
+    with pytest.raises(Interrupted), working(resumable=True) as listener:
+        listener(Begun())
+        os.kill(os.getpid(), signal.SIGINT)
+        listener(Waiting())
+        sys.exit("not stopped")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_signal_is_answered_on_stderr_at_once_also_in_the_middle_of_a_print(quiet, capfd, monkeypatch):
+    with pytest.raises(Interrupted), working(quiet=quiet) as listener:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert "SIGINT: stopping at the next safe point" in capfd.readouterr().err
+        listener(Event())
+
+    def entered_twice(*parts):
+        raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stderr>'>")
+
+    monkeypatch.setattr(console_working, "say", entered_twice)
+    with pytest.raises(Interrupted), working(quiet=quiet) as listener:
+        os.kill(os.getpid(), signal.SIGTERM)
+        listener(Event())
+    assert capfd.readouterr() == ("", "SIGTERM: stopping at the next safe point; once more stops at once\n")
 
 
 def test_the_second_signal_stops_at_once():

@@ -18,6 +18,7 @@ from condensa_core.flow.running import logged
 from condensa_core.progress import silent
 from condensa_core.recipe import recipe_from
 from condensa_core.run_directory import RunDirectory
+from condensa_core.search import read_journal
 from condensa_core.workload.out_of_memory import is_out_of_memory
 from condensa_core.workload.python_reference import user_code
 
@@ -100,6 +101,22 @@ def test_a_gpu_that_disappears_stops_a_run_that_can_be_resumed(tmp_path, monkeyp
         flow.run(recipe_from(tiny()), out=tmp_path / "runs", cache_dir=tmp_path / "cache")
 
     assert caught.value.exit_code == 4
+
+
+def test_a_gpu_that_disappears_in_a_trial_is_no_fault_of_the_trial(tmp_path, monkeypatch):
+    def lost(*args, **kwargs):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(trial, "compress_directly", lost)
+    recipe = own_recipe(tmp_path, compress={"method": "direct"})
+
+    with pytest.raises(RunFailed, match="the GPU failed: CUDA error: device-side assert") as caught:
+        flow.run(recipe, out=tmp_path / "runs", cache_dir=tmp_path / "cache")
+
+    (directory,) = (tmp_path / "runs" / "tiny").iterdir()
+    _, entries = read_journal(directory / "trials.jsonl")
+    assert caught.value.exit_code == 4 and "nvidia-smi" in caught.value.hint
+    assert entries[-1].kind == "trial-started"  # and is begun again by whoever resumes
 
 
 HUNGRY = """

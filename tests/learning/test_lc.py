@@ -8,7 +8,7 @@ from toy_task import judge_on, toy_batches, trained_toy
 
 from condensa_core.errors import Diverged, Interrupted
 from condensa_core.learning import Checkpoint, Settings, compress, compress_directly, finetune
-from condensa_core.progress import Advanced, Note
+from condensa_core.progress import Advanced, MidStep, Note, Waiting
 from condensa_core.randomness import Seed
 from condensa_core.schemes import Part, Prune
 
@@ -95,6 +95,34 @@ def test_an_interrupted_run_resumes_to_the_same_result(toy, tmp_path, stop_at):
     assert resumed.best_step == whole.best_step
     state = resumed.model.state_dict()
     assert all(torch.equal(t, state[n]) for n, t in whole.model.state_dict().items())
+
+
+def test_stopped_in_the_middle_of_an_l_step_a_run_resumes_to_the_same_result(toy, tmp_path):
+    settings = replace(SHORT, steps=2)
+    whole, steps = learn(toy, settings), []
+
+    def interrupt(event):
+        if isinstance(event, MidStep):
+            steps.append(event)
+            if len(steps) == settings.iterations_of(1) + 2:
+                raise Interrupted("stop")
+
+    with pytest.raises(Interrupted):
+        learn(toy, settings, checkpoint=Checkpoint(tmp_path / "lc.safetensors"), listener=interrupt)
+    resumed = learn(toy, settings, checkpoint=Checkpoint(tmp_path / "lc.safetensors"))
+
+    assert resumed.history == whole.history
+    state = resumed.model.state_dict()
+    assert all(torch.equal(t, state[n]) for n, t in whole.model.state_dict().items())
+
+
+def test_fine_tuning_can_be_stopped_at_every_step(toy):
+    model, train, judge = toy
+    heard = []
+
+    finetune(model, [], train, cross_entropy, judge, SHORT, seed=Seed(1), listener=heard.append)
+
+    assert sum(isinstance(event, Waiting) for event in heard) == SHORT.finetune_iterations > 1
 
 
 def test_divergence_is_an_error_that_names_the_step(toy):

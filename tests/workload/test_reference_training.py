@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from condensa_core.errors import Diverged, Interrupted, WorkloadError
-from condensa_core.progress import Advanced, Note, PhaseEnded, PhaseStarted
+from condensa_core.progress import Advanced, Note, PhaseEnded, PhaseStarted, Waiting
 from condensa_core.randomness import Seed
 from condensa_core.recipe import DataSpec, ModelSpec, ReferenceSpec, TrainSpec
 from condensa_core.workload import TOP1, build_model, evaluate, load_splits, reference, train_reference, training_plan
@@ -106,6 +106,8 @@ def test_the_best_epoch_by_validation_is_kept(digits):
     assert isinstance(seen[-1], PhaseEnded)
     advanced = [event for event in seen if isinstance(event, Advanced)]
     assert [event.done for event in advanced] == [1, 2, 3, 4, 5]
+    # it can be stopped before each batch that it learns from or is judged on
+    assert seen.count(Waiting()) == 5 * (len(list(digits.train.epoch(0))) + len(digits.val))
     accuracies = [event.values["val_top1"] for event in advanced]
     assert accuracies[4] < 0.2 < 0.8 < max(accuracies)
     assert evaluate(module, digits.val, [TOP1]).scores["top1"].value == max(accuracies)
