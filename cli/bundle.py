@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -42,7 +43,7 @@ def bundle(run_dir: Path, output: Path | None, doctor: Mapping[str, Any], *, as_
 
 def _names(run_dir: Path) -> dict[str, str]:
     """Folders of the run, the home folder, the user and this machine by name, and what stands for them."""
-    names = {str(run_dir.resolve()): "RUN_DIR", str(Path.home()): "~", platform.node(): "HOST"}
+    names = {str(run_dir.resolve()): "RUN_DIR", str(Path.home()): "~", platform.node(): "HOST", sys.prefix: "PYTHON"}
     with suppress(OSError, ValueError, KeyError, TypeError):
         head = json.loads((run_dir / "manifest.json").read_text(encoding="utf-8"))
         names[str(Path(head["recipe_directory"]))] = "RECIPE_DIR"

@@ -45,14 +45,25 @@ def write_bundle(folder: Path, archive: Path, doctor: Mapping[str, Any], scrubbe
         for pattern in _FILES:
             for path in sorted(folder.glob(pattern)):
                 if path.is_file() and not path.is_symlink():
-                    found[path.name] = scrubber.clean(_end_of(path)).encode()
-        found[DOCTOR] = scrubber.clean(json.dumps(doctor, indent=2)).encode()
+                    found[path.name] = _cleaned(path.suffix, _end_of(path), scrubber).encode()
+        found[DOCTOR] = scrubber.clean_json(json.dumps(doctor)).encode()
         with replacing(archive) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
             for name, content in found.items():
                 file.writestr(name, content)
     except OSError as err:
         raise MachineError(f"cannot write {archive}: {err.strerror or err}", hint="name another with --output") from err
     return {name: len(content) for name, content in found.items()}
+
+
+def _cleaned(suffix: str, text: str, scrubber: Scrubber) -> str:
+    """A file's text by what it is; a torn or damaged one as plain text."""
+    try:
+        if suffix == ".json":
+            return scrubber.clean_json(text)
+    except (ValueError, RecursionError):
+        return scrubber.clean(text)
+    clean = {".jsonl": scrubber.clean_lines, ".yaml": scrubber.clean_yaml}.get(suffix, scrubber.clean)
+    return clean(text)
 
 
 def _end_of(path: Path) -> str:
