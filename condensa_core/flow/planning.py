@@ -18,6 +18,7 @@ from condensa_core.flow.latency import TIMED_S, latencies, target_named
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.own_objects import own_objects
 from condensa_core.flow.rank_layers import checked_ranks
+from condensa_core.flow.refusing_python import require_no_python
 from condensa_core.flow.targets import missing_targets
 from condensa_core.flow.workbench import Modelled, bound, modelled
 from condensa_core.graph import Family, analyse
@@ -78,6 +79,8 @@ def plan(
     PlanError names every place where they do not fit, WorkloadError what keeps an own model from being exported,
     MachineError that no rule applies on this machine.
     """
+    if not allow_python:
+        require_no_python(recipe)
     recipe = applied_here(recipe)
     if timed:
         ready = bound(recipe, allow_python=allow_python, listener=listener)
@@ -104,6 +107,8 @@ def inspect_recipe(
     `latency_on` names a target of the recipe, or is empty for the one of its objective: then "latency" tells how fast
     the model gets when one group is cut (see `latency.latencies`, also for `seconds`). UsageError for another name.
     """
+    if not allow_python:
+        require_no_python(recipe)
     target = None if latency_on is None else target_named(recipe, latency_on)
     if target is not None:
         require_present(target)

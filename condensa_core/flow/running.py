@@ -28,6 +28,7 @@ from condensa_core.flow.objective import Objective
 from condensa_core.flow.parallel import executor_of
 from condensa_core.flow.probing import JUDGING, probed, probing
 from condensa_core.flow.rank_costs import rank_costs
+from condensa_core.flow.refusing_python import require_no_python
 from condensa_core.flow.run_log import recorded
 from condensa_core.flow.same_inputs import python_files, python_record, require_same_begin, require_same_found
 from condensa_core.flow.search_plots import SearchPlots
@@ -123,6 +124,8 @@ def resume(
 @memory_before_work()
 def checked(recipe: Recipe, allow_python: bool, listener: Listener) -> Bound:
     """Everything that can be found wrong before anything is paid for or written."""
+    if not allow_python:
+        require_no_python(recipe)
     onnxruntime()
     require_targets(applied_here(recipe), listener)
     with watching(listener):
