@@ -38,6 +38,9 @@ def in_a_child(work: Callable[[], int], what: str) -> int:
         raise Interrupted("interrupted")
     number = os.WTERMSIG(status)
     name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+    if number == signal.SIGALRM:
+        hint = "a file that computes for ever is not worth a longer --timeout; one of which an engine is built may be"
+        raise RunFailed(f"{what} was given up: a file was not loaded and run once within --timeout", hint=hint)
     if number == signal.SIGKILL:
         hint = "the system ends what takes more memory than there is: try a smaller batch, or a larger machine"
     else:

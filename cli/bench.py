@@ -127,6 +127,16 @@ def bench(
     memory: Annotated[
         bool, typer.Option("--memory/--no-memory", help="Measure peak memory, in a process for each model.")
     ] = True,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            min=1,
+            max=86400,
+            help="Give up on a file that is not loaded and run once in this time.",
+        ),
+    ] = 600.0,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML.")
     ] = None,
@@ -153,6 +163,8 @@ def bench(
     if max_error is not None and not 0 <= max_error < math.inf:
         raise UsageError(f"--max-error {max_error} is no bound", hint="write a number such as 1e-3")
     batches = [samples(text, "--batch") for text in listed(batch)]
+    if not math.isfinite(timeout):
+        raise UsageError(f"--timeout {timeout} is no length of time", hint="write seconds, such as 60")
     if not math.isfinite(seconds):  # the parser lets nan through, which is neither below nor above its bounds
         raise UsageError(
             f"--seconds {seconds} is no length of time", hint="give a positive number, such as --seconds 2"
@@ -188,6 +200,7 @@ def bench(
             memory=memory,
             layers=layers,
             engines=listed(engine),
+            timeout_s=timeout,
             listener=listener,
         )
     if as_json:  # before the files, so that a full disk costs no result

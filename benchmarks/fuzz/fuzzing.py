@@ -101,6 +101,16 @@ def _worker(target: Target, numbers: list[int], folder: Path) -> Iterator[Record
         os.close(read)
         _work(target, numbers, folder, write)
     os.close(write)
+    try:
+        yield from _records(target, numbers, folder, pid, read)
+    finally:  # also where nobody wants any more of them
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+
+def _records(target: Target, numbers: list[int], folder: Path, pid: int, read: int) -> Iterator[Record]:
     waiting = iter(numbers)
     with os.fdopen(read, "rb", buffering=0) as pipe:
         buffer = b""

@@ -23,7 +23,7 @@ from condensa_core.errors import RunFailed
 
 _ALLOWED: Final = (0, 1, 2, 3, 4)
 _MEMORY_BYTES: Final = 4 * 2**30
-_SHORT: Final = ("--seconds", "0.1", "--rounds", "3", "--no-memory", "--quiet")
+_SHORT: Final = ("--seconds", "0.1", "--rounds", "3", "--no-memory", "--timeout", "10", "--quiet")
 _MORE: Final = ((), (), (), ("--json",), ("--layers",), ("--batch", "2"), ("--compare",), ("--allow-mismatch",))
 
 

@@ -12,6 +12,7 @@ import importlib
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -36,11 +37,13 @@ def target_named(name: str) -> Target:
     return found
 
 
-def main() -> None:
+def main() -> int:
+    """1 where a case failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="+", choices=TARGETS)
     parser.add_argument("--count", type=int, help="cases of each target, instead of all")
     parser.add_argument("--first", type=int, default=0, help="leave out the cases before this one")
+    parser.add_argument("--seconds", type=float, help="begin no further case of a target after this time")
     parser.add_argument("--cases", type=int, nargs="+", help="these cases and no others, with their failures in full")
     parser.add_argument("--journal", type=Path, help="records of finished cases; those in it are not run again")
     parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
@@ -49,7 +52,7 @@ def main() -> None:
     for name in asked.targets:
         target = target_named(name)
         numbers = asked.cases or range(asked.first, asked.count or target.cases)
-        records = _recorded(target, numbers, asked.journal)
+        records = _recorded(target, numbers, asked.journal, asked.seconds)
         found.append(summary(target, records))
         sys.stdout.write(table([found[-1]]) + "\n")
         if asked.cases:
@@ -65,9 +68,11 @@ def main() -> None:
         }
         asked.out.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         asked.out.with_suffix(".md").write_text(table(found) + "\n" + outcomes(found), encoding="utf-8")
+    return int(any(each["failures"] for each in found))
 
 
-def _recorded(target: Target, numbers: Sequence[int], journal: Path | None) -> list[Record]:
+def _recorded(target: Target, numbers: Sequence[int], journal: Path | None, seconds: float | None) -> list[Record]:
+    until: float | None = None
     known: dict[int, Record] = {}
     if journal is not None and journal.exists():
         for line in journal.read_text(encoding="utf-8").splitlines():
@@ -82,7 +87,11 @@ def _recorded(target: Target, numbers: Sequence[int], journal: Path | None) -> l
             if journal is not None:
                 with journal.open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"target": target.name, **asdict(record)}) + "\n")
-    return [known[number] for number in numbers]
+            if seconds is not None:
+                until = until or time.monotonic() + seconds  # what is prepared before the first case is no case's time
+                if time.monotonic() > until:
+                    break
+    return [known[number] for number in numbers if number in known]
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
@@ -110,4 +119,4 @@ def outcomes(found: Sequence[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from condensa_core.bench.clock import SYSTEM_CLOCK, Clock, Timing, contention, runs_filling, timed
+from condensa_core.bench.coming_back import coming_back
 from condensa_core.bench.inputs import Feeds, InputRequest, prepare
 from condensa_core.bench.interleave import interleave
 from condensa_core.bench.loading import failure
@@ -78,6 +79,7 @@ def compare(
     seed: Seed = DEFAULT_SEED,
     feeds: Mapping[str, Feeds] | None = None,
     check: Callable[[str, Runner], None] | None = None,
+    timeout_s: float | None = None,
     listener: Listener = silent,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Comparison:
@@ -89,7 +91,8 @@ def compare(
     3 rounds in any case. Stretches are timed by the processor time of the one thread that works, by
     the device's clock where the runner tells it, else on the wall: `Measurement.clock`. `batch` and `threads` override
     the target's. `feeds` are what each file is fed; None draws random inputs of the target's batch by `seed`. `check`
-    is shown every session before it is timed, and leaves it with its inputs.
+    is shown every session before it is timed, and leaves it with its inputs. A file that is loaded and run once in
+    more than `timeout_s` ends this process by SIGALRM; None waits for ever, and tells so.
     UsageError for no file or one that cannot be run, MissingRuntime for what is not installed, MachineError for what
     does not fit into memory, and for a clock too coarse to time a stretch.
     """
@@ -112,7 +115,7 @@ def compare(
         loaded = {}
         for name, path in files.items():
             shown = partial(check, name) if check else None
-            loaded[name] = _load(Path(path), target, feeds[name], clock, stack, shown, listener)
+            loaded[name] = _load(Path(path), target, feeds[name], clock, stack, shown, listener, timeout_s)
         listener(PhaseStarted(PHASE, total=rounds, detail=", ".join(files)))
         stop = StopRule(seed, seconds=seconds, rounds=rounds, listener=listener)
         turns = interleave(
@@ -170,18 +173,20 @@ def _load(
     stack: ExitStack,
     check: Callable[[Runner], None] | None,
     listener: Listener,
+    timeout_s: float | None,
 ) -> Loaded:
-    try:
-        runner = stack.enter_context(open_runner(target, path, feeds, listener))
-    except CondensaError:
-        raise
-    except Exception as err:  # a runtime's errors share no base class with a name
-        raise UsageError(
-            f"{target.backend} loads {path} and takes no inputs for it: {first_line(err)}",
-            hint="see what it takes with condensa inspect, and --shape and --inputs",
-        ) from err
-    with _running(runner, path):
-        first = timed(runner.run, 1, clock)
+    with coming_back(f"the first inference of {path} on {target.backend}", listener, timeout_s):
+        try:
+            runner = stack.enter_context(open_runner(target, path, feeds, listener))
+        except CondensaError:
+            raise
+        except Exception as err:  # a runtime's errors share no base class with a name
+            raise UsageError(
+                f"{target.backend} loads {path} and takes no inputs for it: {first_line(err)}",
+                hint="see what it takes with condensa inspect, and --shape and --inputs",
+            ) from err
+        with _running(runner, path):
+            first = timed(runner.run, 1, clock)
     if check is not None:
         check(runner)
     stretch = stretch_of(runner, target, clock)

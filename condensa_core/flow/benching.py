@@ -59,6 +59,7 @@ def bench(
     memory: bool = True,
     layers: bool = False,
     engines: Sequence[str] = (),
+    timeout_s: float | None = None,
     listener: Listener = silent,
 ) -> dict[str, Any]:
     """The comparisons as JSON values (schema condensa.bench/2) with status, exit_code and reasons.
@@ -75,7 +76,7 @@ def bench(
     machine: the bounds on speed are then against what the same files took in it. `memory` asks for the peak of a
     process for each file, `layers` for the times of layers on ONNX Runtime, `engines` for what TensorRT for RTX makes
     of the ONNX files for these compute capabilities (`sm89`): built before anything is timed, and not timed themselves.
-    A file of which none can be built is timed all the same, and fails.
+    A file of which none can be built is timed all the same, and fails. `timeout_s` as for `compare` of one comparison.
     UsageError for files that cannot be measured, MissingRuntime for what is not installed.
     """
     _refuse_contradictions(runtimes, compare, bounds, baseline, layers=layers, engines=engines, device=device)
@@ -91,7 +92,7 @@ def bench(
     cases = cases_of(found, base, manner, request, baseline)
     if base is not None and (bounds.min_speedup, bounds.max_slowdown) != (None, None):
         require_same_work(cases, base)
-    asked = _Asked(found, base, bounds, allow_mismatch, memory, layers, seconds, rounds, Seed(seed))
+    asked = _Asked(found, base, bounds, allow_mismatch, memory, layers, seconds, rounds, Seed(seed), timeout_s)
     sweep = [case.target.batch for case in cases]
     built = _built(found, engines, (), sweep, listener)
     measured = [_measured(asked, case, listener) for case in cases]
@@ -137,6 +138,7 @@ class _Asked:
     seconds: float
     rounds: int
     seed: Seed
+    timeout_s: float | None
 
 
 def _measured(asked: _Asked, case: Case, listener: Listener) -> dict[str, Any]:
@@ -151,6 +153,7 @@ def _measured(asked: _Asked, case: Case, listener: Listener) -> dict[str, Any]:
         seed=asked.seed,
         feeds=feeds,
         check=witness,
+        timeout_s=asked.timeout_s,
         listener=listener,
     )
     to_saved = dict(ratios_to_saved(comparison, case.saved))

@@ -18,5 +18,6 @@ def located(path: str, directory: Path) -> Path:
     except RuntimeError as err:
         raise WorkloadError(f"{path!r} begins with a home folder that is not known") from err
     except OSError as err:
-        raise WorkloadError(f"{path[:80]!r} cannot be looked up: {err.strerror}") from err
+        hint = "name a file or folder that this user may open; a path starts from the folder of the recipe"
+        raise WorkloadError(f"{path[:80]!r} cannot be looked up: {err.strerror}", hint=hint) from err
     return found

@@ -47,7 +47,7 @@ def _folder(name: str, inner: str, archive: str, options: DataOptions, directory
 def _records(path: Path, *, label_bytes: int, classes: int) -> Labelled:
     """The images of one file with the last of the `label_bytes` labels in front of each."""
     if path.exists() and not path.is_file():  # a device may never end
-        raise WorkloadError(f"{path} is no file")
+        raise WorkloadError(f"{path} is no file", hint="put the original in its place")
     try:
         content = np.fromfile(path, dtype=np.uint8)
     except OSError as err:
