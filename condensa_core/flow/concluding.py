@@ -76,6 +76,7 @@ from condensa_core.workload import Evaluation, agreement, evaluate, task_named
 Status = Literal["ok", "infeasible", "gate-failed", "failed"]
 
 REPORT = "report.html"
+_MENDED = "run.log has the traceback of every attempt; resume repeats no finished trial: mend it, and start a new run"
 
 
 def conclude(
@@ -128,6 +129,7 @@ def conclude(
     best = found.observation
     if best is None and search.observations:
         outcome = replace(outcome, status="failed")  # not one trial gave a metric
+        reasons.append(_MENDED)
     if best is not None:
         number = numbers[point_key(best.point)]
         shipped = rebuilt(bench, trial_folder(directory.path, number))

@@ -38,9 +38,9 @@ def recorded(directory: RunDirectory, recipe_sha256: str) -> Iterator[None]:
         raise
 
 
-def log_failed_attempt(folder: Path, number: int, attempt: int, err: CondensaError) -> None:
-    """Adds the traceback of a trial's attempt to the log of the run in `folder`."""
-    with suppress(CondensaError):
+def log_failed_attempt(folder: Path, number: int, attempt: int, err: Exception) -> None:
+    """Adds the traceback of a trial's attempt to the log of the run in `folder`, if there is disk and memory for it."""
+    with suppress(CondensaError, MemoryError):
         trace = "".join(traceback.format_exception(err)).rstrip()
         RunDirectory.open(folder).log(f"trial {number}, attempt {attempt} failed\n{trace}")
 

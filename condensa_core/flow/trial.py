@@ -124,6 +124,7 @@ class Evaluator:
         except (OSError, MemoryError, RuntimeError) as err:
             if not is_out_of_memory(err):
                 raise
+            log_failed_attempt(self._folder, trial.number, trial.attempt, err)
             failure = OutOfMemory(
                 f"out of memory: {first_line(err)}", hint="close other programs, or lower data.batch in a new recipe"
             )
