@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
+from published import published
 from safetensors.torch import load_file
 from tiny_recipe import tiny
 
@@ -211,6 +212,7 @@ def test_the_speed_is_told_beside_that_of_the_same_model_in_floating_point(
     # Nothing was removed: the float file is as fast as the reference, so both ratios are of the same rounding.
     assert against_float.value == pytest.approx(against_reference.value, rel=0.3)
     assert Outcome.from_json(outcome.to_json()) == read_outcome(Path(outcome.run_dir) / "result.json")
+    published(Path(outcome.run_dir) / "result.json")
 
 
 def test_factors_compute_in_integers_as_two_layers(tmp_path: Path, cache: Path) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from published import published
 from tiny_recipe import tiny
 
 from condensa_core import flow
@@ -83,6 +84,7 @@ def test_files_of_the_front_are_those_that_were_judged(finished):
 def test_the_front_is_told_in_result_report_and_picture(finished):
     outcome, directory = finished
 
+    published(directory / "result.json")
     assert read_outcome(directory / "result.json") == Outcome.from_json(outcome.to_json())
     shown = {table.title: table for table in tables(outcome)}
     assert [row[0].removesuffix(" *") for row in shown["front (* ships)"].rows] == [str(m.trial) for m in outcome.front]

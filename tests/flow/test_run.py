@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from published import published
 from tiny_recipe import tiny
 
 from condensa_core import flow
@@ -70,6 +71,7 @@ def test_the_run_directory_holds_what_the_design_promises(finished):
     }  # fmt: skip
     assert not [name for name in names if ".partial" in name]
     assert not [name for name in names if "lc-" in name]  # many times the size of everything else
+    published(directory / "result.json")
     assert read_outcome(directory / "result.json") == Outcome.from_json(outcome.to_json())
     manifest = json.loads((directory / "manifest.json").read_text())
     assert manifest["versions"]["torch"] == torch.__version__ and manifest["seed"] == 3

@@ -1,10 +1,10 @@
 """What a recipe says of its search reaches the search."""
 
-import json
 import math
 from types import SimpleNamespace
 
 import pytest
+from published import published
 from tiny_recipe import tiny
 
 from condensa_core import flow
@@ -63,7 +63,7 @@ def test_kernel_noise_and_rule_of_a_recipe_are_used(tmp_path):
     assert all(trial["sd"] >= 0.03 for trial in trials)  # with the sampling error of 300 digits on top
     assert len(marks.read_text().split()) >= 2  # tried out before the run, then fitted
     assert outcome.status == "infeasible"  # nothing is clear by a hundred standard deviations
-    assert json.loads((directory / "result.json").read_text())["search"]["method"] == "straddle"
+    assert published(directory / "result.json")["search"]["method"] == "straddle"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from published import published
 from tiny_recipe import tiny
 
 from condensa_core import flow
@@ -92,7 +93,7 @@ def test_an_interrupted_short_run_resumes_to_the_same_end(finished, tmp_path, ca
     assert [trial.knobs for trial in resumed.trials] == [trial.knobs for trial in whole.trials]
     _, entries = read_journal(directory / "short.jsonl")
     assert [entry.kind for entry in entries].count("trial-ended") == 2
-    saved = json.loads((directory / "result.json").read_text())
+    saved = published(directory / "result.json")
     assert len(saved["search"]["short_runs"]["runs"]) == 2
 
 

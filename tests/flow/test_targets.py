@@ -1,12 +1,12 @@
 """Targets: what is there is told before anything is trained, what may be missing is skipped, and an engine ships."""
 
 import importlib.util
-import json
 import os
 from xml.etree import ElementTree
 
 import pytest
 import torch
+from published import published
 from tiny_recipe import tiny
 
 from condensa_core import flow
@@ -150,7 +150,7 @@ def test_a_skipped_gate_is_neither_met_nor_failed(shipped):
     cases = {case.get("name"): [child.tag for child in case] for case in suite.iter("testcase")}
     assert cases["latency.p50 at_most 1s (vino)"] == ["skipped"]
     assert cases["latency.p50 at_most 1s (eager)"] == [] and suite.get("skipped") == "1"
-    kept = json.loads((directory / "result.json").read_text())
+    kept = published(directory / "result.json")
     assert kept["gates"][1]["reason"] == why and kept["reasons"] == []
     assert kept["skipped"] == [f"the gate latency.p50 at_most 1s (vino): {why}"]
     assert verdict(outcome).startswith("tiny: done: everything judged here holds; 1 gate skipped\n")

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from published import published
 from tiny_recipe import tiny
 
 from condensa_core import flow
@@ -72,7 +73,7 @@ def test_a_warm_run_begins_where_the_earlier_one_met_the_bound(earlier, tmp_path
     assert (told.run, told.trials, told.differs) == (str(earlier[1]), len(earlier[0].trials), ())
     assert 0.1 <= told.sd < 0.5
     assert any("warm start: " in text and str(earlier[1]) in text for text in notes(events))
-    saved = json.loads((directory / "result.json").read_text())["search"]["warm_starts"]
+    saved = published(directory / "result.json")["search"]["warm_starts"]
     assert saved[0]["strength"] == told.strength
 
 
