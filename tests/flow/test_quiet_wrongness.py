@@ -114,10 +114,10 @@ def one_thread():
 
 
 def deterministic():
-    """Sections of the recipe: two trials, calibration data taken from test."""
+    """Sections of the recipe: two trials, calibration data from test, a metric by which later L-C steps are better."""
     data = {part: {"python": "own.py:data", "args": {"part": part}} for part in ("train", "val", "test")}
     data["calib"] = {**data["test"], "limit": 8}
-    return {"search": {"trials": 2}, "data": data}
+    return {"search": {"trials": 2}, "data": data, "constraint": {"metric": "loss", "at_most": 50}}
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +150,8 @@ def test_a_run_that_is_resumed_at_each_of_its_steps_ends_with_the_same_weights(t
     flow.resume(directory, cache_dir=cache)
 
     assert taken == [0, 1, 1, 2, 2, 3]  # each begins where the one before stopped
+    _, entries = read_journal(directory / "trials.jsonl")
+    assert entries[-1].payload["observation"]["details"]["lc"]["best_step"] == 3  # what ships is of the last step
     assert weights_and_files(directory) == weights_and_files(whole)
     assert timeless(directory)[-1] == timeless(whole)[-1]  # all that is told of the trial
 
