@@ -80,14 +80,15 @@ class RunDirectory:
         """An existing folder, locked to go on writing; unfinished files of the process before are removed.
 
         ResumeError when there is no such folder, when it holds no manifest (then nothing in it is touched: it may be
-        anybody's), or when a living process holds it (the message names the process); MachineError when it cannot be
-        written.
+        anybody's), when it holds a link, or when a living process holds it (the message names the process);
+        MachineError when it cannot be written.
         """
         directory = cls.open(path)
         try:
             if not (path / MANIFEST).is_file():
                 hint = "it is no run directory, or the run stopped before it began: start a new run"
                 raise ResumeError(f"{path} holds no {MANIFEST}", hint=hint)
+            _require_no_links(path)
             directory._lock = _locked(directory.path)
             for leftover in directory.path.rglob(f"{PARTIAL}*"):
                 leftover.unlink()
@@ -227,6 +228,15 @@ def _made(parent: Path, name: str) -> Path:
             count += 1
         else:
             return path
+
+
+def _require_no_links(path: Path) -> None:
+    """ResumeError for a link anywhere inside: what is written there would land somewhere else. Runs make none."""
+    for folder, inner, files in os.walk(path):
+        for name in (*inner, *files):
+            if (Path(folder) / name).is_symlink():
+                hint = "a run makes no links: put the file or folder itself there, or start a new run"
+                raise ResumeError(f"{Path(folder) / name} is a link, and may lead out of the run directory", hint=hint)
 
 
 def _locked(path: Path) -> int:
