@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from condensa_core.learning.saved_state import are_facts
+from condensa_core.learning.unlisted_state import Plain
 from condensa_core.whole_file import replacing
 from condensa_core.workload import content_digest
 
-_FORMAT = "condensa.lc/4"
-_PARTS = ("live", "multipliers", "best", "best_shifted", "earlier")
+_FORMAT = "condensa.lc/5"
+_PARTS = ("live", "multipliers", "best", "best_shifted", "earlier", "unlisted")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Progress:
 
     `live` and `best` are state dicts (w with buffers; the best Delta(Theta), empty before step 1), `multipliers` are
     lambda before the update of `step`, `loss` is the mean of that L step, `history` the entries of the steps before,
-    `spent` the record of the meter.
+    `spent` the record of the meter. `unlisted` and `numbers` are what changed in w outside its state dict.
     Data order and random numbers follow from the step and the seed; momentum restarts in every L step.
     """
 
@@ -43,10 +44,13 @@ class Progress:
     best_shifted: dict[str, Tensor]  # what the best step projected: its codes are made from it
     earlier: dict[str, Tensor]  # what step - 1 projected
     spent: dict[str, Any]
+    unlisted: dict[str, Tensor] = field(default_factory=dict)
+    numbers: dict[str, Plain] = field(default_factory=dict)
 
     def on(self, device: torch.device) -> Progress:
-        """The same with every tensor on `device`."""
-        moved: dict[str, Any] = {part: {n: t.to(device) for n, t in getattr(self, part).items()} for part in _PARTS}
+        """The same with every tensor on `device`; those outside a state dict go where each was."""
+        parts = [part for part in _PARTS if part != "unlisted"]
+        moved: dict[str, Any] = {part: {n: t.to(device) for n, t in getattr(self, part).items()} for part in parts}
         return dataclasses.replace(self, **moved)
 
 
@@ -70,6 +74,7 @@ class Checkpoint:
                 "history": progress.history,
                 "best_step": progress.best_step,
                 "spent": progress.spent,
+                "numbers": progress.numbers,
             }
         )
         metadata = {"format": _FORMAT, "facts": facts, "digest": _digest(facts, tensors)}

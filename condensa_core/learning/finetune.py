@@ -17,7 +17,7 @@ from condensa_core.learning.settings import Settings
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted, silent, stoppable
 from condensa_core.randomness import Seed
 from condensa_core.schemes import Freedom
-from condensa_core.workload import Batches, Score
+from condensa_core.workload import Batches, Score, drawing_from
 
 # The data order of fine-tuning starts far from that of the L steps.
 _FIRST_EPOCH = 10_000
@@ -66,8 +66,7 @@ def finetune(
 
     listener(PhaseStarted("finetune", total=epochs))
     sign = 1 if best.better == "higher" else -1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed.child("finetune").root)
+    with drawing_from(seed.child("finetune").root):
         for epoch in range(epochs):
             if hopeless(epoch, best):
                 break

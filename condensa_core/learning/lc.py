@@ -20,10 +20,16 @@ from condensa_core.learning.penalty import Penalty
 from condensa_core.learning.saved_state import fits
 from condensa_core.learning.schedule import StepSize, default_ladder, explicit_ladder
 from condensa_core.learning.settings import Settings
+from condensa_core.learning.unlisted_state import UnlistedState
 from condensa_core.progress import Advanced, Listener, MidStep, Note, PhaseEnded, PhaseStarted, silent, stoppable
 from condensa_core.randomness import Seed
 from condensa_core.schemes import Code, Part, Tensors, leaves_little_free, zero_units
-from condensa_core.workload import Batches, Score
+from condensa_core.workload import Batches, Score, drawing_from
+
+_LOST = (
+    "the model keeps {}, which change while it learns: no buffers, numbers or tensors that it had from the start, so "
+    "a resumed run may end with other weights; register them as buffers"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +99,16 @@ def compress(
     ladder = mu_ladder(settings, weights, parts)
     if start_from is not None:
         live.load_state_dict(start_from)
+    beside = UnlistedState(live)
     saved = _saved(checkpoint, listener)
-    if saved and not fits(saved, live.state_dict(), weights, settings.steps):
+    if saved and not (
+        fits(saved, live.state_dict(), weights, settings.steps) and beside.fits(saved.unlisted, saved.numbers)
+    ):
         saved = None
         listener(Note("the saved state of L steps is not of this training, which starts over", level="warning"))
     if saved:
         live.load_state_dict(saved.live)
+        beside.put_back(live, saved.unlisted, saved.numbers)
         for name, value in saved.multipliers.items():
             multipliers[name].copy_(value)
         saved = saved.on(next(live.parameters()).device)
@@ -115,6 +125,9 @@ def compress(
         batches = stoppable(stream(train, first_epoch(train, settings, step)), listener, MidStep())
         mean_loss = _l_step(live, weights, target, mu, step, batches, loss, settings, seed, meter)
         if checkpoint:
+            tensors, numbers = beside.changed(live)
+            if step == 1 and (lost := beside.lost(live)):
+                listener(Note(_LOST.format(", ".join(lost)), level="warning"))
             checkpoint.save(
                 Progress(
                     step=step,
@@ -127,15 +140,19 @@ def compress(
                     best_shifted=best.shifted,
                     earlier=earlier,
                     spent=meter.record(),
+                    unlisted=tensors,
+                    numbers=numbers,
                 )
             )
 
     start = saved.step if saved else 0
     for now in alternate(weights, parts, ladder, learn, multipliers, start=start, earlier=earlier):
         shadow.load_state_dict(live.state_dict())
+        beside.put_back(shadow)  # what ships has its state dict from here, and nothing else
         put_in_place(shadow, now.theta, now.codes, parts)
-        recalibrate_batchnorm(shadow, train, meter=meter)
-        score = judge(shadow)
+        with drawing_from(seed.child("c-step", now.step).root):
+            recalibrate_batchnorm(shadow, train, meter=meter)
+            score = judge(shadow)
         history.append(_entry(now, score, mean_loss))
         learned = {} if mean_loss is None else {"loss": mean_loss}
         listener(Advanced("learn", now.step, {**learned, "val": score.value, "distance": now.distance, "mu": now.mu}))
@@ -146,10 +163,13 @@ def compress(
             break
     listener(PhaseEnded("learn", f"step {best.step} of {settings.steps} is the best"))
     shadow.load_state_dict(best.state)
+    beside.put_back(shadow)
+    with drawing_from(seed.child("c-step", best.step).root):
+        score = judge(shadow)
     return Learned(
         model=shadow,
         codes=c_step(best.shifted, parts, mu_of(ladder, best.step))[0],
-        score=judge(shadow),
+        score=score,
         direct=Score(**history[0]["score"]),
         best_step=best.step,
         converged=_converged(history, settings),
@@ -231,8 +251,7 @@ def _l_step(
     optimizer = optimizer_named(
         settings.optimizer, parameters, settings.lr_of(step), settings.momentum, settings.weight_decay
     )
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed.child("l-step", step).root)  # dropout
+    with drawing_from(seed.child("l-step", step).root), torch.enable_grad():  # dropout
         return descend(
             live,
             batches,

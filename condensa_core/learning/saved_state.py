@@ -50,7 +50,7 @@ def are_facts(facts: Any) -> bool:
     """Whether JSON values are what is saved beside the tensors."""
     return (
         isinstance(facts, dict)
-        and facts.keys() == {"step", "loss", "history", "best_step", "spent"}
+        and facts.keys() == {"step", "loss", "history", "best_step", "spent", "numbers"}
         and _is_count(facts["step"])
         and _is_count(facts["best_step"])
         and _is_number(facts["loss"])
@@ -59,6 +59,8 @@ def are_facts(facts: Any) -> bool:
         and isinstance(facts["spent"], dict)
         and facts["spent"].keys() == {"trained", "inferred", "processor_s"}
         and all(_is_number(value) and value >= 0 for value in facts["spent"].values())
+        and isinstance(facts["numbers"], dict)
+        and all(value is None or isinstance(value, (bool, int, float)) for value in facts["numbers"].values())
     )
 
 

@@ -4,6 +4,7 @@ from condensa_core.workload.batches import Batches, Standardise, TensorBatches
 from condensa_core.workload.datasets import DATASETS
 from condensa_core.workload.digest import content_digest
 from condensa_core.workload.evaluation import Evaluation, agreement, device_of, difference_stderr, evaluate
+from condensa_core.workload.global_state import drawing_from
 from condensa_core.workload.metrics import LOSS, METRICS, PERPLEXITY, TOP1, TOP5, Metric, Score
 from condensa_core.workload.models import build_model, check_fit, example_inputs
 from condensa_core.workload.overlap import Overlap, overlaps
@@ -51,6 +52,7 @@ __all__ = [
     "content_digest",
     "device_of",
     "difference_stderr",
+    "drawing_from",
     "evaluate",
     "example_inputs",
     "known_shape",

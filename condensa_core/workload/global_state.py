@@ -44,10 +44,21 @@ class Draws:
 
 
 def seed_draws(seed: int) -> None:
-    """Start the global generators of torch, numpy and Python anew, inside `keeping_global_state`; `seed` >= 0."""
+    """Start the global generators of torch, numpy and Python anew, where somebody puts them back; `seed` >= 0."""
     torch.manual_seed(seed)
     mtrand.set_bit_generator(np.random.MT19937(seed))
     random.seed(seed)
+
+
+@contextmanager
+def drawing_from(seed: int) -> Iterator[None]:
+    """Inside, the global generators of torch, numpy and Python begin at `seed`; afterwards they are where they were."""
+    draws = Draws.now()
+    try:
+        seed_draws(seed)
+        yield
+    finally:
+        draws.put_back()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -92,7 +93,10 @@ def reference(
         if own is not None and path != own:
             write_entry(own, kept.state, kept.history, kept.torch)
         return Reference(module, "cached", state_digest(kept.state), kept.history)
-    history = fit(module, splits, plan, task, seed=seed, listener=listener, device=device)
+    # Learned in a copy: what a model keeps outside its state dict is then the same as with a kept reference.
+    learning = copy.deepcopy(module)
+    history = fit(learning, splits, plan, task, seed=seed, listener=listener, device=device)
+    module.load_state_dict(learning.state_dict())
     try:
         write_entry(entry, module.state_dict(), history)
     except MachineError as err:  # the training is paid for, and the run needs no cache to go on

@@ -16,6 +16,7 @@ from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted,
 from condensa_core.randomness import Seed
 from condensa_core.workload.batches import Batches
 from condensa_core.workload.evaluation import check_scores, device_of, evaluate
+from condensa_core.workload.global_state import drawing_from
 from condensa_core.workload.metrics import LOSS, TOP1, Score
 from condensa_core.workload.splits import Splits
 from condensa_core.workload.tasks import Loss, Task, task_named
@@ -125,8 +126,7 @@ def fit(
     best: dict[str, Tensor] = {}
     reached = (-math.inf, -math.inf)  # by the best epoch so far
     listener(PhaseStarted(PHASE, plan.epochs, f"{plan.epochs} epochs, {train.count} samples"))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed.child("workload", "training").root)  # for dropout
+    with drawing_from(seed.child("workload", "training").root):  # dropout
         for epoch in range(plan.epochs):
             trained = _one_epoch(module, train, plan, optimizer, task.loss, epoch, listener)
             scores = evaluate(module, splits.val, [task.chief, TOP1, LOSS], listener).scores

@@ -157,7 +157,7 @@ def test_a_checkpoint_that_was_damaged_costs_time_and_not_the_trial(toy, tmp_pat
         path.write_bytes(damaged)
         assert Checkpoint(path).load(told.append) is None
         assert str(path) in told.pop() and not told
-    newer = sound.replace(b"condensa.lc/4", b"condensa.lc/5")
+    newer = sound.replace(b"condensa.lc/5", b"condensa.lc/6")
     path.write_bytes(newer)
     notes = []
     again = learn(toy, settings, checkpoint=Checkpoint(path), listener=notes.append)
