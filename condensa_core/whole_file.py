@@ -16,6 +16,7 @@ _REMEDIES: Final = {
     "raise the limit on the size of files (ulimit -f)": (errno.EFBIG,),
     "raise the limit on open files (ulimit -n)": (errno.EMFILE, errno.ENFILE),
 }
+_ABANDONED_S: Final = 86400.0
 PARTIAL: Final = ".partial-"  # begins the name of every file that is not finished
 
 
@@ -40,6 +41,35 @@ def replacing(final: Path) -> Iterator[Path]:
         if isinstance(err, OSError) and err.filename is None:
             err.filename = str(final)
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes unfinished files that a process left a day or longer before the folder last changed, where that process
+    is not found here any more.
+
+    For folders that processes share, also those of other containers, whose processes are not seen: hence the day.
+    What cannot be removed stays.
+    """
+    with contextlib.suppress(OSError):
+        _remove_leftovers(folder, folder.stat().st_mtime)
+
+
+def _remove_leftovers(folder: Path, changed: float) -> None:
+    for path in folder.glob(f"{PARTIAL}*"):
+        with contextlib.suppress(OSError):
+            if changed - path.lstat().st_mtime > _ABANDONED_S and not _is_running(path.name):
+                path.unlink()
+
+
+def _is_running(name: str) -> bool:
+    pid = name.removeprefix(PARTIAL).partition("-")[0]
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def make_folder(path: Path) -> None:

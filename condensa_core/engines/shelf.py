@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from condensa_core.engines.engine import Engine, engine_from, facts_of
 from condensa_core.errors import CondensaError, MachineError
 from condensa_core.export.provenance import strip
-from condensa_core.whole_file import remedy, replacing
+from condensa_core.whole_file import remedy, remove_leftovers, replacing
 
 if TYPE_CHECKING:
     import onnx
@@ -62,6 +62,7 @@ class Shelf:
     def put(self, key: str, content: bytes, engine: Engine) -> Engine:
         """The engine with its place on the shelf; MachineError when the disk says no."""
         path, facts = self._paths(key)
+        remove_leftovers(self._folder)
         try:
             for target, data in ((path, content), (facts, json.dumps(facts_of(engine)).encode())):
                 with replacing(target) as partial:

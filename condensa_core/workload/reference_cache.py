@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from condensa_core.errors import MachineError, WorkloadError
-from condensa_core.whole_file import remedy, replacing
+from condensa_core.whole_file import remedy, remove_leftovers, replacing
 from condensa_core.workload.digest import content_digest
 from condensa_core.workload.training import EpochRecord
 
@@ -54,6 +54,7 @@ def write_entry(
     stored = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     metadata = {"digest": state_digest(stored), "history": json.dumps([asdict(record) for record in history])}
     metadata |= {"key": path.stem, "torch": trained_by or torch.__version__}
+    remove_leftovers(path.parent)
     try:
         with replacing(path) as partial:
             partial.write_bytes(save(stored, metadata))
