@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import platform
 import sys
@@ -12,7 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from condensa_core.errors import UsageError
 from condensa_core.report.bundle import write_bundle
+from condensa_core.report.outcome import read_document
 from condensa_core.report.quantities import bytes_text
 from condensa_core.report.scrubbing import Scrubber
 
@@ -44,8 +45,8 @@ def bundle(run_dir: Path, output: Path | None, doctor: Mapping[str, Any], *, as_
 def _names(run_dir: Path) -> dict[str, str]:
     """Folders of the run, the home folder, the user and this machine by name, and what stands for them."""
     names = {str(run_dir.resolve()): "RUN_DIR", str(Path.home()): "~", platform.node(): "HOST", sys.prefix: "PYTHON"}
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        head = json.loads((run_dir / "manifest.json").read_text(encoding="utf-8"))
+    with suppress(UsageError, KeyError, TypeError):
+        head = read_document(run_dir / "manifest.json")
         names[str(Path(head["recipe_directory"]))] = "RECIPE_DIR"
     with suppress(KeyError, OSError, ImportError):
         names[getpass.getuser()] = "USER"

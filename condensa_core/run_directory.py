@@ -23,10 +23,12 @@ from types import TracebackType
 from typing import Any, Final
 
 from condensa_core.errors import MachineError, ResumeError, RunFailed, UsageError
+from condensa_core.plain_file import open_plain, require_plain
 from condensa_core.whole_file import PARTIAL, make_folder, remedy, replacing, sync
 
 MANIFEST: Final = "manifest.json"
 _LOCK = ".lock"
+_APPENDING: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _ELSEWHERE = "free disk space, make it writable, or choose another place with --out"
 _DISTRIBUTIONS = (
     "condensa-cli",
@@ -88,7 +90,7 @@ class RunDirectory:
             if not (path / MANIFEST).is_file():
                 hint = "it is no run directory, or the run stopped before it began: start a new run"
                 raise ResumeError(f"{path} holds no {MANIFEST}", hint=hint)
-            _require_no_links(path)
+            _require_plain_files(path)
             directory._lock = _locked(directory.path)
             for leftover in directory.path.rglob(f"{PARTIAL}*"):
                 leftover.unlink()
@@ -145,7 +147,7 @@ class RunDirectory:
         """Append a line with the time in UTC to run.log; line breaks in the message are indented."""
         stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         path = self.path / "run.log"
-        with self._failing_run(path), path.open("a", encoding="utf-8") as file:
+        with self._failing_run(path), os.fdopen(open_plain(path, _APPENDING), "a", encoding="utf-8") as file:
             file.write(f"{stamp} " + message.replace("\n", "\n    ") + "\n")
 
     def close(self) -> None:
@@ -230,18 +232,22 @@ def _made(parent: Path, name: str) -> Path:
             return path
 
 
-def _require_no_links(path: Path) -> None:
-    """ResumeError for a link anywhere inside: what is written there would land somewhere else. Runs make none."""
+def _require_plain_files(path: Path) -> None:
+    """ResumeError for a link anywhere inside, where what is written would land somewhere else, and for a FIFO or
+    device, which would hold its reader for ever. Runs make none."""
     for folder, inner, files in os.walk(path):
         for name in (*inner, *files):
-            if (Path(folder) / name).is_symlink():
+            entry = Path(folder) / name
+            if entry.is_symlink():
                 hint = "a run makes no links: put the file or folder itself there, or start a new run"
-                raise ResumeError(f"{Path(folder) / name} is a link, and may lead out of the run directory", hint=hint)
+                raise ResumeError(f"{entry} is a link, and may lead out of the run directory", hint=hint)
+        for name in files:
+            require_plain(Path(folder) / name, os.lstat(Path(folder) / name))
 
 
 def _locked(path: Path) -> int:
     """The handle of the folder's lock file, held until it is closed or the process dies; the file names the process."""
-    handle = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = open_plain(path / _LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as err:

@@ -10,6 +10,7 @@ from typing import Any
 from condensa_core import __version__
 from condensa_core.errors import MachineError, ResumeError
 from condensa_core.flow.workbench import Workbench
+from condensa_core.plain_file import read_plain_text
 from condensa_core.recipe import Recipe, read_recipe_text, resolved_yaml
 from condensa_core.run_directory import MANIFEST
 from condensa_core.whole_file import remedy
@@ -21,7 +22,7 @@ def manifest_in(path: Path) -> dict[str, Any]:
     """The directory's manifest; ResumeError where it is no JSON object that a run could write again."""
     file = path / MANIFEST
     try:
-        head = json.loads(file.read_text(encoding="utf-8"))
+        head = json.loads(read_plain_text(file))
         json.dumps(head, ensure_ascii=False, allow_nan=False).encode()  # 1e999 and half characters are read gladly
     except PermissionError as err:
         raise MachineError(f"cannot read {file}: {err.strerror}", hint=remedy(err)) from err
@@ -46,7 +47,7 @@ def recipe_in(path: Path) -> Recipe:
     """The recipe that the run directory was made for; ResumeError where it is not there whole, MachineError where the
     disk does not let it be read."""
     try:
-        text = (path / RESOLVED).read_text(encoding="utf-8")
+        text = read_plain_text(path / RESOLVED)
         origin = Path(head_of(path)["recipe_directory"])
     except PermissionError as err:
         raise MachineError(f"cannot read {err.filename}: {err.strerror}", hint=remedy(err)) from err

@@ -42,6 +42,7 @@ from condensa_core.flow.trial import FILE, KEEP, PACKED, WEIGHTS, Judged, read_s
 from condensa_core.flow.warm_starting import warm_starts
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs
+from condensa_core.plain_file import read_plain_text
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted
 from condensa_core.recipe import Recipe, engine_target, resolved_yaml
 from condensa_core.report import (
@@ -202,7 +203,7 @@ def recipe_hash(recipe: Recipe) -> str:
 
 def rebuilt(bench: Workbench, folder: Path) -> nn.Module:
     """The model that a finished trial shipped, from its files."""
-    record = json.loads((folder / KEEP).read_text(encoding="utf-8"))
+    record = json.loads(read_plain_text(folder / KEEP))
     structure = read_structure(record)
     model = finished(bench, split_as(bench, cut_model(bench, bench.model, structure), record["ranks"]), structure)
     model.load_state_dict(load_file(folder / WEIGHTS))  # float16 widens exactly

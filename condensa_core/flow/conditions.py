@@ -10,6 +10,7 @@ from condensa_core.engines import capability_text
 from condensa_core.errors import ResumeError
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.targets import capabilities_of
+from condensa_core.plain_file import read_plain_text
 from condensa_core.platforms import Platform
 from condensa_core.recipe import Recipe, answers, applied_on
 from condensa_core.run_directory import MANIFEST
@@ -67,7 +68,7 @@ def require_same_answers(folder: Path, recipe: Recipe) -> None:
     if not _asks(recipe):
         return
     try:
-        kept = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[PLATFORM]
+        kept = json.loads(read_plain_text(folder / MANIFEST))[PLATFORM]
         then = {given["rule"]: (given["applies"], given["reason"]) for given in kept["rules"]}
         began = str(kept["hardware"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as err:

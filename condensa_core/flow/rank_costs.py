@@ -17,6 +17,7 @@ from condensa_core.flow.objective import Objective
 from condensa_core.flow.rank_layers import timed_weights, unsplit
 from condensa_core.flow.rank_timing import Call, LayerStand, calls_of
 from condensa_core.flow.workbench import Workbench
+from condensa_core.plain_file import read_plain_text
 from condensa_core.progress import Advanced, Event, Listener, Note, PhaseEnded, PhaseStarted
 from condensa_core.run_directory import RunDirectory
 from condensa_core.schemes import LowRank
@@ -122,7 +123,7 @@ def _rounds_of(listener: Listener, done: int, call: Call) -> Listener:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(read_plain_text(path))
         if record["schema"] != SCHEMA or not isinstance(record["fingerprint"], str):
             raise ValueError(record["schema"])
         return record

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from condensa_core.flow.sparing import sparing
+from condensa_core.plain_file import read_plain_text
 from condensa_core.progress import Listener
 from condensa_core.report import Axis, Dot, posterior_chart, scatter
 from condensa_core.report.quantities import FRACTIONS, knobs_text
@@ -44,7 +45,7 @@ class SearchPlots:
                 self._directory.write_text(f"trials/{number:03d}/{POSTERIOR}", drawn)
                 self._directory.write_text(LATEST, drawn)
             elif number == self._last_ended():
-                self._directory.write_text(LATEST, file.read_text(encoding="utf-8"))
+                self._directory.write_text(LATEST, read_plain_text(file))
 
     def _last_ended(self) -> int:
         ended = self._journal.last("trial-ended")

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from condensa_core.plain_file import open_plain
+
 _LOCK: Final = ".timing"
 
 
 @contextmanager
 def alone_timing(folder: Path) -> Iterator[None]:
     """Waits until no other process is in such a block for `folder`; a process that dies leaves its block."""
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = open_plain(folder / _LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

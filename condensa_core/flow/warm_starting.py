@@ -17,6 +17,7 @@ from condensa_core.errors import ResumeError, UsageError
 from condensa_core.flow.comparable import head_of
 from condensa_core.flow.searching import search_knob
 from condensa_core.flow.workbench import Bound, Workbench
+from condensa_core.plain_file import read_plain_text
 from condensa_core.progress import Listener, Note
 from condensa_core.recipe import ConstraintSpec, plain
 from condensa_core.report import WarmStartResult
@@ -139,7 +140,7 @@ def _read(path: Path) -> EarlierRun:
     if not path.is_dir():
         raise UsageError(f"there is no run directory {path} to start from", hint="give a folder that condensa run made")
     try:
-        head = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        head = json.loads(read_plain_text(path / MANIFEST))
         kind = head.get("kind")
     except FileNotFoundError as err:
         raise UsageError(
@@ -217,7 +218,7 @@ def _knob(record: Mapping[str, Any]) -> Knob:
 
 def _kept(directory: RunDirectory) -> list[EarlierRun]:
     try:
-        records = json.loads((directory.path / FILE).read_text(encoding="utf-8"))
+        records = json.loads(read_plain_text(directory.path / FILE))
         return [EarlierRun.from_record(record) for record in records]
     except (OSError, ValueError, KeyError, TypeError, RecursionError, UsageError) as err:
         raise ResumeError(f"{directory.path / FILE} is gone or damaged", hint="start a new run") from err

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from condensa_core.errors import MachineError, UsageError
+from condensa_core.plain_file import open_plain
 from condensa_core.report.scrubbing import Scrubber
 from condensa_core.whole_file import replacing
 
@@ -67,8 +69,8 @@ def _cleaned(suffix: str, text: str, scrubber: Scrubber) -> str:
 
 
 def _end_of(path: Path) -> str:
-    with path.open("rb") as file:
-        size = path.stat().st_size
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
         file.seek(max(0, size - _LARGEST))
         text = file.read(_LARGEST).decode("utf-8", errors="replace")
     return text if size <= _LARGEST else f"[the first {size - _LARGEST} bytes are left out]\n{text}"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from condensa_core.errors import MachineError
+from condensa_core.errors import MachineError, ResumeError
+from condensa_core.plain_file import read_plain
 from condensa_core.report.escaped import escaped
 from condensa_core.report.outcome import Outcome
 from condensa_core.report.quantities import duration_text
@@ -18,6 +19,7 @@ from condensa_core.whole_file import remedy, replacing
 
 _WHOLE: Final = {"front.svg": "front", "search.svg": "search"}
 _OF_TRIALS: Final = "trials/*/posterior.svg"
+_LARGEST_PICTURE: Final = 16 << 20  # bytes
 _STYLE: Final = """
 body { font: 15px/1.45 sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
@@ -88,8 +90,8 @@ def pictures_of(run_dir: Path) -> list[Picture]:
     for path in (*(run_dir / name for name in _WHOLE), *sorted(run_dir.glob(_OF_TRIALS))):
         title = _WHOLE.get(path.name, f"after trial {path.parent.name.lstrip('0') or '0'}")
         try:
-            found.append(Picture(title, path.read_bytes()))
-        except OSError:
+            found.append(Picture(title, read_plain(path, _LARGEST_PICTURE)))
+        except (OSError, ResumeError):
             continue
     return found
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from condensa_core.errors import UsageError
+from condensa_core.plain_file import read_plain_text
 from condensa_core.report.engine import EngineResult
 from condensa_core.report.evidence import ShortRunsResult, WarmStartResult
 from condensa_core.report.integers import IntegersResult
@@ -341,7 +342,7 @@ def read_outcome(path: Path) -> Outcome:
 def read_document(path: Path) -> dict[str, Any]:
     """The JSON object in a file; UsageError if it holds none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_plain_text(path))
     except (OSError, ValueError, RecursionError) as err:
         raise UsageError(
             f"{path} cannot be read as a result: {err}",

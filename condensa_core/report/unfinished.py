@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from condensa_core.errors import UsageError
+from condensa_core.plain_file import read_plain
 from condensa_core.report.ending import Ending, EndingStatus, ExitCode
 from condensa_core.report.outcome import TrialResult
 
@@ -67,7 +68,7 @@ def finished_trials(journal: Path) -> tuple[TrialResult, ...]:
     from pydantic import ValidationError
 
     try:
-        lines = journal.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = read_plain(journal).decode(errors="replace").split("\n")
     except OSError as err:
         raise UsageError(
             f"{journal} cannot be read: {err.strerror}", hint="look at the permissions of the folder"

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from condensa_core.errors import ResumeError, RunFailed
+from condensa_core.plain_file import open_plain, read_plain
 from condensa_core.search.journal_records import is_record
 from condensa_core.whole_file import remedy, sync
 
@@ -46,7 +47,7 @@ class Journal:
         try:
             existed = path.exists()
             sound = self._load() if existed else 0
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = open_plain(path, os.O_RDWR | os.O_CREAT)
             os.ftruncate(self._file, sound)
             os.lseek(self._file, sound, os.SEEK_SET)
         except OSError as err:
@@ -142,7 +143,7 @@ def read_journal(path: Path) -> tuple[str, tuple[Entry, ...]]:
 
 def _read(path: Path) -> tuple[dict[str, Any] | None, list[Entry], int]:
     """Header (None: not even that is whole), sound entries, and the size in bytes of the sound part."""
-    data = path.read_bytes()
+    data = read_plain(path)
     records: list[Any] = []
     sound = 0
     for number, (line, end) in enumerate(_lines(data), start=1):
