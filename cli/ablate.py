@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .console import drawn, say, show, show_json
+from .console import after_work, drawn, say, show, show_json
 from .crash import runs_under
 from .options import Json, NoPython, Quiet, RecipePath, Seed, Verbose
 from .problems import drawn_problem
@@ -72,8 +72,9 @@ def ablate(
             listener=listener,
             command=["condensa", *sys.argv[1:]],
         )
-    if as_json:
-        show_json(found.to_json())
-    else:
-        show(drawn(found.table()), f"{found.trainings} trainings; {found.run_dir}/regret.svg")
+    with after_work(f"all is kept in {found.run_dir}"):
+        if as_json:
+            show_json(found.to_json())
+        else:
+            show(drawn(found.table()), f"{found.trainings} trainings; {found.run_dir}/regret.svg")
     return 0

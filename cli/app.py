@@ -6,15 +6,16 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
 from condensa_core import __version__
-from condensa_core.errors import CondensaError, Interrupted, RunFailed, UsageError
+from condensa_core.errors import CondensaError, Interrupted, MachineError, RunFailed, UsageError
 from condensa_core.report.ending import ending_of_bug, refusal_of
 
 from . import exit_codes
@@ -22,7 +23,7 @@ from .ablate import ablate
 from .apart import in_a_child
 from .bench import bench
 from .check import check
-from .console import say, show, show_json
+from .console import given_up, refused_by_stdout, say, show, show_json
 from .crash import Crash, apology, save_traceback
 from .doctor import doctor
 from .engine import engine
@@ -91,14 +92,25 @@ def _bench_apart(arguments: list[str]) -> int:
 def exit_code_of(arguments: Sequence[str]) -> int:
     """Run one command line, draw whatever it refuses, and tell the exit code to end with."""
     try:
-        return _invoke_or_refuse(list(arguments))
+        return _ended(list(arguments))
     except typer.Exit as left:  # the reader of stdout is gone
         return left.exit_code
+
+
+def _ended(arguments: list[str]) -> int:
+    try:
+        return _invoke_or_refuse(arguments)
+    except typer.Exit:
+        raise
     except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):  # the parser's way out, of help
+            raise given_up(left.__context__) from None
         return _refused(cast(CondensaError, refusal_of(left)), arguments)
     except Crash as crash:
         return _broken(crash.__cause__ or crash, arguments, crash.directory, crash.continue_with)
     except Exception as error:
+        if refused_by_stdout(error):  # help, which the parser of the command line prints
+            return _refused(cast(CondensaError, given_up(cast(OSError, error))), arguments)
         return _broken(error, arguments)
 
 
@@ -111,7 +123,7 @@ def _invoke_or_refuse(arguments: list[str]) -> int:
 
 def _refused(error: CondensaError, arguments: Sequence[str]) -> int:
     if _wants_json(arguments):
-        show_json(error_json(error))
+        _answer(error_json(error))
     say(drawn_error(error))
     return error.exit_code
 
@@ -121,9 +133,15 @@ def _broken(
 ) -> int:
     if _wants_json(arguments):
         run_dir = str(directory) if directory else None
-        show_json(ending_of_bug(error, run_dir=run_dir, continue_with=continue_with).to_json())
+        _answer(ending_of_bug(error, run_dir=run_dir, continue_with=continue_with).to_json())
     say(apology(error, save_traceback(error, directory)))
     return exit_codes.BUG
+
+
+def _answer(document: Mapping[str, Any]) -> None:
+    """Print it, unless stdout refuses it: stderr tells what there is to tell, and the exit code is the answer's."""
+    with suppress(MachineError):
+        show_json(document)
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

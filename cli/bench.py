@@ -14,7 +14,7 @@ from condensa_core.report.bench_files import bench_junit, bench_markdown, read_b
 from condensa_core.report.bench_tables import bench_sections
 
 from .amounts import listed, percentage, ratio, samples, size_in_bytes
-from .console import drawn, say, show, show_json
+from .console import after_work, drawn, say, show, show_json
 from .options import Json, Quiet, Verbose
 from .paths import is_file, is_folder
 from .working import working
@@ -203,11 +203,12 @@ def bench(
             timeout_s=timeout,
             listener=listener,
         )
-    if as_json:  # before the files, so that a full disk costs no result
-        show_json(result)
-    else:
-        for section in bench_sections(result):
-            show(*filter(None, [section.heading]), *map(drawn, section.tables), *section.lines)
+    with after_work("what was measured is lost"):
+        if as_json:  # before the files, so that a full disk costs no result
+            show_json(result)
+        else:
+            for section in bench_sections(result):
+                show(*filter(None, [section.heading]), *map(drawn, section.tables), *section.lines)
     if junit is not None:
         save_text(junit, bench_junit(result))
     if markdown is not None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from condensa_core.errors import UsageError
+from condensa_core.errors import MachineError, RunFailed, UsageError
+from condensa_core.whole_file import remedy
 
 from .exit_codes import BROKEN_PIPE
 from .problems import printable
@@ -22,16 +24,40 @@ if TYPE_CHECKING:
     from condensa_core.report import Table
 
 
-class _QuietOnBrokenPipe(Console):
-    """A console that falls silent when its reader has left, so that a lost log never ends a run."""
+class _Forgiving:
+    """A stream that loses what it cannot write: its reader has left, or its disk is full."""
 
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _ForgivingConsole(Console):
+    """A console that loses what its stream refuses, so that a lost log never ends a run."""
+
+    @property
+    def file(self) -> IO[str]:
+        return _Forgiving(super().file)  # type: ignore[return-value]
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
 
 
 def stderr() -> Console:
     """Where logs, progress and errors go. Made anew for each use, because tests and redirections swap the stream."""
-    return _QuietOnBrokenPipe(stderr=True, highlight=False, soft_wrap=True)
+    return _ForgivingConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
 def plain(text: str, style: str = "") -> Text:
@@ -48,7 +74,7 @@ def say(*parts: RenderableType) -> None:
 
 def show(*parts: RenderableType) -> None:
     """Print results on stdout: texts as they are (never wrapped), tables fitted to the terminal."""
-    console = Console(highlight=False)
+    console = _ForgivingConsole(highlight=False)  # which writes to the stream even when it captures, if only nothing
     with console.capture() as capture:
         for part in parts:
             if isinstance(part, str):
@@ -67,19 +93,53 @@ def show_json(document: Mapping[str, Any]) -> None:
 
 
 def write(text: str) -> None:
-    """Write to stdout; when the reader has left (`condensa plan x | head`), end quietly as SIGPIPE would."""
+    """Write to stdout; when the reader has left (`condensa plan x | head`), end quietly as SIGPIPE would.
+
+    MachineError where the disk below stdout refuses; nothing happens where stdout was closed from the start.
+    """
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # otherwise the interpreter flushes once more while it ends, and complains
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(BROKEN_PIPE) from None
+    except OSError as err:
+        raise given_up(err) from err
     except UnicodeEncodeError as err:
         raise UsageError(
             f"the output cannot be written in the encoding {err.encoding!r} of this terminal",
             hint="set PYTHONIOENCODING=utf-8",
         ) from err
+
+
+def given_up(err: OSError) -> typer.Exit | MachineError:
+    """How to end where stdout refused with `err`; what it has not taken is dropped, and all that follows."""
+    # otherwise the interpreter flushes once more while it ends, and complains
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(err, BrokenPipeError):
+        return typer.Exit(BROKEN_PIPE)
+    hint = f"{remedy(err)}, or direct the output elsewhere"
+    return MachineError(f"cannot write to stdout: {err.strerror}", hint=hint)
+
+
+def refused_by_stdout(err: BaseException) -> bool:
+    """Whether it is stdout that refused: what it has not taken, it refuses again."""
+    if not isinstance(err, OSError) or sys.stdout is None:
+        return False
+    try:
+        sys.stdout.write("")  # where nothing is buffered
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+@contextmanager
+def after_work(hint: str) -> Iterator[None]:
+    """A result that stdout refuses inside the block is RunFailed, with this `hint`: the work is done."""
+    try:
+        yield
+    except MachineError as err:
+        raise RunFailed(err.message, hint=f"{err.hint}; {hint}") from err
 
 
 def drawn(table: Table) -> RichTable:

@@ -12,7 +12,7 @@ import typer
 from condensa_core.errors import UsageError
 from condensa_core.report.quantities import bytes_text
 
-from .console import show, show_json
+from .console import after_work, show, show_json
 from .options import Json, Quiet, Verbose
 from .paths import is_file
 from .working import working
@@ -87,10 +87,11 @@ def engine(
             force=force,
             listener=listener,
         )
-    if as_json:
-        show_json(result)
-    else:
-        show(_sentence(result))
+    with after_work("the engines are written"):
+        if as_json:
+            show_json(result)
+        else:
+            show(_sentence(result))
     return int(result["exit_code"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from condensa_core.errors import UsageError
 
+from .console import after_work
 from .crash import runs_under
 from .options import Json, NoPython, Parallel, Quiet, Verbose
 from .paths import is_file
@@ -38,5 +40,6 @@ def resume(
 
     with runs_under(run_dir), working(quiet=quiet, verbose=verbose, resumable=True) as listener:
         outcome = flow.resume(run_dir, parallel=parallel, allow_python=not no_python, listener=listener)
-    show_outcome(outcome, as_json=as_json, verbose=verbose, long=False)
+    with after_work(f"the run is done: condensa report {shlex.quote(str(run_dir))} shows it"):
+        show_outcome(outcome, as_json=as_json, verbose=verbose, long=False)
     return outcome.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from condensa_core.errors import UsageError
 
-from .console import say
+from .console import after_work, say
 from .crash import runs_under
 from .options import Json, NoPython, Parallel, Quiet, RecipePath, Seed, Verbose
 from .problems import drawn_problem
@@ -62,7 +63,8 @@ def run(
         outcome = flow.run(
             declared, out=out, allow_python=not no_python, listener=listener, command=["condensa", *sys.argv[1:]]
         )
-    show_outcome(outcome, as_json=as_json, verbose=verbose, long=False)
+    with after_work(f"the run is done: condensa report {shlex.quote(outcome.run_dir)} shows it"):
+        show_outcome(outcome, as_json=as_json, verbose=verbose, long=False)
     return outcome.exit_code
 
 

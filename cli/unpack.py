@@ -10,7 +10,7 @@ import typer
 from condensa_core.errors import UsageError
 from condensa_core.report.quantities import bytes_text
 
-from .console import show, show_json
+from .console import after_work, show, show_json
 from .options import Json
 from .paths import is_file
 
@@ -35,9 +35,10 @@ def unpack(
     from condensa_core import flow
 
     result = flow.unpack(model, out=out, force=force)
-    if as_json:
-        show_json(result)
-    else:
-        packed, dense = (bytes_text(result[name]) for name in ("packed_bytes", "size_bytes"))
-        show(f"{result['path']}  {packed} to {dense}, {result['ratio']:.2f}x")
+    with after_work(f"{result['path']} is written"):
+        if as_json:
+            show_json(result)
+        else:
+            packed, dense = (bytes_text(result[name]) for name in ("packed_bytes", "size_bytes"))
+            show(f"{result['path']}  {packed} to {dense}, {result['ratio']:.2f}x")
     return int(result["exit_code"])
