@@ -15,7 +15,6 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from condensa_core.errors import MachineError, RunFailed, UsageError
-from condensa_core.whole_file import remedy
 
 from .exit_codes import BROKEN_PIPE
 from .problems import printable
@@ -117,8 +116,9 @@ def given_up(err: OSError) -> typer.Exit | MachineError:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(err, BrokenPipeError):
         return typer.Exit(BROKEN_PIPE)
-    hint = f"{remedy(err)}, or direct the output elsewhere"
-    return MachineError(f"cannot write to stdout: {err.strerror}", hint=hint)
+    return MachineError(
+        f"cannot write to stdout: {err.strerror}", hint="free disk space, or direct the output elsewhere"
+    )
 
 
 def refused_by_stdout(err: BaseException) -> bool:

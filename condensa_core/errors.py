@@ -122,9 +122,13 @@ class SchemeError(CondensaError):
 
 
 class WorkloadError(CondensaError):
-    """A model, data set, metric or weights file cannot be used as it is referenced."""
+    """A model, data set, metric or weights file cannot be used as it is referenced.
+
+    `key_path` leads to what is wrong in the recipe, where that is known better than by its section.
+    """
 
     exit_code = 2
+    key_path: tuple[str, ...] = ()
 
 
 class UserCodeFailed(WorkloadError):

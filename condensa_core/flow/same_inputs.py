@@ -47,7 +47,7 @@ def require_same_begin(folder: Path, recipe: Recipe, recipe_sha256: str, listene
         )
     now = python_record(recipe)[PYTHON]
     then = _kept(folder, PYTHON)
-    changes = [_change(name, then[name], _hash_now(name, now, recipe.directory)) for name in then]
+    changes = [_change(name, then[name], _hash_now(name, now, recipe.directory), recipe.directory) for name in then]
     if any(changes):
         raise ResumeError(
             f"the Python of this run has changed since it began: {'; '.join(filter(None, changes))}", hint=_START_ANEW
@@ -110,9 +110,9 @@ def _hash_now(name: str, now: Mapping[str, str], directory: Path) -> str | None:
     return now.get(name) or (file_sha256(path) if path.is_file() else None)
 
 
-def _change(name: str, then: str, now: str | None) -> str:
+def _change(name: str, then: str, now: str | None, directory: Path) -> str:
     if now is None:
-        return f"{name} is gone"
+        return f"{name} is gone (looked for {directory / name})"
     return "" if now == then else f"{name} (its hash was {then[:12]}, now it is {now[:12]})"
 
 

@@ -142,6 +142,7 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
     if recipe.model.weights is not None:
         with _placed(recipe, "model"):
             load_weights(found.model, recipe.model, recipe.directory)
+            check_fit(found.model, recipe.model, splits, loaded=True)
     with _placed(recipe, "metrics"):
         metrics = metrics_named(recipe)
     with _placed(recipe, "layers"):
@@ -223,7 +224,7 @@ def _placed(recipe: Recipe, section: str) -> Iterator[None]:
         yield
     except WorkloadError as err:
         if err.place is None:
-            err.place = recipe.place(section)
+            err.place = recipe.place(*(err.key_path or (section,)))
         raise
 
 

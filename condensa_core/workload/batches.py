@@ -284,6 +284,11 @@ def checked_batch(batch: Any, name: str) -> Batch:
             f"{name} gives targets of {targets.dtype} with shape {tuple(targets.shape)}",
             hint="classification needs one class number (an integer) per sample",
         )
+    if targets.numel() and int(targets.min()) < 0:
+        raise WorkloadError(
+            f"{name} gives the class number {int(targets.min())}",
+            hint="classes count from 0, and every sample is judged: leave out those without a class",
+        )
     if not bool(inputs.isfinite().all()):
         raise WorkloadError(f"{name} gives inputs that are not finite", hint="NaN or infinity: look at how it prepares")
     if inputs.dim() < 1 or len(inputs) != len(targets):
@@ -307,8 +312,16 @@ def _tensor(part: Any, name: str) -> Tensor:
 
 
 def _checked(stream: Iterator[Any], name: str) -> Iterator[Batch]:
+    first: Tensor | None = None
     for batch in stream:
-        yield checked_batch(batch, name)
+        inputs, targets = checked_batch(batch, name)
+        first = inputs if first is None else first
+        if (inputs.dtype, inputs.shape[1:]) != (first.dtype, first.shape[1:]):
+            found, begun = (f"{part.dtype} {tuple(part.shape[1:])}" for part in (inputs, first))
+            raise WorkloadError(
+                f"{name} gives inputs of {found} after inputs of {begun}", hint="prepare all of its samples alike"
+            )
+        yield inputs, targets
 
 
 _T = TypeVar("_T")

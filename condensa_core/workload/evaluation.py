@@ -102,8 +102,13 @@ def check_scores(outputs: object, shape: Sequence[int], classes: int) -> None:
         )
     if not outputs.is_floating_point():
         raise WorkloadError(f"the model gives {outputs.dtype}, expected floating-point scores")
-    if classes > outputs.shape[-1]:
+    require_classes(classes, outputs.shape[-1])
+
+
+def require_classes(held: int, known: int) -> None:
+    """WorkloadError where the data holds more classes than the model knows."""
+    if held > known:
         raise WorkloadError(
-            f"the data holds class {classes - 1}, the model knows {outputs.shape[-1]} classes",
+            f"the data holds class {held - 1}, the model knows {known} classes",
             hint="build the model for as many classes as the data has",
         )

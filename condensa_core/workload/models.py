@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from condensa_core.errors import WorkloadError
 from condensa_core.evaluation_mode import evaluating
 from condensa_core.randomness import Seed
-from condensa_core.workload.evaluation import check_scores, device_of
+from condensa_core.workload.evaluation import check_scores, device_of, require_classes
 from condensa_core.workload.global_state import keeping_global_state, seed_draws
 from condensa_core.workload.python_reference import call_object, load_object, user_code
 from condensa_core.workload.single_input import check_single_input
@@ -84,12 +84,13 @@ def example_inputs(model: ModelSpec, splits: Splits | SampleShape, batch: int = 
     return (torch.randn(shape, generator=generator),)
 
 
-def check_fit(module: nn.Module, model: ModelSpec, splits: Splits | SampleShape) -> None:
+def check_fit(module: nn.Module, model: ModelSpec, splits: Splits | SampleShape, *, loaded: bool = False) -> None:
     """WorkloadError unless `module` gives a score for every class, tried on a few samples before compute is spent:
     one for each sample, or for each token of it.
 
     They are the first of `val`, or `example_inputs` where only a shape is known. Whatever the forward raises is told
-    with its line. Parameters, training flags and the global random state are left as they were.
+    with its line. The scores of a module that has its weights, `loaded` or initial ones, must be finite. Parameters,
+    training flags and the global random state are left as they were.
     """
     inputs = next(iter(splits.val))[0] if isinstance(splits, Splits) else example_inputs(model, splits, _TRIED)[0]
     inputs = inputs[:_TRIED]
@@ -99,4 +100,12 @@ def check_fit(module: nn.Module, model: ModelSpec, splits: Splits | SampleShape)
     # no_grad, not inference mode: what a module makes in its first forward must still learn
     with torch.random.fork_rng(devices=[]), evaluating(module), torch.no_grad(), user_code(name, hint):
         outputs = module(inputs.to(device_of(module)))
-        check_scores(outputs, inputs.shape if splits.vocabulary else inputs.shape[:1], splits.classes)
+        check_scores(outputs, inputs.shape if splits.vocabulary else inputs.shape[:1], classes=0)
+    if isinstance(splits, Splits):
+        splits.check_classes(outputs.shape[-1])
+    require_classes(splits.classes, outputs.shape[-1])
+    if (loaded or model.weights is None) and not bool(outputs.isfinite().all()):
+        raise WorkloadError(
+            f"the outputs of {name} are not finite",
+            hint=f"{hint}: look for a division by zero, a logarithm or a root in its forward, and at its weights",
+        )

@@ -71,6 +71,8 @@ def _wrapped(found: Any, name: str, batch: int | None, limit: int | None, seed: 
         found = found.tensors
     if isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, (Tensor, np.ndarray)) for part in found):
         inputs, targets = checked_batch(found, name)
+        if len(targets) == 0:
+            raise WorkloadError(f"{name} holds no samples", hint="give at least one sample")
         return TensorBatches(inputs[:limit], targets[:limit], batch or _BATCH, seed=seed, training=training)
     if isinstance(found, Dataset) and not isinstance(found, IterableDataset):
         return _from_dataset(found, name, batch or _BATCH, limit, seed, training)

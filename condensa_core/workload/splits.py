@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from condensa_core.errors import WorkloadError
 from condensa_core.randomness import Seed
 from condensa_core.workload.augmentation import Augmentation, augmentation_named
-from condensa_core.workload.batches import Batches, Standardise, TensorBatches
+from condensa_core.workload.batches import Batch, Batches, Standardise, TensorBatches
 from condensa_core.workload.datasets import (
     DataOptions,
     DataSource,
@@ -77,6 +78,26 @@ class Splits:
         parts = {"train": self.train, "val": self.val, "test": self.test, "calib": self.calib}
         told = {name: f"all {part.count} samples" for name, part in parts.items() if part is not None}
         return told | {name: known.how for name, known in self.known.items()}
+
+    def check_classes(self, known: int) -> None:
+        """WorkloadError, naming the part, where one of the user's own holds a class that is not among `known` many."""
+        for name, part in self.known.items():
+            if part.largest >= known:
+                with _of_part(name):
+                    raise WorkloadError(
+                        f"data.{name} holds class {part.largest}, the model knows {known} classes, 0 to {known - 1}",
+                        hint="build the model for as many classes as the data has, or mend the data",
+                    )
+
+
+@contextmanager
+def _of_part(name: str) -> Iterator[None]:
+    """A refusal inside the block is of that part of the recipe's `data:`."""
+    try:
+        yield
+    except WorkloadError as err:
+        err.key_path = err.key_path or ("data", name)
+        raise
 
 
 def load_splits(data: DataSpec, *, seed: Seed, directory: Path, allow_python: bool = True) -> Splits:
@@ -213,34 +234,37 @@ def _own_splits(data: DataSpec, seed: Seed, directory: Path, allow_python: bool)
     for name in ("train", "val"):
         if sources[name] is None:
             raise WorkloadError(f"data has no {name!r} part", hint="name a built-in data set, or both train and val")
-    parts = {
-        name: own_batches(
-            source,
-            name=f"data.{name}",
-            training=name == "train",
-            seed=seed.child("workload", name),
-            directory=directory,
-            allow_python=allow_python,
-        )
-        for name, source in sources.items()
-        if source is not None
-    }
-    firsts = {name: next(iter(part)) for name, part in parts.items()}
+    parts, firsts = dict[str, Batches](), dict[str, Batch]()
+    for name in (name for name, source in sources.items() if source is not None):
+        with _of_part(name):
+            parts[name] = own_batches(
+                sources[name],
+                name=f"data.{name}",
+                training=name == "train",
+                seed=seed.child("workload", name),
+                directory=directory,
+                allow_python=allow_python,
+            )
+            firsts[name] = next(iter(parts[name]))
     shapes = {name: tuple(inputs.shape[1:]) for name, (inputs, _) in firsts.items()}
     for name, shape in shapes.items():
         if shape != shapes["train"]:
-            raise WorkloadError(
-                f"data.{name} gives inputs of shape {shape}, data.train of {shapes['train']}",
-                hint="prepare the samples of all splits alike",
-            )
+            raise _unlike(name, f"shape {shape}", shapes["train"])
     reads_tokens = {name: not inputs.is_floating_point() for name, (inputs, _) in firsts.items()}
     if len(set(reads_tokens.values())) > 1:
         raise WorkloadError(
             "some parts of data give token ids and others do not: " + ", ".join(reads_tokens),
             hint="give integers for all parts, or floating point for all",
         )
+    dtypes = {name: inputs.dtype for name, (inputs, _) in firsts.items()}
+    for name, dtype in dtypes.items():
+        if dtype != dtypes["train"]:
+            raise _unlike(name, dtype, dtypes["train"])
     declared = {name: declared_classes(part) for name, part in parts.items()}
-    known = {name: known_samples(part, firsts[name], whole=declared[name] is None) for name, part in parts.items()}
+    known = dict[str, KnownSamples]()
+    for name, part in parts.items():
+        with _of_part(name):
+            known[name] = known_samples(part, firsts[name], whole=declared[name] is None)
     classes = max(declared[name] or known[name].largest + 1 for name in parts)
     digests = {name: of.digest for name, of in known.items()}
     for name in (name for name, of in known.items() if of.restless):  # what stands still are its code and arguments
@@ -260,6 +284,14 @@ def _own_splits(data: DataSpec, seed: Seed, directory: Path, allow_python: bool)
         vocabulary=classes if reads_tokens["train"] else None,
         known=known,
     )
+
+
+def _unlike(name: str, given: object, train: object) -> WorkloadError:
+    refusal = WorkloadError(
+        f"data.{name} gives inputs of {given}, data.train of {train}", hint="prepare the samples of all splits alike"
+    )
+    refusal.key_path = ("data", name)
+    return refusal
 
 
 def _own_epochs(count: int) -> int:

@@ -65,11 +65,11 @@ def test_a_reader_that_left_is_no_bug(good, arguments):
 
 
 def test_after_the_work_a_full_disk_is_a_failure_that_says_what_is_kept(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", FULL.open("w"))
-    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    with FULL.open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
 
-    with pytest.raises(RunFailed, match="cannot write to stdout: No space left") as refused, after_work("all is kept"):
-        show_json({})
+        with pytest.raises(RunFailed, match="to stdout: No space left") as refused, after_work("all is kept"):
+            show_json({})
 
     assert refused.value.exit_code == 4
     assert refused.value.hint.endswith("; all is kept")

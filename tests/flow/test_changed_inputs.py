@@ -70,7 +70,7 @@ def test_python_that_is_gone_is_refused_by_name(begun):
     folder, directory = begun
     (folder / "layers.py").unlink()
 
-    with pytest.raises(ResumeError, match=r"layers\.py is gone"):
+    with pytest.raises(ResumeError, match=r"layers\.py is gone \(looked for /.*layers\.py\)"):
         resume(directory, folder)
 
 

@@ -140,7 +140,7 @@ def steady(first=0.0):
 
 class Drawn:
     def __iter__(self):
-        return iter([(torch.tensor(np.random.default_rng().random((4, 1))), torch.zeros(4).long())])
+        return iter([(torch.tensor(np.random.default_rng().random((4, 1), "float32")), torch.zeros(4).long())])
 """
 
 

@@ -45,6 +45,10 @@ class Choice(Net):
     def forward(self, x):
         return super().forward(x).round().long()
 
+class Nothing(Net):
+    def forward(self, x):
+        return super().forward(x) / 0 * 0
+
 class Merged(Net):
     def forward(self, x):
         return super().forward(x).mean(0, keepdim=True)
@@ -81,6 +85,7 @@ def built(folder: Path, name: str) -> tuple[nn.Module, ModelSpec]:
         ("Flat", rf"models.py:Flat failed at models.py:{FLAT_LINE}: RuntimeError: .* 4 samples of shape \[1, 8, 8\]"),
         ("large", r"models.py:large failed at linear.py:\d+: RuntimeError: .* given 4 samples of shape \[1, 8, 8\]"),
         ("Choice", "gives torch.int64, expected floating-point scores"),
+        ("Nothing", r"the outputs of models.py:Nothing are not finite; .* a division by zero"),
         ("Merged", r"gives \(1, 10\) for 4 samples"),
     ],
 )

@@ -64,6 +64,11 @@ def three(): return [(torch.zeros(3, 1), torch.zeros(3).long(), 1)]
 def text(): return "data"
 def lists(): return [([1.0], [0])]
 def empty(): return []
+def negative(): return torch.zeros(3, 1), torch.tensor([0, -1, 1])
+def negative_batches(): return [(torch.zeros(3, 1), torch.tensor([0, 1, y])) for y in (1, -100)]
+def double(): return torch.zeros(5, 1).double(), torch.zeros(5).long()
+def uneven_batches(): return [(torch.zeros(5, 1).to(t), torch.zeros(5).long()) for t in (torch.float, torch.double)]
+def none_at_all(): return torch.zeros(0, 1), torch.zeros(0).long()
 def wide(): return torch.zeros(5, 2), torch.zeros(5).long()
 """
 
@@ -165,6 +170,11 @@ def test_the_users_draws_leave_the_global_generator_alone(folder, kind):
         ("text", "is a str; expected"),
         ("lists", "gives a list where a tensor is expected"),
         ("empty", "gives no batches"),
+        ("negative", r"data.train \(data.py:negative\) gives the class number -1; classes count from 0"),
+        ("negative_batches", "data.train .data.py:negative_batches. gives the class number -100"),
+        ("double", "data.val gives inputs of torch.float32, data.train of torch.float64"),
+        ("uneven_batches", r"data.train .* gives inputs of torch.float64 \(1,\) after inputs of torch.float32 \(1,\)"),
+        ("none_at_all", "data.train .data.py:none_at_all. holds no samples"),
         ("wide", r"data.val gives inputs of shape \(1,\), data.train of \(2,\)"),
         ("loder", "did you mean 'loader'"),
     ],
@@ -172,6 +182,23 @@ def test_the_users_draws_leave_the_global_generator_alone(folder, kind):
 def test_refusals_name_the_part_and_what_it_gave(folder, kind, message):
     with pytest.raises(WorkloadError, match=message):
         splits_of(folder, kind)
+
+
+@pytest.mark.parametrize("kind", ["negative", "uneven_batches", "none_at_all", "double", "fails"])
+def test_refusals_lead_to_the_part(folder, kind):
+    with pytest.raises(WorkloadError) as refused:
+        splits_of(folder, "tensors", val=kind)
+
+    assert refused.value.key_path == ("data", "val")
+
+
+def test_a_class_that_the_model_does_not_know_is_of_a_part(folder):
+    splits = splits_of(folder, "tensors")
+
+    splits.check_classes(3)
+    with pytest.raises(WorkloadError, match=r"data.train holds class 2, the model knows 2 classes, 0 to 1") as refused:
+        splits.check_classes(2)
+    assert refused.value.key_path == ("data", "train")
 
 
 def test_batch_of_a_loader_is_its_own_business(folder):
