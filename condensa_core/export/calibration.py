@@ -13,6 +13,7 @@ import numpy.typing as npt
 from condensa_core.errors import ExportFailed, UsageError, first_line
 from condensa_core.export.onnx_file import load_onnx
 from condensa_core.export.session import Inputs, as_tuple, onnxruntime
+from condensa_core.export.tried_first import tried_first
 
 _BINS: Final = 8192  # on either side of zero: 128 KiB of counts a tensor
 _LIMIT_BYTES: Final = 2**28  # of observed tensors in memory at a time
@@ -109,10 +110,12 @@ def observe(
     runtime = onnxruntime()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
+    content = model.SerializeToString()
+    tried_first(content)
     found = {name: Histogram() for name in tensors}
     step, any_batch = 1, False
     try:
-        session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         for batch in batches:
             arrays = [x.detach().cpu().contiguous().numpy() for x in as_tuple(batch)]
             any_batch, samples = True, len(arrays[0])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from condensa_core.errors import OUR_FAULT, ExportFailed, MissingRuntime, UsageError, first_line
+from condensa_core.export.tried_first import tried_first
 
 Inputs = Tensor | tuple[Tensor, ...]
 
@@ -48,6 +49,7 @@ class OnnxModel(nn.Module):
         self.title = "the ONNX graph" if isinstance(source, bytes) else Path(source).name
         if not isinstance(source, bytes) and not Path(source).is_file():
             raise UsageError(f"no such file: {source}")
+        tried_first(source)
         try:
             self._session: Any = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as err:  # the runtime's errors share no base class with a name

@@ -6,9 +6,10 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from condensa_core.errors import ExportFailed, MissingRuntime, WorkloadError
+from condensa_core.errors import ExportFailed, MachineError, MissingRuntime, RunFailed, WorkloadError
 from condensa_core.export import OnnxModel, export_onnx
 from condensa_core.flow.before_work import memory_before_work
+from condensa_core.flow.probing import probing
 from condensa_core.flow.workbench import Modelled
 from condensa_core.progress import Listener, PhaseEnded, PhaseStarted
 from condensa_core.recipe import Recipe
@@ -17,6 +18,7 @@ PHASE = "export"
 _HINT = "write this part of the forward with operators that ONNX has: nobody else could run one of your own"
 
 
+@probing()
 @memory_before_work()
 def require_exportable(recipe: Recipe, found: Modelled, listener: Listener) -> None:
     """WorkloadError, at the model's place in the recipe, unless its untrained model is exported and the file runs.
@@ -32,7 +34,17 @@ def require_exportable(recipe: Recipe, found: Modelled, listener: Listener) -> N
         try:
             export_onnx(found.model, found.example, path)
             with contextlib.suppress(MissingRuntime):
-                OnnxModel(path)(*found.example)
+                _loaded(path)(*found.example)
         except ExportFailed as err:
             raise WorkloadError(err.message, place=recipe.place("model", "python"), hint=_HINT) from err
     listener(PhaseEnded(PHASE))
+
+
+def _loaded(path: Path) -> OnnxModel:
+    """The file as a function; MachineError where the runtime of this machine crashes on it."""
+    try:
+        return OnnxModel(path)
+    except ExportFailed:
+        raise
+    except RunFailed as err:
+        raise MachineError(err.message, hint="another version of ONNX Runtime may load what this one cannot") from err

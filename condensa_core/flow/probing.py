@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from condensa_core.bench import BenchTarget
 from condensa_core.bench.probe import Prober
+from condensa_core.export.tried_first import trying_first
 from condensa_core.run_directory import file_sha256
 
 JUDGING: Final = BenchTarget(backend="onnxruntime", device="cpu", batch=2, threads=1)  # what scores a file
@@ -20,8 +22,11 @@ _active: list[tuple[Prober, set[tuple[str, BenchTarget, int | None]]]] = []
 
 @contextmanager
 def probing() -> Iterator[None]:
-    """Inside, `probed` runs files in a child process first."""
-    with Prober() as prober:
+    """Inside, a child process runs first what `probed` is given, and each model that ONNX Runtime would judge here."""
+    if _active:  # the same child serves all of a process
+        yield
+        return
+    with Prober() as prober, trying_first(partial(probed, target=JUDGING)):
         _active.append((prober, set()))
         try:
             yield

@@ -26,7 +26,7 @@ from condensa_core.flow.last_words import last_words, leaving_last_words
 from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.parallel import executor_of
-from condensa_core.flow.probing import JUDGING, probed, probing
+from condensa_core.flow.probing import probing
 from condensa_core.flow.rank_costs import rank_costs
 from condensa_core.flow.refusing_python import require_no_python
 from condensa_core.flow.run_log import recorded
@@ -55,6 +55,7 @@ RECIPE = "recipe.yaml"
 CRASH = "crash.txt"  # of a process that crashed outside trials, until another goes on
 
 
+@probing()
 def run(
     recipe: Recipe,
     *,
@@ -223,7 +224,7 @@ def judged_reference(bench: Workbench, directory: RunDirectory, listener: Listen
     skipped = skipped_targets(bench.recipe)
     if any(takes_programs(target) for name, target in timed_targets(bench.recipe).items() if name not in skipped):
         write_program(model, bench.example, file.path)
-    judging = OnnxModel(probed(file.path, JUDGING))
+    judging = OnnxModel(file.path)
     return Judged(model, file, evaluate(judging, bench.splits.val, list(bench.metrics.values()), listener))
 
 

@@ -28,7 +28,6 @@ from condensa_core.flow.last_words import FILE as LAST_WORDS
 from condensa_core.flow.last_words import last_words, leaving_last_words
 from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timing_record
 from condensa_core.flow.packed import packed
-from condensa_core.flow.probing import JUDGING, probed
 from condensa_core.flow.run_log import log_crashed_attempt, log_failed_attempt
 from condensa_core.flow.same_inputs import python_files
 from condensa_core.flow.splitting import freedoms, split
@@ -146,7 +145,6 @@ class Evaluator:
         observers = bench.plan.observers(dict(trial.point))
         like = self._reference.file
         carried = carry(bench, tuned, shipped, structure, path, like, backend=backend, observers=observers)
-        probed(carried.shipped.path, JUDGING)
         parity, file = check_parity(carried.plain.path, shipped, _inputs(bench.splits.val)), carried.shipped
         if carried.integers is not None:
             require_sound(carried.integers.file)

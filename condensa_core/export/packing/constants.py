@@ -9,6 +9,7 @@ import numpy as np
 
 from condensa_core.errors import OUR_FAULT, ExportFailed, first_line
 from condensa_core.export.session import onnxruntime
+from condensa_core.export.tried_first import tried_first
 
 if TYPE_CHECKING:
     import onnx
@@ -79,8 +80,10 @@ def evaluate(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], names: Seq
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL  # compute, do not fold
+    content = alone.SerializeToString()
+    tried_first(content)
     try:
-        session = runtime.InferenceSession(alone.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         return dict(zip(names, session.run(list(names), {}), strict=True))
     except Exception as err:  # the runtime's errors share no base class with a name
         raise ExportFailed(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from condensa_core.errors import OUR_FAULT, ExportFailed, first_line
 from condensa_core.export.session import onnxruntime
+from condensa_core.export.tried_first import tried_first
 
 if TYPE_CHECKING:
     import onnx
@@ -23,12 +24,14 @@ def left_unfolded(model: onnx.ModelProto, names: Collection[str]) -> set[str]:
     import onnx
 
     runtime = onnxruntime()
+    content = model.SerializeToString()
+    tried_first(content)
     with tempfile.TemporaryDirectory() as folder:
         options = runtime.SessionOptions()
         options.log_severity_level = 4
         options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
         try:
-            runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as err:  # the runtime's errors share no base class with a name
             raise ExportFailed(f"ONNX Runtime refuses the packed model: {first_line(err)}", hint=OUR_FAULT) from err
         optimised = onnx.load(options.optimized_model_filepath)
