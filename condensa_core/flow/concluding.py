@@ -444,8 +444,9 @@ def _machine() -> dict[str, Any]:
 
 
 def _known_before(bench: Workbench) -> tuple[str, ...]:
-    """Rules left out, and samples in more than one split."""
-    return (*(f"left out: {text}" for text in bench.recipe.left_out_texts), *map(str, bench.overlaps))
+    """Rules left out, samples in more than one split, and splits that are never read the same."""
+    left_out = (f"left out: {text}" for text in bench.recipe.left_out_texts)
+    return (*left_out, *map(str, bench.overlaps), *bench.restless)
 
 
 def _notes(

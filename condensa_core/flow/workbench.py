@@ -69,6 +69,7 @@ class Bound(Modelled):
     plan: Plan
     kernel: str | MakeKernel | None  # of the search's Gaussian process; None is its default
     overlaps: tuple[Overlap, ...]  # samples in more than one split
+    restless: tuple[str, ...]  # what is told of splits that are never read the same
 
     @property
     def packs(self) -> bool:
@@ -103,8 +104,8 @@ class Workbench(Bound):
 
 _RESTLESS: Final = (
     "gives other samples each time it is read: scores on it vary by themselves, and it is known by the number of its "
-    "samples and its code alone, so that changed data goes unnoticed; draw from torch's generator, which condensa "
-    "seeds, or seed numpy and random in your code"
+    "samples and its code alone, so that changed data goes unnoticed, and a resumed run may end with other weights; "
+    "draw from the global generators of torch, numpy or random, which condensa seeds"
 )
 
 
@@ -135,9 +136,9 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
         shared = overlaps(splits)
     for overlap in shared:
         listener(Note(str(overlap), level="warning" if overlap.telling else "info"))
-    for name, known in splits.known.items():
-        if known.restless:
-            listener(Note(f"data.{name} {_RESTLESS}", level="warning"))
+    restless = tuple(f"data.{name} {_RESTLESS}" for name, known in splits.known.items() if known.restless)
+    for text in restless:
+        listener(Note(text, level="warning"))
     found = _modelled(recipe, splits, seed, allow_python, listener)
     if recipe.model.weights is not None:
         with _placed(recipe, "model"):
@@ -163,6 +164,7 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
         ),
         kernel=kernel,
         overlaps=shared,
+        restless=restless,
     )
 
 

@@ -17,6 +17,7 @@ from condensa_core.errors import WorkloadError
 from condensa_core.randomness import Seed
 from condensa_core.workload.augmentation import Augmentation
 from condensa_core.workload.global_state import Draws, seed_draws
+from condensa_core.workload.own_generators import start_pass
 from condensa_core.workload.python_reference import user_code
 
 Batch = tuple[Tensor, Tensor]
@@ -156,25 +157,26 @@ class DatasetBatches(Indexed):
     training: bool = False
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._batches(torch.arange(self.count), len(self), self.seed.child("fixed"))
+        return self._batches(torch.arange(self.count), len(self), self.seed.child("fixed"), 0)
 
     def epoch(self, number: int) -> Iterator[Batch]:
         if not self.training:
             return iter(self)
         order = torch.randperm(self.count, generator=self.seed.torch_generator("epoch", number))
-        return self._batches(order, self.steps, self.seed.child("epoch", number))
+        return self._batches(order, self.steps, self.seed.child("epoch", number), number)
 
     def spread(self, most: int) -> Iterator[Batch]:
         """Up to `most` of the samples, the first, the last and others evenly between."""
         taken = min(most, self.count)
         chosen = torch.arange(taken) * (self.count - 1) // max(1, taken - 1)
-        return self._batches(chosen, -(-taken // self.batch), self.seed.child("fixed"))
+        return self._batches(chosen, -(-taken // self.batch), self.seed.child("fixed"), 0)
 
     def rebatched(self, batch: int) -> DatasetBatches:
         return dataclasses.replace(self, batch=batch)
 
-    def _batches(self, order: Tensor, steps: int, seed: Seed) -> Iterator[Batch]:
+    def _batches(self, order: Tensor, steps: int, seed: Seed, number: int) -> Iterator[Batch]:
         def read() -> Iterator[Any]:
+            start_pass(self.dataset, seed, number)
             for step in range(steps):
                 chosen = order[step * self.batch : (step + 1) * self.batch].tolist()
                 yield default_collate([self.dataset[i] for i in chosen])
@@ -206,12 +208,12 @@ class StreamedBatches(Batches):
         return self.length - dropped
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._batches(self.length, self.seed.child("fixed"))
+        return self._batches(self.length, self.seed.child("fixed"), 0)
 
     def epoch(self, number: int) -> Iterator[Batch]:
         if not self.training:
             return iter(self)
-        return self._batches(self.steps, self.seed.child("epoch", number))
+        return self._batches(self.steps, self.seed.child("epoch", number), number)
 
     @property
     def seekable(self) -> bool:
@@ -232,14 +234,17 @@ class StreamedBatches(Batches):
         source: Any = self.source
         assert self.seekable
 
+        seed = self.seed.child("fixed")
+
         def read() -> Iterator[Any]:
+            start_pass(source, seed, 0)
             batches = list(source.batch_sampler)[: self.length]
             taken = max(1, min(most // self.batch, len(batches)))
             for number in (torch.arange(taken) * (len(batches) - 1) // max(1, taken - 1)).tolist():
                 inside = batches[number][: self.count - number * self.batch]
                 yield source.collate_fn([source.dataset[i] for i in inside])
 
-        return _checked(_own_randomness(read, self.seed.child("fixed"), self.name), self.name)
+        return _checked(_own_randomness(read, seed, self.name), self.name)
 
     def rebatched(self, batch: int) -> StreamedBatches:
         if batch == self.batch:
@@ -249,9 +254,13 @@ class StreamedBatches(Batches):
             hint="return tensors or a Dataset, or change the batch in your code",
         )
 
-    def _batches(self, steps: int, seed: Seed) -> Iterator[Batch]:
+    def _batches(self, steps: int, seed: Seed, number: int) -> Iterator[Batch]:
+        def read() -> Iterator[Any]:
+            start_pass(self.source, seed, number)
+            return iter(self.source)
+
         left = self.count
-        stream = _checked(_own_randomness(lambda: iter(self.source), seed, self.name), self.name)
+        stream = _checked(_own_randomness(read, seed, self.name), self.name)
         for _, (inputs, targets) in zip(range(steps), stream, strict=False):
             yield inputs[:left], targets[:left]
             left -= len(targets)

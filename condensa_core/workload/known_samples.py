@@ -61,6 +61,7 @@ def known_samples(part: Batches, first: Batch, *, whole: bool) -> KnownSamples:
 def row_hashes(rows: Tensor) -> Iterator[bytes]:
     """A hash of each row's bytes."""
     stored = rows.detach().cpu().reshape(len(rows), -1).contiguous()
+    stored = stored.as_strided(stored.shape, (stored.shape[1], 1))  # of one column, torch takes any stride for this
     for row in stored.view(torch.uint8).numpy():  # bytes: numpy has no bfloat16
         yield hashlib.blake2b(row.data, digest_size=16).digest()
 

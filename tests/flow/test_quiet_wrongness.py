@@ -278,7 +278,7 @@ def test_a_packed_file_or_a_program_of_another_model_does_not_ship(tmp_path):
 def test_a_measured_gain_inside_its_own_noise_is_noted(monkeypatch, low, high, certain, words):
     monkeypatch.setattr(concluding, "scheme_notes", lambda *_: [])
     recipe = SimpleNamespace(left_out_texts=(), compress=SimpleNamespace(metric=None))
-    bench = SimpleNamespace(recipe=recipe, overlaps=(), plan=None)
+    bench = SimpleNamespace(recipe=recipe, overlaps=(), restless=(), plan=None)
     gain = Gain(2.0, Ratio(1.02, low, high, certain))
     best = SimpleNamespace(point={}, details={})
 

@@ -122,7 +122,7 @@ def test_what_is_drawn_from_global_generators_is_the_same_in_every_process(kind,
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("drawn", [random.SystemRandom().random, np.random.default_rng().random])
+@pytest.mark.parametrize("drawn", [random.SystemRandom().random, lambda: np.random.default_rng().random()])
 def test_what_is_drawn_elsewhere_is_not_taken_for_other_data(kind, drawn):
     before = known(kind, draw=drawn)
 
