@@ -16,7 +16,7 @@ from condensa_core.report.bench_tables import bench_sections
 from .amounts import listed, percentage, ratio, samples, size_in_bytes
 from .console import after_work, drawn, say, show, show_json
 from .options import Json, Quiet, Verbose
-from .paths import is_file, is_folder
+from .paths import is_file, is_folder, require_file_name
 from .working import working
 
 
@@ -156,6 +156,8 @@ def bench(
     random by --seed, or those of --inputs. A first look: condensa bench a.onnx b.onnx. In CI: condensa bench small.onnx
     --compare base.onnx --min-speedup 1.5x. On two runtimes: --runtime onnxruntime,openvino.
     """
+    for option, file in (("--junit", junit), ("--markdown", markdown), ("--save-baseline", save_baseline)):
+        require_file_name(option, file)
     fastest = None if min_speedup is None else ratio(min_speedup, "--min-speedup")
     slowest = None if max_slowdown is None else percentage(max_slowdown, "--max-slowdown")
     largest = None if max_size is None else size_in_bytes(max_size, "--max-size")

@@ -24,6 +24,7 @@ from . import exit_codes
 from .bundle import bundle
 from .console import drawn, show, show_json
 from .options import Json
+from .paths import require_file_name
 
 # the extras that this version makes use of, the distribution each one brings and what it is for
 EXTRAS: Mapping[str, tuple[str, str]] = {
@@ -69,6 +70,7 @@ def doctor(
     """
     if output is not None and bundle_of is None:
         raise UsageError("--output belongs to --bundle", hint="name the run directory: --bundle RUN_DIR")
+    require_file_name("--output", output)
     findings, runtimes = examine(), _runtimes()
     errors = [finding for finding in findings if finding.level == "error"]
     code = exit_codes.MACHINE if errors else exit_codes.OK

@@ -14,7 +14,7 @@ from condensa_core.report.quantities import bytes_text
 
 from .console import after_work, show, show_json
 from .options import Json, Quiet, Verbose
-from .paths import is_file
+from .paths import is_file, require_file_name
 from .working import working
 
 
@@ -71,6 +71,7 @@ def engine(
     TensorRT for RTX needs no GPU for it. fp16 casts a float32 file; int8 takes one with quantize nodes. Built once:
     later calls are served from the cache. An existing file is kept unless --force is given.
     """
+    require_file_name("--out", out)
     if not is_file(model):
         raise UsageError(f"{model} is no file", hint="give an exported .onnx file, such as best/model.onnx of a run")
 

@@ -15,7 +15,7 @@ from condensa_core.report.quantities import knobs_text, metric_text
 from . import exit_codes
 from .console import drawn, show, show_json
 from .options import Json, Verbose
-from .paths import is_file, is_folder
+from .paths import is_file, is_folder, require_file_name
 
 if TYPE_CHECKING:
     from condensa_core.report import Outcome, RunSummary, TrialResult, Unfinished
@@ -38,6 +38,7 @@ def report(
     """
     from condensa_core.report import Outcome, how_far, is_run, read_result, runs_under, write_html_report
 
+    require_file_name("--html", html)
     if not is_folder(run_dir):
         raise UsageError(
             f"{run_dir} is no run directory",

@@ -12,7 +12,7 @@ from condensa_core.report.quantities import bytes_text
 
 from .console import after_work, show, show_json
 from .options import Json
-from .paths import is_file
+from .paths import is_file, require_file_name
 
 
 def unpack(
@@ -29,6 +29,7 @@ def unpack(
     ONNX Runtime decodes packed files at load. Compilers such as TensorRT decode them at every inference: give them the
     plain file. An existing file is kept unless --force is given.
     """
+    require_file_name("--out", out)
     if not is_file(model):
         raise UsageError(f"{model} is no file", hint="give a packed file, such as best/model.packed.onnx of a run")
 
