@@ -13,7 +13,7 @@ from condensa_core.errors import UsageError
 from condensa_core.report.quantities import knobs_text, metric_text
 
 from . import exit_codes
-from .console import drawn, show, show_json
+from .console import drawn, say, show, show_json
 from .options import Json, Verbose
 from .paths import is_file, is_folder, require_file_name
 
@@ -37,6 +37,7 @@ def report(
     of runs, lists them.
     """
     from condensa_core.report import Outcome, how_far, is_run, read_result, runs_under, write_html_report
+    from condensa_core.report.as_it_lies import as_it_lies, lost_artifacts
 
     require_file_name("--html", html)
     if not is_folder(run_dir):
@@ -47,6 +48,10 @@ def report(
     result = run_dir / "result.json"
     found = read_result(result) if is_file(result) else None
     if isinstance(found, Outcome):
+        lost = lost_artifacts(found, run_dir)
+        if lost:
+            say(f"warning: {'; '.join(lost)}", f"condensa resume {shlex.quote(str(run_dir))} writes them again")
+        found = as_it_lies(found, run_dir)
         if html is not None:
             write_html_report(html, found, run_dir)
         show_outcome(found, as_json=as_json, verbose=verbose, long=True)

@@ -43,6 +43,7 @@ from condensa_core.flow.workbench import Bound, Workbench, bound, trained
 from condensa_core.progress import Advanced, Begun, Event, Listener, Note, OfTrial, Waiting, silent
 from condensa_core.recipe import KeyPlace, Recipe, resolved_yaml
 from condensa_core.report import Outcome
+from condensa_core.report.as_it_lies import as_it_lies, lost_artifacts
 from condensa_core.report.ending import RESULT, read_result
 from condensa_core.run_directory import MANIFEST, RunDirectory, manifest
 from condensa_core.search import Journal, find_level
@@ -99,7 +100,7 @@ def resume(
 ) -> Outcome:
     """Continue the run in the directory `path` at its last completed L-C step; finished trials are not repeated.
 
-    One that lacks nothing but its engine is concluded again, and the engine tried again.
+    One that lacks nothing but its engine, or artifacts, is concluded again, and the engine tried again.
     `parallel` is how many trials are under way at once from now on, the recipe's number by default.
     ResumeError when it is no run directory, is in use, when recipe, data or reference are no longer the same, or when
     this machine answers the conditions of rules otherwise.
@@ -109,10 +110,16 @@ def resume(
         with ending_told(directory, resumed=True):
             found = read_result(path / RESULT) if (path / RESULT).is_file() else None
             if isinstance(found, Outcome):
-                if found.engine is None or found.engine.path or found.engine.skipped:
+                lost = lost_artifacts(found, path)
+                if lost:
+                    listener(
+                        Note(f"this run is finished, but {'; '.join(lost)}; it is concluded again", level="warning")
+                    )
+                elif found.engine is None or found.engine.path or found.engine.skipped:
                     listener(Note("this run is finished; its result stands"))
-                    return found
-                listener(Note("this run is finished but for its engine; it is concluded again"))
+                    return as_it_lies(found, path)
+                else:
+                    listener(Note("this run is finished but for its engine; it is concluded again"))
             require_same_answers(path, recipe)
             require_same_begin(path, recipe, recipe_hash(recipe), listener)
             if parallel is not None:

@@ -1,5 +1,6 @@
 """`report` shows a run again, exits as it did, and says how to go on with one that has not finished."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -29,10 +30,14 @@ JOURNAL = """\
 {"crc32":"0","rec"""
 
 
+MODEL = b"a model"
+
+
 @pytest.fixture
 def run_dir(tmp_path):
     folder = tmp_path / "runs" / "digits" / "1"
-    folder.mkdir(parents=True)
+    (folder / "best").mkdir(parents=True)
+    (folder / "best" / "model.onnx").write_bytes(MODEL)
     return folder
 
 
@@ -49,7 +54,7 @@ def outcome(run_dir, status="ok"):
             bytes=1024,
         ),
         trials=(TrialResult(2, {"sparsity": 0.5}),),
-        artifacts=(Artifact("best/model.onnx", 1024, "0" * 64),),
+        artifacts=(Artifact("best/model.onnx", len(MODEL), hashlib.sha256(MODEL).hexdigest()),),
     )
 
 
@@ -69,6 +74,27 @@ def test_json_is_the_document_of_the_run(condensa, run_dir):
     (run_dir / "result.json").write_text(json.dumps(document))
 
     assert json.loads(condensa("report", "--json", run_dir).out) == document
+
+
+@pytest.mark.parametrize(("now", "told"), [(None, "is missing"), (b"another", "has changed: its hash was ")])
+def test_an_artifact_that_is_not_what_was_written_is_told(condensa, run_dir, now, told):
+    (run_dir / "result.json").write_text(json.dumps(outcome(run_dir).to_json()))
+    file = run_dir / "best" / "model.onnx"
+    file.unlink() if now is None else file.write_bytes(now)
+
+    answer = condensa("report", "--json", run_dir)
+
+    assert f"warning: best/model.onnx {told}" in answer.err
+    assert f"condensa resume {run_dir} writes" in answer.err
+    (note,) = json.loads(answer.out)["notes"]
+    assert note.startswith(f"best/model.onnx {told}")
+
+
+def test_a_run_that_was_copied_says_where_it_is(condensa, run_dir):
+    (run_dir / "result.json").write_text(json.dumps(outcome("elsewhere").to_json()))
+
+    assert str(run_dir) in condensa("report", run_dir).out
+    assert json.loads(condensa("report", "--json", run_dir).out)["run_dir"] == str(run_dir)
 
 
 def test_tables_come_before_the_verdict(condensa, run_dir):
