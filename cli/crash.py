@@ -16,6 +16,7 @@ import typer
 from condensa_core import __version__
 from condensa_core.errors import CondensaError, Interrupted, RunFailed
 from condensa_core.report.ending import continued, refusal_of, what_broke
+from condensa_core.run_lock import taken
 
 
 def save_traceback(error: BaseException, directory: Path | None) -> Path | None:
@@ -63,28 +64,28 @@ def runs_under(root: Path, resume: Sequence[str] = ("condensa", "resume")) -> It
     A failure or an interruption, also by a second signal, says how to continue: with `resume` and the directory. An
     unexpected exception leaves as `Crash`.
     """
+    before = len(taken)
     try:
         yield
     except (RunFailed, Interrupted) as error:
-        _tell(error, root, resume)
+        _tell(error, _directory_of(root, before), resume)
         raise
     except (KeyboardInterrupt, SystemExit) as error:
         refusal = refusal_of(error)
         assert refusal is not None
-        _tell(refusal, root, resume)
+        _tell(refusal, _directory_of(root, before), resume)
         raise refusal from None
     except (CondensaError, typer.Exit, typer.Abort):
         raise
     except Exception as error:
-        directory = _directory_of_this_process(root)
+        directory = _directory_of(root, before)
         if directory is None:
             raise
         raise Crash(directory, _going_on(directory, resume)) from error
 
 
-def _tell(error: CondensaError, root: Path, resume: Sequence[str]) -> None:
+def _tell(error: CondensaError, directory: Path | None, resume: Sequence[str]) -> None:
     """Tell the error its run, and how to go on with it, unless the run itself has."""
-    directory = _directory_of_this_process(root)
     if error.run_dir is not None or directory is None:
         return
     error.run_dir, error.continue_with = str(directory), _going_on(directory, resume)
@@ -97,13 +98,9 @@ def _going_on(directory: Path, resume: Sequence[str]) -> str | None:
     return shlex.join([*resume, str(directory)]) if (directory / "manifest.json").is_file() else None
 
 
-def _directory_of_this_process(root: Path) -> Path | None:
-    """The run directory whose lock file names this process: root itself, or the newest root/<name>/<utc>-<hash6>."""
-    found: list[tuple[float, Path]] = []
-    for lock in (*root.glob(".lock"), *root.glob("*/*/.lock")):
-        try:
-            if lock.read_text(encoding="utf-8").strip() == str(os.getpid()):
-                found.append((lock.stat().st_mtime, lock.parent))
-        except (OSError, UnicodeDecodeError):
-            continue
-    return max(found)[1] if found else None
+def _directory_of(root: Path, before: int) -> Path | None:
+    """Of the run directories that this process has held, but for the first `before`, the last one that is root itself
+    or lies at root/<name>/<utc>-<hash6>."""
+    here = root.resolve()
+    found = [path for path in taken[before:] if here in (path.resolve(), path.resolve().parent.parent)]
+    return found[-1] if found else None

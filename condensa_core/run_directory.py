@@ -6,7 +6,6 @@ runs/<name>/<utc>-<hash6>/
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -24,10 +23,10 @@ from typing import Any, Final
 
 from condensa_core.errors import MachineError, ResumeError, RunFailed, UsageError
 from condensa_core.plain_file import open_plain, require_plain
+from condensa_core.run_lock import RunLock
 from condensa_core.whole_file import PARTIAL, make_folder, remedy, replacing, sync
 
 MANIFEST: Final = "manifest.json"
-_LOCK = ".lock"
 _APPENDING: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _ELSEWHERE = "free disk space, make it writable, or choose another place with --out"
 _DISTRIBUTIONS = (
@@ -50,7 +49,7 @@ _DISTRIBUTIONS = (
 class RunDirectory:
     """The folder of a run. Paths handed to its writers are relative to it and may name sub-folders."""
 
-    def __init__(self, path: Path, lock: int | None) -> None:
+    def __init__(self, path: Path, lock: RunLock | None) -> None:
         """Use `create`, `resume` or `open`."""
         self.path = path
         self.resumed_by = (
@@ -73,7 +72,7 @@ class RunDirectory:
         try:
             path = _made(root / folder, f"{stamp}-{hash6}")
             sync(path.parent)
-            return cls(path, _locked(path))
+            return cls(path, RunLock(path))
         except OSError as err:
             raise MachineError(f"cannot create a run under {root}: {err.strerror}", hint=_ELSEWHERE) from err
 
@@ -91,7 +90,7 @@ class RunDirectory:
                 hint = "it is no run directory, or the run stopped before it began: start a new run"
                 raise ResumeError(f"{path} holds no {MANIFEST}", hint=hint)
             _require_plain_files(path)
-            directory._lock = _locked(directory.path)
+            directory._lock = RunLock(directory.path)
             for leftover in directory.path.rglob(f"{PARTIAL}*"):
                 leftover.unlink()
         except OSError as err:
@@ -153,7 +152,7 @@ class RunDirectory:
     def close(self) -> None:
         """Let another process take the folder; closing twice is harmless."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def __enter__(self) -> RunDirectory:
@@ -243,20 +242,3 @@ def _require_plain_files(path: Path) -> None:
                 raise ResumeError(f"{entry} is a link, and may lead out of the run directory", hint=hint)
         for name in files:
             require_plain(Path(folder) / name, os.lstat(Path(folder) / name))
-
-
-def _locked(path: Path) -> int:
-    """The handle of the folder's lock file, held until it is closed or the process dies; the file names the process."""
-    handle = open_plain(path / _LOCK, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as err:
-        holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
-        os.close(handle)
-        raise ResumeError(f"{path} is in use by process {holder}", hint="wait until it ends, or stop it") from err
-    except OSError:
-        os.close(handle)
-        raise
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    return handle

@@ -60,6 +60,52 @@ def test_second_process_is_refused_with_the_pid_of_the_first(tmp_path):
     RunDirectory.resume(directory.path).close()  # and free again after close
 
 
+def test_a_forked_child_holds_no_lock(tmp_path):
+    code = (
+        "import os, signal, sys, time; from pathlib import Path\n"
+        "from condensa_core.run_directory import RunDirectory\n"
+        "directory = RunDirectory.create(Path(sys.argv[1]), 'digits', 'f')\n"
+        "directory.write_json('manifest.json', {})\n"
+        "child = os.fork()\n"
+        "if child == 0: time.sleep(60); os._exit(0)\n"
+        "Path(sys.argv[1], 'child').write_text(str(child))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    owner = subprocess.run([sys.executable, "-c", code, str(tmp_path)])
+    child = int((tmp_path / "child").read_text())
+    (path,) = (tmp_path / "digits").iterdir()
+
+    try:
+        RunDirectory.resume(path).close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+    assert owner.returncode == -signal.SIGKILL
+    assert (path / ".lock").read_text() == ""  # a later process may have the number of this one
+
+
+def test_a_lock_whose_process_is_gone_names_who_holds_it(tmp_path):
+    with RunDirectory.create(tmp_path, "digits", "f") as directory:
+        directory.write_json(MANIFEST, {})
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    code = (
+        "import fcntl, os, sys; file = open(sys.argv[1], 'r+'); fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "file.write(sys.argv[2]); file.flush(); print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(directory.path / ".lock"), str(gone.pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdin is not None and holder.stdout is not None
+
+    with holder:
+        holder.stdout.readline()
+        with pytest.raises(ResumeError, match=f"process {gone.pid} has ended, and process {holder.pid} still holds"):
+            RunDirectory.resume(directory.path)
+        holder.stdin.close()
+
+
 def test_reading_needs_no_lock(tmp_path):
     with RunDirectory.create(tmp_path, "digits", "f") as directory:
         assert RunDirectory.open(directory.path).path == directory.path

@@ -21,6 +21,7 @@ FOUNDATIONS = {
     "progress",
     "randomness",
     "run_directory",
+    "run_lock",
     "whole_file",
 }
 # who may import whom; the foundations are open to everybody
@@ -34,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": set(),
     "randomness": set(),
     "run_directory": set(),
+    "run_lock": set(),
     "whole_file": set(),
     "recipe": set(),
     "workload": {"recipe"},
@@ -50,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"recipe", "search", "bench"},
 }
 MAY_IMPORT["flow"] = set(MAY_IMPORT) - FOUNDATIONS
-CLI_MAY_IMPORT = {"errors", "platforms", "progress", "recipe", "report", "flow"}
+CLI_MAY_IMPORT = {"errors", "platforms", "progress", "recipe", "report", "run_lock", "flow"}
 
 # third-party packages that only these rooms may know
 HOMES = {

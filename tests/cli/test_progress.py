@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 from condensa_cli import working as console_working
@@ -27,6 +28,7 @@ from condensa_core.progress import (
     TrialStarted,
     Waiting,
 )
+from condensa_core.run_directory import RunDirectory
 
 RUN = [
     PhaseStarted("reference", 3, "10 epochs"),
@@ -256,59 +258,74 @@ def test_the_second_signal_stops_at_once():
 
 @pytest.fixture
 def held(tmp_path):
-    """A run directory of this process, and an older one of another."""
-    for name, process in (("20260101T000000Z-aaaaaa", 1), ("20260102T000000Z-bbbbbb", os.getpid())):
-        folder = tmp_path / "digits" / name
-        folder.mkdir(parents=True)
-        (folder / ".lock").write_text(f"{process}\n")
-        (folder / "manifest.json").write_text("{}")
+    """A run directory that this process takes inside the block, and an older one with its number in the lock."""
+    older = tmp_path / "digits" / "20260101T000000Z-aaaaaa"
+    older.mkdir(parents=True)
+    (older / ".lock").write_text(f"{os.getpid()}\n")
+    (older / "manifest.json").write_text("{}")
+    folder = tmp_path / "digits" / "20260102T000000Z-bbbbbb"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
     return folder
+
+
+@contextmanager
+def under(root, held, *others):
+    """`runs_under`, a run taken inside."""
+    with runs_under(root, *others), RunDirectory.resume(held):
+        yield
 
 
 @pytest.mark.parametrize("error", [Interrupted("stopped"), RunFailed("diverged")])
 def test_a_run_that_ends_early_says_how_to_continue(held, tmp_path, error):
-    with pytest.raises(type(error)) as caught, runs_under(tmp_path):
+    with pytest.raises(type(error)) as caught, under(tmp_path, held):
         raise error
 
     assert caught.value.hint == f"continue with: condensa resume {held}"
 
 
 def test_the_second_signal_says_how_to_continue_too(held, tmp_path):
-    with pytest.raises(Interrupted) as caught, runs_under(tmp_path):
+    with pytest.raises(Interrupted) as caught, under(tmp_path, held):
         raise KeyboardInterrupt
 
     assert caught.value.hint == f"continue with: condensa resume {held}"
 
 
 def test_an_ablation_continues_by_its_own_command(held, tmp_path):
-    with pytest.raises(Interrupted) as caught, runs_under(tmp_path, ["condensa", "ablate", "r.yaml", "--resume"]):
+    with pytest.raises(Interrupted) as caught, under(tmp_path, held, ["condensa", "ablate", "r.yaml", "--resume"]):
         raise Interrupted("stopped")
 
     assert caught.value.hint == f"continue with: condensa ablate r.yaml --resume {held}"
 
 
 def test_a_run_that_was_stopped_before_its_first_file_has_nothing_to_continue(held, tmp_path):
-    (held / "manifest.json").unlink()
-
-    with pytest.raises(Interrupted) as caught, runs_under(tmp_path):
+    with pytest.raises(Interrupted) as caught, under(tmp_path, held):
+        (held / "manifest.json").unlink()
         raise KeyboardInterrupt
 
     assert (caught.value.run_dir, caught.value.continue_with, caught.value.hint) == (str(held), None, None)
 
 
 def test_what_is_to_be_mended_first_comes_first(held, tmp_path):
-    with pytest.raises(RunFailed) as caught, runs_under(tmp_path):
+    with pytest.raises(RunFailed) as caught, under(tmp_path, held):
         raise RunFailed("cannot write", hint="free disk space")
 
     assert caught.value.hint == f"free disk space, then continue with: condensa resume {held}"
 
 
 def test_a_bug_belongs_into_the_run_directory(held, tmp_path):
-    with pytest.raises(Crash) as caught, runs_under(tmp_path):
+    with pytest.raises(Crash) as caught, under(tmp_path, held):
         raise ZeroDivisionError
 
     assert caught.value.directory == held
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_the_run_of_an_earlier_process_with_the_same_number_is_not_named(held, tmp_path):
+    with pytest.raises(Interrupted) as caught, runs_under(tmp_path):
+        raise KeyboardInterrupt
+
+    assert (caught.value.run_dir, caught.value.hint) == (None, None)
 
 
 @pytest.mark.parametrize("error", [UsageError("no"), ZeroDivisionError("bug")])
