@@ -228,8 +228,9 @@ class StreamedBatches(Batches):
     def spread(self, most: int) -> Iterator[Batch]:
         """Up to `most` samples, at least one batch: the first batch, the last and others evenly between.
 
-        Read in this process, and only where it is `seekable`. The same batches each time; where the loader shuffles,
-        not those of the fixed pass.
+        Only where it is `seekable`. The same batches each time; where the loader shuffles, not those of the fixed pass.
+        What the loader leaves to workers is read by one, never in this process: data sets open their files where they
+        are first asked, and workers would share what this process has opened.
         """
         source: Any = self.source
         assert self.seekable
@@ -240,9 +241,16 @@ class StreamedBatches(Batches):
             start_pass(source, seed, 0)
             batches = list(source.batch_sampler)[: self.length]
             taken = max(1, min(most // self.batch, len(batches)))
-            for number in (torch.arange(taken) * (len(batches) - 1) // max(1, taken - 1)).tolist():
-                inside = batches[number][: self.count - number * self.batch]
-                yield source.collate_fn([source.dataset[i] for i in inside])
+            numbers = (torch.arange(taken) * (len(batches) - 1) // max(1, taken - 1)).tolist()
+            yield from DataLoader(
+                source.dataset,
+                batch_sampler=[batches[number][: self.count - number * self.batch] for number in numbers],
+                collate_fn=source.collate_fn,
+                num_workers=min(1, source.num_workers),
+                worker_init_fn=source.worker_init_fn,
+                multiprocessing_context=source.multiprocessing_context,
+                timeout=source.timeout,
+            )
 
         return _checked(_own_randomness(read, seed, self.name), self.name)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from condensa_core.randomness import Seed
 from condensa_core.recipe.records import DataSpec, SourceSpec
@@ -104,6 +104,29 @@ def test_batches_of_a_loader_are_had_without_those_between():
 
     assert shown == [*range(4), *range(20, 24), *range(40, 44), *range(60, 64)]
     assert [len(targets) for _, targets in limited.spread(16)] == [4, 4, 4, 1]
+
+
+class OpenedByWorkers(Pairs):
+    """Samples that only a worker can read, once it has opened them."""
+
+    opened = False
+
+    def __getitem__(self, i):
+        assert self.opened and get_worker_info() is not None
+        return super().__getitem__(i)
+
+
+def open_in_worker(number):
+    get_worker_info().dataset.opened = True
+
+
+def test_what_a_loader_leaves_to_workers_is_never_read_here(large):
+    loader = DataLoader(OpenedByWorkers(), batch_size=4, num_workers=1, worker_init_fn=open_in_worker)
+    made = StreamedBatches(loader, "own", 64, 4, 16, Seed(0))
+
+    found = known_samples.known_samples(made, next(iter(made)), whole=False)
+
+    assert found.digest == known("loader").digest
 
 
 @pytest.mark.parametrize("kind", KINDS)
