@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from condensa_core.code_free.plain_texts import first_foreign_text
 from condensa_core.code_free.swelling import require_no_swelling
+from condensa_core.code_free.torch_archive import open_torch_archive
 from condensa_core.errors import UsageError, first_line
 
 if TYPE_CHECKING:
@@ -46,27 +47,16 @@ def load_program(path: Path) -> ExportedProgram:
 
 
 def _require_plain(path: Path) -> None:
-    import torch
-
     with zipfile.ZipFile(path) as archive:
-        require_no_swelling(archive, path)
+        require_no_swelling(sum(member.file_size for member in archive.infolist()), path)
         names = [member.filename.casefold() for member in archive.infolist()]
-    for name in names:
-        if "aotinductor" in name or name.endswith((".so", ".pyd", ".dll", ".dylib")):
-            raise UsageError(
-                f"{path} holds compiled code, which is never run: {name[-80:]}",
-                hint="save the program with torch.export.save, before anything compiles it",
-            )
-        if name.endswith("serialized_exported_program.json"):
-            raise UsageError(
-                f"{path} is of the format that torch wrote before 2.8",
-                hint="save the program again with torch.export.save",
-            )
-    # Another reader may find other members under the same names, so the texts are read as torch will read them.
-    reader = torch._C.PyTorchFileReader(str(path))
-    records = reader.get_all_records()
-    if len({record.casefold() for record in records}) < len(records) or len(set(names)) < len(names):
+    _require_known_members(path, names)
+    if len(set(names)) < len(names):
         raise UsageError(f"{path} holds two members of one name", hint="save the program again with torch.export.save")
+    # Another reader may find other members under the same names, so they are read as torch will read them, too.
+    reader = open_torch_archive(path)
+    records = reader.get_all_records()
+    _require_known_members(path, map(str.casefold, records))
     programs = [record for record in records if record.startswith("models/")]
     if not programs:
         raise UsageError(
@@ -79,6 +69,21 @@ def _require_plain(path: Path) -> None:
             raise UsageError(
                 f"{path} asks for {foreign[:80]!r}, which is no operator, size or name of a model",
                 hint="such a file may run code when torch loads it; it is not loaded",
+            )
+
+
+def _require_known_members(path: Path, names: Iterable[str]) -> None:
+    """UsageError for a member whose name, in small letters, is of compiled code or of an older format."""
+    for name in names:
+        if "aotinductor" in name or name.endswith((".so", ".pyd", ".dll", ".dylib")):
+            raise UsageError(
+                f"{path} holds compiled code, which is never run: {name[-80:]}",
+                hint="save the program with torch.export.save, before anything compiles it",
+            )
+        if name.endswith("serialized_exported_program.json"):
+            raise UsageError(
+                f"{path} is of the format that torch wrote before 2.8",
+                hint="save the program again with torch.export.save",
             )
 
 

@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from condensa_core.code_free import require_no_swelling
+from condensa_core.code_free import is_torch_archive, open_torch_archive
 from condensa_core.errors import UsageError, WorkloadError
 from condensa_core.workload.location import located
 
@@ -71,10 +70,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             # torch 2.13 remarks on pickles of another protocol; whether they can be read shows in a moment.
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            if zipfile.is_zipfile(path):
-                with zipfile.ZipFile(path) as archive:
-                    require_no_swelling(archive, path)
-            found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+            if path.suffix == ".safetensors":
+                found = load_file(path)
+            else:
+                if is_torch_archive(path):
+                    open_torch_archive(path)
+                found = torch.load(path, "cpu", weights_only=True)
     except UsageError:
         raise
     except pickle.UnpicklingError as err:
