@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +27,10 @@ def replacing(final: Path) -> Iterator[Path]:
 
     When the block raises, or the process dies, whatever stood under the final name before is untouched. The temporary
     file lies in the same folder, which is made if need be, and keeps the final suffix, by which some writers choose the
-    format: `.partial-<pid>-model.onnx`. OSErrors pass through; those that name no file, as of fsync, are given `final`.
+    format: `.partial-<pid>-<random>-model.onnx`, as containers that share a folder may share
+    numbers of processes too. OSErrors pass through; those that name no file, as of fsync, are given `final`.
     """
-    partial = final.with_name(f"{PARTIAL}{os.getpid()}-{final.name}")
+    partial = final.with_name(f"{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}-{final.name}")
     try:
         make_folder(final.parent)
         yield partial

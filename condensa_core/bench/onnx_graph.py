@@ -115,12 +115,13 @@ def read_graphs(path: Path) -> list[Graph]:
 
 
 def _read(content: memoryview, nodes_in: int, graph: Graph, inner: list[tuple[memoryview, Graph]]) -> None:
-    """What a GraphProto (nodes in field 1) or a FunctionProto (nodes in field 7, and no more) declares."""
+    """What a GraphProto (nodes in field 1) or a FunctionProto (nodes in field 7, defaults in 11) declares."""
     for part, value in fields(content):
         if part == nodes_in:
             graph.nodes.append(_node(message(value), inner))
         elif nodes_in != 1:
-            continue
+            if part == 11:
+                _read_default(message(value), graph, inner)
         elif part == 5:
             graph.weights.append(_tensor(message(value)))
         elif part == 15:
@@ -129,6 +130,17 @@ def _read(content: memoryview, nodes_in: int, graph: Graph, inner: list[tuple[me
             graph.inputs.append(_value_info(message(value)))
         elif part == 12:
             graph.outputs.append(_value_info(message(value)))
+
+
+def _read_default(attribute: memoryview, graph: Graph, inner: list[tuple[memoryview, Graph]]) -> None:
+    """What an attribute of a function is where a call gives none: its tensors become weights of the function."""
+    for part, value in fields(attribute):
+        if part in (5, 10):
+            graph.weights.append(_tensor(message(value)))
+        elif part in (22, 23):
+            graph.weights += _values_of_sparse(message(value))
+        elif part in (6, 11):
+            inner.append((message(value), Graph()))
 
 
 def _node(node: memoryview, inner: list[tuple[memoryview, Graph]]) -> GraphNode:

@@ -173,6 +173,8 @@ def _work(
         directory.write_json("plan.json", planned)
         bench = dataclasses.replace(bench, rank_costs=rank_costs(bench, directory, told))
         with Journal(directory.path / JOURNAL, fingerprint(bench)) as journal:
+            if journal.torn_bytes:
+                directory.log(f"the last line of the journal was torn: {journal.torn_bytes} bytes are dropped")
             require_readable(journal)
             objective = Objective.of(recipe)
             reference = judged_reference(bench, directory, told)

@@ -48,6 +48,7 @@ class Journal:
             existed = path.exists()
             sound = self._load() if existed else 0
             self._file = open_plain(path, os.O_RDWR | os.O_CREAT)
+            self.torn_bytes = os.fstat(self._file).st_size - sound  # of a last line, dropped
             os.ftruncate(self._file, sound)
             os.lseek(self._file, sound, os.SEEK_SET)
         except OSError as err:
@@ -149,7 +150,7 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, list[Entry], int]:
     for number, (line, end) in enumerate(_lines(data), start=1):
         record = _checked(line)
         if record is None:
-            if end < len(data):
+            if end < len(data) or not _is_torn(line):
                 raise ResumeError(f"{path}:{number}: this line is damaged", hint="start a new run")
             break
         records.append(record)
@@ -168,6 +169,12 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, list[Entry], int]:
         if not is_record(record):
             raise ResumeError(f"{path}:{number}: this line is whole, and holds no such record", hint="start a new run")
     return head, [Entry(record["kind"], record["payload"]) for record in records[1:]], sound
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a last line was cut off while it was written: its newline is missing, or a block of it that never reached
+    the disk reads as zeros, which no record holds."""
+    return not line.endswith(b"\n") or b"\0" in line
 
 
 def _lines(data: bytes) -> Iterator[tuple[bytes, int]]:

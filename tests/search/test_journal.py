@@ -148,3 +148,27 @@ def test_no_journal_is_said_so(tmp_path):
     (tmp_path / "empty.jsonl").write_bytes(b"")
     with pytest.raises(ResumeError, match="holds no journal"):
         read_journal(tmp_path / "empty.jsonl")
+
+
+def test_a_whole_last_line_that_was_changed_is_refused_not_dropped(tmp_path):
+    path = tmp_path / "j.jsonl"
+    written(path, [{"x": 1}, {"x": 2}])
+    changed = path.read_bytes().replace(b'"x":2', b'"x":3')
+    path.write_bytes(changed)
+
+    with pytest.raises(ResumeError, match=r"j\.jsonl:3: this line is damaged"):
+        Journal(path, "f")
+    assert path.read_bytes() == changed
+
+
+@pytest.mark.parametrize("end", [b"", b"\0", b"\0\0\n"])
+def test_a_torn_line_is_dropped_and_counted(tmp_path, end):
+    path = tmp_path / "j.jsonl"
+    written(path, [{"x": 1}])
+    whole = path.read_bytes()
+    torn = whole.splitlines()[-1][:-5] + end  # zeros are of blocks that never reached the disk
+    path.write_bytes(whole + torn)
+
+    with Journal(path, "f") as journal:
+        assert (len(journal.entries), journal.torn_bytes) == (1, len(torn))
+    assert path.read_bytes() == whole
