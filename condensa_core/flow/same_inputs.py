@@ -48,6 +48,8 @@ def require_same_begin(folder: Path, recipe: Recipe, recipe_sha256: str, listene
     now = python_record(recipe)[PYTHON]
     then = _kept(folder, PYTHON)
     changes = [_change(name, then[name], _hash_now(name, now, recipe.directory), recipe.directory) for name in then]
+    if then:  # a file that came to lie beside the recipe hides what was imported before
+        changes += [f"{name} is new, and would be imported" for name in now if name not in then]
     if any(changes):
         raise ResumeError(
             f"the Python of this run has changed since it began: {'; '.join(filter(None, changes))}", hint=_START_ANEW

@@ -74,6 +74,16 @@ def test_python_that_is_gone_is_refused_by_name(begun):
         resume(directory, folder)
 
 
+def test_python_that_would_hide_an_installed_module_is_refused_by_name(begun):
+    folder, directory = begun
+    (folder / "numpy.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
+
+    with pytest.raises(ResumeError, match=r"numpy\.py is new, and would be imported"):
+        resume(directory, folder)
+
+    assert not (folder / "ran").exists()
+
+
 def test_other_data_is_refused_and_the_manifest_keeps_what_the_run_began_with(begun):
     folder, directory = begun
     stored = dict(np.load(folder / "val.npz"))
