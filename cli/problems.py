@@ -14,6 +14,7 @@ from condensa_core.errors import CondensaError, Place, Problem, RecipeError
 from condensa_core.report.ending import ending_of, problem_result
 
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, lone surrogates, ends of lines and paragraphs
 _LONGEST_LINE = 240
 _SHOWN_BEFORE = 80
 
@@ -71,7 +72,7 @@ def github_annotations(problems: Iterable[Problem]) -> str:
 def printable(text: str) -> str:
     """The text with every control character replaced, so that a file cannot steer the terminal; a tab is one space."""
     return "".join(
-        " " if char == "\t" else "\ufffd" if unicodedata.category(char) in ("Cc", "Cs", "Cf") and char != "\n" else char
+        " " if char == "\t" else "\ufffd" if unicodedata.category(char) in _UNSEEN and char != "\n" else char
         for char in text
     )
 

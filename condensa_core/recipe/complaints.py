@@ -14,7 +14,7 @@ from condensa_core.errors import Place, Problem
 from condensa_core.recipe.document import Document, KeyPath, key_text
 from condensa_core.recipe.record import Record
 from condensa_core.recipe.records import Recipe, RuleSpec
-from condensa_core.recipe.refusals import near, shown, suggestion
+from condensa_core.recipe.refusals import look_alikes, near, shown, suggestion
 from condensa_core.recipe.schemes import PYTHON_TAG, WORD_TAG, SchemeSpec, Settings
 
 _EXPECTED: Final = {
@@ -105,16 +105,16 @@ def _unknown_key(path: KeyPath, document: Document) -> Problem:
         return Problem("E110", f"{what} '{key}' is not available in this version", place, (advice,), path)
     if record is SchemeSpec:
         advice = suggestion(key, (*known, *record.later), f"known schemes: {', '.join(known)}; not yet: ")
-        return Problem("E220", f"unknown scheme '{key}'", place, (advice,), path)
+        return Problem("E220", f"unknown scheme '{key}'", place, (advice, *look_alikes(key)), path)
     if issubclass(record, Settings):
         if key in known_keys(RuleSpec):
             advice = f"'{key}' belongs to the rule, beside 'match'"
         else:
             advice = _RENAMED.get(key) or suggestion(key, known)
-        return Problem("E221", f"unknown key '{key}' in scheme '{path[-2]}'", place, (advice,), path)
+        return Problem("E221", f"unknown key '{key}' in scheme '{path[-2]}'", place, (advice, *look_alikes(key)), path)
     where = f"'{key_text(parent)}'" if parent else "the recipe"
     advice = suggestion(key, known) if near(key, known) else _RENAMED.get(key) or suggestion(key, known)
-    return Problem("E101", f"unknown key '{key}' in {where}", place, (advice,), path)
+    return Problem("E101", f"unknown key '{key}' in {where}", place, (advice, *look_alikes(key)), path)
 
 
 def _missing(path: KeyPath, document: Document) -> Problem:

@@ -25,7 +25,7 @@ DEEPEST: Final = 50
 MOST_VALUES: Final = 3000  # each may be a mistake that is looked up among known words, in 0.1 ms
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # those of YAML 1.1, which PyYAML counts
 _NOT_PRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_REORDERING: Final = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # what is read is not what is shown
+_REORDERING: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # what is read is not what is shown
 _CONFLICT: Final = re.compile(r"^(?:<{7}|>{7})(?: |$)", re.MULTILINE)
 
 

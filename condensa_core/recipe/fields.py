@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from condensa_core.recipe.expressions import NAME, Expression, Ref
-from condensa_core.recipe.refusals import not_available, refusal, shown, suggestion
+from condensa_core.recipe.refusals import look_alikes, not_available, refusal, shown, suggestion
 from condensa_core.recipe.units import seconds
 
 
@@ -99,14 +99,16 @@ def _folder_name(value: Any) -> str:
     if not isinstance(value, str):
         raise refusal("E103", f"a name must be text, not {shown(value)}")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
-        raise refusal("E108", f"name '{value[:40]}' cannot name a folder", "use letters, digits, '.', '_' and '-'")
+        advice = "use letters, digits, '.', '_' and '-'"
+        raise refusal("E108", f"name '{value[:40]}' cannot name a folder", advice, *look_alikes(value))
     return value
 
 
 def identifier(value: Any) -> str:
     """A name that `$NAME` can refer to."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise refusal("E313", f"'{value}' cannot be a name", "use letters, digits and '_', and start with no digit")
+        advice = "use letters, digits and '_', and start with no digit"
+        raise refusal("E313", f"'{value}' cannot be a name", advice, *look_alikes(str(value)))
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -40,6 +41,14 @@ def suggestion(word: Any, known: Iterable[str], otherwise: str = "known: ") -> s
     known = tuple(known)
     close = near(word, known)
     return f"did you mean '{close}'?" if close else otherwise + ", ".join(known)
+
+
+def look_alikes(text: str) -> tuple[str, ...]:
+    """Help that names the first character that is not of ASCII, which may look like one that is; else none."""
+    for position, char in enumerate(text, 1):
+        if not char.isascii():
+            return (f"character {position} is U+{ord(char):04X}, {unicodedata.name(char, 'which has no name')}",)
+    return ()
 
 
 def shown(value: Any) -> str:

@@ -300,8 +300,11 @@ class Outcome:
         return tuple(gates)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data that `json.dumps(..., allow_nan=False)` accepts: NaN and infinities become None."""
-        body = _finite(_adapter().dump_python(self, mode="json"))
+        """Plain data that `json.dumps(..., allow_nan=False)` accepts: NaN and infinities become None.
+
+        Of bytes of file names that are no UTF-8, a question mark stays.
+        """
+        body = _sayable(_adapter().dump_python(self))
         head = {"schema": SCHEMA, "status": body.pop("status"), "exit_code": self.exit_code}
         return head | {"reasons": body.pop("reasons"), "skipped": list(self.skipped)} | body
 
@@ -355,11 +358,13 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _finite(value: Any) -> Any:
+def _sayable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", errors="replace").decode("utf-8")
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {_sayable(key): _sayable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_sayable(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
