@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -73,12 +71,10 @@ def condensa(
         raise UsageError("a command is missing", hint="condensa --help lists them; condensa init writes a first recipe")
 
 
-def main() -> None:
-    """The `condensa` command. SIGTERM is Ctrl-C from the start, not only where `working` takes both."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    arguments = sys.argv[1:]
+def program(arguments: list[str]) -> int:
+    """The command as the program is asked for it: the exit code to end with."""
     apart = arguments[:1] == ["bench"] and hasattr(os, "fork")
-    sys.exit(_bench_apart(arguments) if apart else exit_code_of(arguments))
+    return _bench_apart(arguments) if apart else exit_code_of(arguments)
 
 
 def _bench_apart(arguments: list[str]) -> int:

@@ -105,4 +105,4 @@ def test_the_wheel_holds_three_top_level_names_and_the_recipes(tmp_path, setup_c
     } | {"condensa_core/py.typed"}
     assert packed == expected
     (entry_points,) = [name for name in names if name.endswith("entry_points.txt")]
-    assert "condensa = condensa_cli.app:main" in zipfile.ZipFile(wheel).read(entry_points).decode()
+    assert "condensa = condensa_cli.start:main" in zipfile.ZipFile(wheel).read(entry_points).decode()

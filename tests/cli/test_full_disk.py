@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not FULL.exists(), reason="this system has no /d
 
 def ended(arguments, folder, redirection="") -> subprocess.CompletedProcess[str]:
     """One command line of the installed command, with what a shell would put behind it."""
-    command = [sys.executable, "-c", "from condensa_cli.app import main; main()", *arguments]
+    command = [sys.executable, "-c", "from condensa_cli.start import main; main()", *arguments]
     return subprocess.run(
         ["sh", "-c", f'"$@" {redirection}', "sh", *command], cwd=folder, env=os.environ, capture_output=True, text=True
     )
@@ -57,7 +57,7 @@ def test_a_reader_that_left_is_no_bug(good, arguments):
     os.close(read)
 
     process = subprocess.run(
-        [sys.executable, "-c", "from condensa_cli.app import main; main()", *arguments],
+        [sys.executable, "-c", "from condensa_cli.start import main; main()", *arguments],
         cwd=good.parent, stdout=write, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
