@@ -87,5 +87,7 @@ def test_what_the_users_forward_raises_is_quoted_from_its_bottom(tmp_path):
         def forward(self, x):
             raise ValueError("not with me\nand more")
 
-    with pytest.raises(ExportFailed, match=r"could not export Picky: not with me$"):
+    with pytest.raises(ExportFailed) as refusal:
         export_onnx(Picky(), (torch.zeros(2, 3),), tmp_path / "picky.onnx")
+
+    assert refusal.value.message.endswith("could not export Picky: not with me")
