@@ -28,7 +28,9 @@ _OPERATOR: Final = re.compile(
     r"|torch\._?sym_\w+|math\.[a-z]\w*|_operator\.(?!attrgetter|methodcaller|call\b|itemgetter|_)\w+"
 )
 _SYMBOLS: Final = re.compile(r"Symbol\('\w+'(?:, \w+=(?:True|False))*\)|Float\('[\d.e+-]+', precision=\d+\)")
-_OF_INPUTS: Final = re.compile(r"L(?:\[(?:'[\w.+\-:@/<>= ]*'|\d+)\])+(?:\.(?:size|stride)\(\)\[\d+\])?|math\.inf\b")
+_OF_INPUTS: Final = re.compile(
+    r"L(?:\[(?:'[\w.+\-:@/<>= (),%|&*~^$#;!?]*'|\d+)\])+(?:\.(?:size|stride)\(\)\[\d+\])?|math\.inf\b"
+)
 _WORD: Final = re.compile(r"[A-Za-z_]\w*")
 # Names in what is left: sizes by torch's naming, and functions; Python's own are in small letters, and `S` evaluates.
 _SIZE: Final = re.compile(r"[a-z]{1,4}\d+|True|False|oo|zoo|and|or|not")
@@ -40,7 +42,7 @@ _FUNCTION: Final = frozenset({
     "LessThan", "GreaterThan", "StrictLessThan", "StrictGreaterThan", "TruncToFloat",
 })  # fmt: skip
 _IDENTIFIER: Final = re.compile(r"\w*")
-_PLAIN: Final = re.compile(r"[\w.+\-:@/<>= ]*")
+_PLAIN: Final = re.compile(r"[\w.+\-:@/<>= (),%|&*~^$#;!?]*")
 _NAMES: Final = frozenset({"name", "as_name", "forward_arg_names", "input_names", "output_names", "user_input_name"})
 _STRUCTURES: Final = frozenset({"in_spec", "out_spec"})
 _IMPORTING: Final = frozenset({"__enum__", "default_factory_module", "default_factory_name"})

@@ -25,8 +25,8 @@ _SHAPES: Final = re.compile(
     r"|(?<=\bBearer )[\w.~+/=-]{4,}|(?<=\bbearer )[\w.~+/=-]{4,}|(?<=\bBasic )[\w+/=]{8,}",
     re.DOTALL,
 )
-_IN_URL: Final = re.compile(r"(?P<scheme>\w+://)[^\s\"'<>]*@")
-_QUERY: Final = re.compile(r"(?P<address>\w+://[^\s\"'<>?]*\?)[^\s\"'<>]+")
+_IN_URL: Final = re.compile(r"(?P<scheme>(?<!\w)\w{1,20}://)[^\s\"'<>]*@")
+_QUERY: Final = re.compile(r"(?P<address>(?<!\w)\w{1,20}://[^\s\"'<>?]*\?)[^\s\"'<>]+")
 _LEFT_OUT: Final = "[left out]"
 _NUMBERS: Final = re.compile(r"\b(tensor|array)\(\[[^)]*(?:\)|\Z)")
 _FRAME: Final = re.compile(r'(?P<indent>\s*)File "(?P<path>[^"]+)", line \d+')
@@ -88,7 +88,8 @@ class Scrubber:
         inside: int | None = None  # the indentation of a setting whose lines are left out
         for line in text.splitlines(keepends=True):
             indent = len(line) - len(line.lstrip())
-            if inside is not None and (indent > inside or not line.strip()):
+            of_its_list = inside is not None and indent == inside and line.lstrip().startswith("- ")
+            if inside is not None and (indent > inside or of_its_list or not line.strip()):
                 continue
             inside = None
             setting = _SETTING.match(line)

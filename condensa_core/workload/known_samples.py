@@ -13,9 +13,10 @@ from torch import Tensor
 from condensa_core.workload.batches import Batch, Batches, DatasetBatches, StreamedBatches, TensorBatches
 from condensa_core.workload.digest import content_digest
 
-# What is read of a split that is not read whole anyway: all of 10,000 images of 3 x 32 x 32, 222 of 3 x 224 x 224.
+# What is read of a split that is not read whole anyway: 4096 images of 3 x 32 x 32, 256 of 3 x 224 x 224.
 READ_BYTES: Final = 2**27
 FEWEST: Final = 256  # samples, whatever their size
+MOST: Final = 4096  # samples that nobody reads anyway: each may be decoded and augmented, for milliseconds
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,16 @@ class KnownSamples:
 def known_samples(part: Batches, first: Batch, *, whole: bool) -> KnownSamples:
     """What `part`, whose first batch was read as `first`, is known by.
 
-    Samples in memory are all hashed. Others are all read where `whole`, or where they take at most READ_BYTES; else as
-    many as take that, and FEWEST at least: from the first to the last of what can be had one by one, the first of any
-    other stream. How many depends on the data alone and never on time: another process gives the same digest.
+    Samples in memory are all hashed. Others are all read where `whole`, or where they are at most MOST and take at most
+    READ_BYTES; else as many as that, and FEWEST at least: from the first to the last of what can be had one by one, the
+    first of any other stream. How many depends on the data alone and never on time: another process gives the same
+    digest.
     """
     if isinstance(part, TensorBatches):
         content = content_digest([("inputs", part.inputs), ("targets", part.targets)])
         return KnownSamples(content, f"all {part.count} samples", _largest(part.inputs, part.targets))
     restless = _digest(first) != _digest(next(iter(part)))
-    how, reading = _reading(part, max(FEWEST, READ_BYTES // max(1, first[0][0].nbytes)), whole)
+    how, reading = _reading(part, max(FEWEST, min(MOST, READ_BYTES // max(1, first[0][0].nbytes))), whole)
     digest, inputs, largest = hashlib.sha256(f"{part.count};{_kind(first)};".encode()), list[bytes](), -1
     for values, targets in reading:
         read = list(row_hashes(values))

@@ -28,16 +28,13 @@ _imported: dict[str, _Imported] = {}
 def importable(folder: Path) -> Iterator[None]:
     """The folder first on `sys.path` inside, whose modules are imported as their files are now.
 
-    Those that an earlier block imported, and whose file has changed since or is not the one that this folder has under
-    that name, are forgotten first, and all others with them, since they may hold what those gave.
+    Those that an earlier block imported or found, and whose file has changed since or is not the one that this folder
+    has under that name, are forgotten first, and all others with them, since they may hold what those gave.
     """
     folder = folder.resolve()
     if any(_is_stale(name, kept, folder) for name, kept in _imported.items()):
-        for name in _imported:
-            sys.modules.pop(name, None)
-        _imported.clear()
-        importlib.invalidate_caches()
-    before = frozenset(sys.modules)
+        _forget()
+    _note(folder)
     entry = str(folder)
     sys.path.insert(0, entry)
     try:
@@ -45,10 +42,26 @@ def importable(folder: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError):  # the user's code may have removed it already
             sys.path.remove(entry)
-        for name in sys.modules.keys() - before:
-            path = _file_of(name, folder)
-            if path is not None:
-                _imported[name] = _Imported(path, file_sha256(path))
+        _note(folder)
+
+
+def _note(folder: Path) -> None:
+    """Remember the folder's modules, whoever imported them, by what their files say when they are first seen."""
+    for name in sys.modules.keys() - _imported.keys():
+        path = _file_of(name, folder)
+        if path is not None:
+            _imported[name] = _Imported(path, file_sha256(path))
+
+
+def _forget() -> None:
+    for name in _imported:
+        sys.modules.pop(name, None)
+        while "." in name:  # a folder without __init__.py keeps what was imported from it, and has no file to tell
+            name = name.rpartition(".")[0]
+            if name in sys.modules and getattr(sys.modules[name], "__file__", None) is None:
+                del sys.modules[name]
+    _imported.clear()
+    importlib.invalidate_caches()
 
 
 def _is_stale(name: str, kept: _Imported, folder: Path) -> bool:
@@ -62,7 +75,9 @@ def _is_stale(name: str, kept: _Imported, folder: Path) -> bool:
 def _file_of(name: str, folder: Path) -> Path | None:
     """The module's file, if it is Python in the folder and neither installed there nor ours."""
     origin = getattr(sys.modules.get(name), "__file__", None)
-    if not isinstance(origin, str) or name.partition(".")[0] in _NOT_THEIRS or name.startswith("_condensa_user_"):
+    if not isinstance(origin, str) or not Path(origin).is_relative_to(folder):
+        return None
+    if name == "__main__" or name.partition(".")[0] in _NOT_THEIRS or name.startswith("_condensa_user_"):
         return None
     path = Path(origin).resolve()
     theirs = path.suffix == ".py" and path.is_relative_to(folder) and path.is_file()

@@ -115,4 +115,9 @@ def _worked_on(top: str) -> Path | None:
         return None
     folder = Path(found.origin).resolve().parent
     folder = folder.parent if found.submodule_search_locations else folder
-    return None if {"site-packages", "dist-packages"} & set(folder.parts) else folder
+    return None if _is_of_packages(folder) else folder
+
+
+def _is_of_packages(folder: Path) -> bool:
+    """Whether packages were installed into it, by whatever name: their records lie beside them, and torch's does."""
+    return bool({"site-packages", "dist-packages"} & set(folder.parts)) or any(folder.glob("*.dist-info/RECORD"))

@@ -1,6 +1,7 @@
 """What must not be shared is gone from the texts of a run, and what a maintainer needs is not."""
 
 import json
+import time
 
 import pytest
 
@@ -78,14 +79,14 @@ def test_settings_that_speak_of_secrets_have_no_values_in_json():
 def test_settings_that_speak_of_secrets_have_no_values_in_yaml():
     text = (
         "name: x\nargs:\n  password: >-\n    correct horse\n\n    battery\n  width: 3\n  auth:\n    user: ada\n"
-        "  - private_key: abc\n    seed: 2\n  num_tokens: 7\n"
+        "  items:\n  - private_key: abc\n    seed: 2\n  num_tokens: 7\n"
     )
 
     cleaned = Scrubber().clean_yaml(text)
 
     assert cleaned == (
         'name: x\nargs:\n  password: "[left out]"\n  width: 3\n  auth: "[left out]"\n'
-        '  - private_key: "[left out]"\n    seed: 2\n  num_tokens: 7\n'
+        '  items:\n  - private_key: "[left out]"\n    seed: 2\n  num_tokens: 7\n'
     )
 
 
@@ -105,3 +106,18 @@ def test_tracebacks_keep_places_and_lose_the_users_lines():
     assert "return theirs" in cleaned and 'File "~/own.py", line 7, in forward' in cleaned
     assert "secret_sauce" not in cleaned and "^^^" not in cleaned
     assert cleaned.endswith("    ValueError: no such luck\n")
+
+
+def test_a_list_below_a_secret_setting_goes_at_any_indentation():
+    assert (
+        Scrubber().clean_yaml("a:\n  tokens:\n  - x1\n  - x2\n  width: 3\n")
+        == 'a:\n  tokens: "[left out]"\n  width: 3\n'
+    )
+
+
+def test_long_words_cost_no_time():
+    begun = time.process_time()
+
+    Scrubber().clean("a" * 1_000_000)
+
+    assert time.process_time() - begun < 10  # an hour, if each letter began a scheme

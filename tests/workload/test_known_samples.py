@@ -76,6 +76,13 @@ def test_of_small_data_every_sample_and_every_target_counts(kind):
         assert known(kind, targets=[i]).digest != before.digest
 
 
+def test_many_small_samples_are_not_all_read(monkeypatch):
+    monkeypatch.setattr(known_samples, "MOST", 16)
+    monkeypatch.setattr(known_samples, "FEWEST", 1)
+
+    assert known("data set").how == "16 of 64 samples, from the first to the last"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_large_data_that_is_read_for_its_classes_is_known_whole(kind, large):
     assert known(kind, whole=True, changed=[37]).digest != known(kind, whole=True).digest

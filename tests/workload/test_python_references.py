@@ -1,5 +1,6 @@
 """Python references: what is found, what is refused, and how the user's own mistakes are told."""
 
+import importlib
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -51,6 +52,30 @@ def test_an_edited_neighbour_is_run_again_with_all_that_took_something_from_it(t
 
     assert (before(), after(), module()) == (6, 7, 7)
     assert load_object("blocks_of_layers:block", tmp_path)() == 8
+
+
+def test_neighbours_in_folders_without_init_are_told_apart_and_run_again(tmp_path):
+    for number, folder in enumerate((tmp_path / "a", tmp_path / "b")):
+        (folder / "parts_of_nets").mkdir(parents=True)
+        write(folder, "net.py", "from parts_of_nets import blocks\ndef net(): return blocks.number\n")
+        write(folder / "parts_of_nets", "blocks.py", f"number = {number}\n")
+
+    found = [load_object("net.py:net", tmp_path / name)() for name in "ab"]
+    write(tmp_path / "b" / "parts_of_nets", "blocks.py", "number = 2\n")
+
+    assert [*found, load_object("net.py:net", tmp_path / "b")()] == [0, 1, 2]
+
+
+def test_a_neighbour_that_was_imported_before_is_run_again_once_it_was_edited(tmp_path, monkeypatch):
+    write(tmp_path, "looked_at_before.py", "width = 6\n")
+    write(tmp_path, "net.py", "import looked_at_before\ndef net(): return looked_at_before.width\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("looked_at_before")
+
+    before = load_object("net.py:net", tmp_path)()
+    write(tmp_path, "looked_at_before.py", "width = 7\n")
+
+    assert (before, load_object("net.py:net", tmp_path)()) == (6, 7)
 
 
 def test_neighbours_of_one_name_in_two_folders_are_two(tmp_path):
@@ -165,6 +190,16 @@ def test_an_installed_package_is_known_by_its_version(tmp_path):
     assert package_of("sklearn.svm:SVC", tmp_path) == {"scikit-learn": version("scikit-learn")}
     assert sources_of("sklearn.svm:SVC", tmp_path) == ()
     assert package_of("collections.abc:Sized", tmp_path) == {}
+
+
+def test_what_lies_where_packages_were_installed_is_not_worked_on_whatever_its_folder_is_called(tmp_path, monkeypatch):
+    (tmp_path / "prefix" / "put_there").mkdir(parents=True)
+    (tmp_path / "prefix" / "put_there-1.0.dist-info").mkdir()
+    write(tmp_path / "prefix" / "put_there", "__init__.py", "")
+    write(tmp_path / "prefix" / "put_there-1.0.dist-info", "RECORD", "")
+    monkeypatch.syspath_prepend(tmp_path / "prefix")
+
+    assert sources_of("put_there:x", tmp_path) == ()
 
 
 def test_sources_are_all_files_beside_it_that_a_file_imports(tmp_path):
