@@ -8,8 +8,9 @@ import typer
 
 from condensa_core.errors import UsageError
 
-from .console import show_json
+from .console import show, show_json
 from .exit_codes import OK
+from .recipe_page import recipe_page
 
 
 def schema(
@@ -20,15 +21,21 @@ def schema(
             help="A recipe; result.json, and run, resume and report with --json; or bench with --json.",
         ),
     ] = "recipe",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Of recipes: as the page docs/recipe.md.")] = False,
 ) -> int:
     """Print the JSON Schema of recipes, results or benchmarks.
 
     For editors, use it with the comment `# yaml-language-server: $schema=FILE` at the top of a recipe.
     """
+    if markdown and document != "recipe":
+        raise UsageError(f"there is no page of the schema of {document!r}", hint="leave --markdown out")
     if document == "recipe":
         from condensa_core.recipe import recipe_schema
 
-        show_json(recipe_schema())
+        if markdown:
+            show(recipe_page(recipe_schema()).rstrip("\n"))
+        else:
+            show_json(recipe_schema())
     elif document == "result":
         from condensa_core.report.result_schema import result_schema
 

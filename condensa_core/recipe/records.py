@@ -195,7 +195,7 @@ class DataSpec(Record):
 
 
 class TrainSpec(Record):
-    """How a reference is trained; None is chosen for the model."""
+    """How a reference is trained; what is left out is chosen for the model."""
 
     epochs: Count | None = None
     lr: Positive | None = None
@@ -241,7 +241,7 @@ _Capability = Annotated[
 class TargetSpec(Record):
     """Where the artifact runs and is measured.
 
-    `arch` are the compute capabilities that a TensorRT target's engine is built for, as sm89; None is the GPU of the
+    `arch` are the compute capabilities that a TensorRT target's engine is built for, as sm89; left out the GPU of the
     machine. `device` left out is the first of those that the backend computes on.
     """
 
@@ -393,7 +393,7 @@ class MuSpec(Record):
 
 
 class LStepSpec(Record):
-    """One learning step; None is chosen by the learning room."""
+    """One learning step; what is left out condensa chooses."""
 
     optimizer: _Optimizer | None = None
     lr: Positive | None = None
@@ -412,7 +412,7 @@ class LStepSpec(Record):
 
 
 class FinetuneSpec(Record):
-    """Training at fixed structure after compression; None is chosen by the learning room."""
+    """Training at fixed structure after compression; what is left out condensa chooses."""
 
     epochs: Annotated[int, Field(ge=0, le=10**9)] | None = None
     iterations: Annotated[int, Field(ge=0, le=10**9)] | None = None
@@ -429,7 +429,8 @@ class CompressSpec(Record):
     """How compression is learned: `lc` alternates learning and compression, `direct` projects once.
 
     `metric` is the norm in which projections are near: of the weights themselves (identity), or of what layers make of
-    the `calib` data (diagonal, or the whole gram matrix of their inputs). None is gram for `direct`, identity for `lc`.
+    the `calib` data (diagonal, or the whole gram matrix of their inputs). Left out it is gram for `direct`, identity
+    for `lc`.
     """
 
     later: ClassVar[frozenset[str]] = frozenset({"distill", "bn", "to", "epochs"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from condensa_core.recipe.meanings import MEANINGS
 from condensa_core.recipe.records import Recipe
 
 _REFERENCE = {"type": "string", "pattern": r"^\$([A-Za-z_][A-Za-z0-9_]*|\(.+\))$"}
@@ -13,6 +14,8 @@ _PROSE = frozenset({"condensa", "name", "description", "vars", "why"})
 def recipe_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of what this version accepts; any number, word or switch may be a `$var`."""
     generated = _with_closed_names(Recipe.model_json_schema(by_alias=True))
+    for name, part in (("Recipe", generated), *generated["$defs"].items()):
+        _explain(name, part)
     definitions = {name: _with_references(part) for name, part in generated.pop("$defs").items()}
     definitions["Reference"] = {"description": "A knob or var: $name or $(1 - name).", **_REFERENCE}
     body = _with_references(generated)
@@ -23,6 +26,18 @@ def recipe_schema() -> dict[str, Any]:
         "title": "condensa recipe, format 1",
         "$defs": definitions,
     }
+
+
+def keys_of(definition: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a definition of the schema with what each may hold, also where it has a short form besides."""
+    written: dict[str, Any] = next((p for p in definition.get("anyOf", ()) if "properties" in p), definition)
+    return dict(written.get("properties", {}))
+
+
+def _explain(name: str, definition: dict[str, Any]) -> None:
+    """Give the keys of a definition their meanings, in place."""
+    for key, part in keys_of(definition).items():
+        part["description"] = MEANINGS[name][key]
 
 
 def _with_references(schema: Any) -> Any:

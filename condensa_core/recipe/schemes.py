@@ -85,7 +85,7 @@ class Settings(Record):
 
 
 class ChannelSettings(Settings):
-    """filter, neuron, structure: `sparsity` is the fraction of coupled units removed; None is the implied knob."""
+    """filter, neuron, structure: `sparsity` is the fraction of coupled units removed; left out a knob."""
 
     later: ClassVar[frozenset[str]] = frozenset({"remove", "form"})
     sparsity: Annotated[Any, SPARSITY] | None = None
@@ -101,8 +101,8 @@ class ChannelSettings(Settings):
 class PruneSettings(Settings):
     """prune: single weights become zero.
 
-    Constraint: `sparsity` (the fraction set to zero; None is the implied knob) or `kappa` (how many stay, or with norm
-    l1 the sum of magnitudes that stays). Penalty: `alpha`, what a weight costs.
+    Constraint: `sparsity` (the fraction set to zero; left out a knob) or `kappa` (how many stay, or with norm l1
+    the sum of magnitudes that stays). Penalty: `alpha`, what a weight costs.
     """
 
     later: ClassVar[frozenset[str]] = frozenset({"cost"})
@@ -159,7 +159,7 @@ _BlockCriterion = Annotated[
 
 
 class BlockSettings(Settings):
-    """block: whole blocks of `shape` become zero; `sparsity` is the fraction of blocks, None the implied knob."""
+    """block: whole blocks of `shape` become zero; `sparsity` is the fraction of blocks, left out a knob."""
 
     sparsity: Annotated[Any, SPARSITY] | None = None
     shape: Annotated[tuple[Any, ...], BLOCK_SHAPE]

@@ -55,7 +55,7 @@ class ShortSpec(Record):
 class SearchSpec(Record):
     """How the knobs are searched, and how long.
 
-    Settings left out, None here, take the method's defaults. `noise` is the standard deviation that training again
+    Settings left out take the method's defaults. `noise` is the standard deviation that training again
     with another seed gives the constraint's metric. `early_abort` ends the fine-tuning of a trial whose fate is
     certain. `warm_start` names directories of earlier runs that tell where the bound may lie; relative ones start from
     the recipe's folder. `short` asks for short runs that tell the same; they are paid for, and never shipped.
