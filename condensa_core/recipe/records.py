@@ -274,6 +274,9 @@ class TargetSpec(Record):
         if self.arch is not None and self.backend not in ENGINE_BACKENDS:
             message = f"'arch' is what an engine of TensorRT is built for, and backend '{self.backend}' has none"
             raise refusal("E101", message, f"engines are of: {', '.join(ENGINE_BACKENDS)}", key="arch", on_key=True)
+        twice = next((name for name in self.arch or () if (self.arch or ()).count(name) > 1), None)
+        if twice is not None:
+            raise refusal("E106", f"'arch' names {twice} twice", "write each compute capability once", key="arch")
         return self
 
 

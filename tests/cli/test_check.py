@@ -93,3 +93,19 @@ def test_json_is_ascii_whatever_a_recipe_says(condensa, good):
 
     assert answer.out.isascii()
     assert "t\u00f6p1" in json.loads(answer.out)["reasons"][0]
+
+
+def test_a_compute_capability_named_twice_is_refused_in_either_spelling(condensa, tmp_path):
+    recipe = tmp_path / "twice.yaml"
+    recipe.write_text(
+        "condensa: 1\nmodel: {builtin: small-cnn}\ndata: {builtin: digits}\n"
+        "layers: [{match: all, scheme: {filter: {}}}]\nconstraint: {metric: top1, max_drop: 2pp}\n"
+        "objective: {maximize: throughput}\ntargets:\n  rtx: {backend: tensorrt-rtx, arch: [sm89, sm_8.9]}\n",
+        encoding="utf-8",
+    )
+
+    answer = condensa("check", str(recipe))
+
+    assert answer.code == 2
+    assert "'arch' names sm89 twice" in answer.out
+    assert ":8:38: error[E106]" in answer.out
