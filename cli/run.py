@@ -58,7 +58,7 @@ def run(
 
     from condensa_core import flow  # loads torch: only for recipes that read well
 
-    root = out or Path(declared.output.dir).expanduser()
+    root = out or Path(declared.output.dir)
     with runs_under(root), working(quiet=quiet, verbose=verbose, resumable=True) as listener:
         outcome = flow.run(
             declared, out=out, allow_python=not no_python, listener=listener, command=["condensa", *sys.argv[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -42,7 +43,7 @@ def _tell(over: threading.Event, what: str, listener: Listener, patience_s: floa
     begun, wait_s = time.monotonic(), patience_s
     while not over.wait(wait_s):
         lasted = time.monotonic() - begun
-        end = "Ctrl-C twice stops it" if timeout_s is None else f"it is given up after {timeout_s:g} s"
+        end = f"kill -9 {os.getpid()} ends it" if timeout_s is None else f"it is given up after {timeout_s:g} s"
         with suppress(CondensaError):  # a front end that wants to stop: not this thread's affair
             listener(Note(f"{what} has not come back for {lasted:.0f} s; {end}", level="warning"))
         wait_s = lasted

@@ -32,6 +32,16 @@ _FRAME: Final = re.compile(r'  File "(?P<file>.*)", line (?P<line>\d+) in (?P<na
 _open: list[int] = []
 
 
+def _silent_in_forks() -> None:
+    """A process that the user's code forks has the file, too, and its end is not that of the run."""
+    if _open:
+        _open.clear()
+        faulthandler.disable()
+
+
+os.register_at_fork(after_in_child=_silent_in_forks)
+
+
 @dataclass(frozen=True)
 class LastWords:
     """`signal` ended the process; `place` is where its Python stood, `text` the whole stack."""

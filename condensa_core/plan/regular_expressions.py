@@ -19,6 +19,7 @@ _LONGEST: Final = 200  # characters of a name: with two repeats, a search takes 
 _CHILD: Final = """
 import json, re, sys, warnings
 warnings.simplefilter("ignore")
+print("ready", flush=True)
 asked = json.load(sys.stdin)
 fits = getattr(re.compile(asked["pattern"]), asked["how"])
 json.dump([fits(name) is not None for name in asked["names"]], sys.stdout)
@@ -30,7 +31,7 @@ class TooLong(Exception):
 
 
 def fitting(pattern: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `names` that the expression fits as a whole, in order; TooLong after TIMEOUT_S.
+    """Those of `names` that the expression fits as a whole, in order; TooLong after TIMEOUT_S of trying.
 
     `pattern` must compile.
     """
@@ -61,9 +62,13 @@ def _is_quick(pattern: str, names: tuple[str, ...]) -> bool:
 def _in_a_child(pattern: str, names: tuple[str, ...], how: str) -> list[bool]:
     asked = json.dumps({"pattern": pattern, "names": names, "how": how})
     command = [sys.executable, "-I", "-S", "-c", _CHILD]
-    try:
-        answer = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as err:  # the latter out of memory
-        raise TooLong(pattern) from err
-    fits: list[bool] = json.loads(answer.stdout)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()  # its start is not the expression's time, however busy the machine is
+        try:
+            answer, _ = child.communicate(asked, timeout=TIMEOUT_S)
+            fits: list[bool] = json.loads(answer)
+        except (subprocess.TimeoutExpired, ValueError, BrokenPipeError) as err:  # the others: it ran out of memory
+            child.kill()
+            raise TooLong(pattern) from err
     return fits

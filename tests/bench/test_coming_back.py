@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +13,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from condensa_core.bench.coming_back import coming_back
-from condensa_core.progress import Note
 
 
 @pytest.fixture
@@ -69,8 +69,9 @@ def test_what_is_waited_for_is_told_more_and_more_rarely(monkeypatch):
     count = len(told)
     time.sleep(0.2)
 
-    assert 2 <= count <= 3 and len(told) == count  # at 0.1, 0.2 and 0.4 s
-    assert told[0] == Note("it has not come back for 0 s; Ctrl-C twice stops it", level="warning")
+    assert 1 <= count <= 5 and len(told) == count  # at 0.1, 0.2 and 0.4 s, and later where the sleep took longer
+    assert re.fullmatch(r"it has not come back for \d s; kill -9 \d+ ends it", told[0].message)
+    assert told[0].level == "warning"
 
 
 def test_what_comes_back_is_not_ended():

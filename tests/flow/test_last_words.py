@@ -28,6 +28,16 @@ def died_of(work):
     return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
+def test_a_forked_child_that_crashes_does_not_speak_for_the_run(tmp_path):
+    path = tmp_path / "crash-0.txt"
+
+    with leaving_last_words(path, "trial 0"):
+        death = died_of(lambda: os.kill(os.getpid(), signal.SIGABRT))
+
+        assert death == signal.SIGABRT
+        assert last_words(path, "trial 0") is None
+
+
 @dataclass
 class Story:
     """How a run ended, process after process, and how the last one came to its end."""
