@@ -173,7 +173,7 @@ def killed_until_it_ends(ground: Ground, dice: random.Random) -> list[Record]:
     kills, lost = 0, 0
     while True:
         directory = scene.resumable()
-        moment = dice.uniform(0.1, 0.7) * usual.seconds
+        moment = dice.uniform(0.5, 1.5) * usual.seconds  # much of so short a run is start-up, which saves nothing
         arguments = ["resume", str(directory)] if directory else scene.run
         process = ground.forks.carry_out(scene, arguments, signals=[(moment, "SIGKILL", "all")])
         directory = scene.resumable()
