@@ -145,13 +145,18 @@ def test_what_misses_its_bound_does_not_become_the_baseline(saved, held, tmp_pat
 
 
 @pytest.mark.parametrize("option", ["--markdown", "--junit", "--save-baseline"])
-@pytest.mark.parametrize("place", ["/proc/nowhere/m.md", "folder"])
-def test_files_that_cannot_be_written_are_refused_before_measuring(condensa, model, tmp_path, option, place):
+@pytest.mark.parametrize(
+    ("place", "code", "said"),
+    [("/proc/nowhere/m.md", 3, "cannot write /proc/nowhere/m.md"), ("folder", 2, "folder is a folder")],
+)
+def test_files_that_cannot_be_written_are_refused_before_measuring(
+    condensa, model, tmp_path, option, place, code, said
+):
     (tmp_path / "folder").mkdir()
 
     answer = condensa("bench", model, "--shape", "time=2", option, place, *FAST)
 
-    assert answer.code == 3
-    assert f"cannot write {place}" in answer.err
+    assert answer.code == code
+    assert said in answer.err
     assert answer.out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
