@@ -48,9 +48,9 @@ class Processes(Executor):
     numerical libraries, and no standard input; what it prints goes to stderr. Its events come to `listener` as OfTrial,
     in the process and thread that calls `wait`.
     A worker that dies fails the attempt at its trial, with the details that `lost` still knows of it, and another takes
-    its place; one that dies before it could take its first trial is RunFailed. What else a trial raises is raised again
-    by `wait`. Leaving the block stops the workers at their next event, or kills them after `grace_s`, at once after a
-    KeyboardInterrupt. They also end when this process does, however it ends.
+    its place, and the trial if it died between two; one that dies before it could take its first is RunFailed. What
+    else a trial raises is raised again by `wait`. Leaving the block stops the workers at their next event, or kills
+    them after `grace_s`, at once after a KeyboardInterrupt. They also end when this process does, however it ends.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Processes(Executor):
             self._dismiss(idle)
             idle = None
         worker = idle or self._hired()
-        worker.trial = trial
+        worker.trial, worker.taken = trial, False
         worker.send(trial)
 
     def wait(self) -> tuple[Trial, Reading | RunFailed]:
@@ -124,21 +124,26 @@ class Processes(Executor):
             return self._buried(worker)
         if kind == "opened":
             worker.opened = True
+        elif kind == "taken":
+            worker.taken = True
         elif kind == "event":
             self._listener(OfTrial(trial.number, *content))
         elif kind in ("read", "failed"):
-            worker.trial = None
+            worker.trial, worker.served = None, True
             return trial, content[0] if kind == "read" else _failure(*content)
         elif kind == "raised":
             error, trace = content
             raise error from InWorker(trace)
         return None
 
-    def _buried(self, worker: _Worker) -> tuple[Trial, RunFailed]:
-        """What its death makes of its trial."""
+    def _buried(self, worker: _Worker) -> tuple[Trial, RunFailed] | None:
+        """What its death makes of its trial; None where it died idle, and the trial is another's now."""
         self._dismiss(worker)
         died = f"the worker process {worker.fate()}"
         assert worker.trial is not None
+        if worker.served and not worker.taken:
+            self.start(worker.trial)
+            return None
         if not worker.opened:
             raise RunFailed(
                 f"{died} before it could begin trial {worker.trial.number}",
@@ -180,6 +185,8 @@ class _Worker:
     connection: Connection
     trial: Trial | None = None
     opened: bool = False
+    taken: bool = False  # the trial, by the process
+    served: bool = False  # a trial before this one
 
     @classmethod
     def begun(cls, index: int, threads: int, temporary: str) -> _Worker:

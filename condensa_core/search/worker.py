@@ -47,6 +47,7 @@ def work(handle: int) -> None:
         say("opened")
         while (order := orders.get()) != STOP:
             trial: Trial = pickle.loads(order)
+            say("taken")
             try:
                 reading = evaluate(trial)
             except RunFailed as err:

@@ -95,15 +95,20 @@ def test_a_worker_that_dies_fails_its_trial_and_is_replaced(workers, tmp_path, d
     assert sorted(mark.name[7] for mark in tmp_path.glob("worker-*")) == ["0", "1", "1"]
 
 
-def test_an_idle_worker_that_died_costs_no_trial(workers):
+@pytest.mark.parametrize("when", ["dead and seen", "dying"])
+def test_an_idle_worker_that_died_costs_no_trial(workers, tmp_path, when):
     with workers(1) as executor:
         executor.start(trial(0))
         process = executor.wait()[1].details["process"]
-        os.kill(process, signal.SIGKILL)
-        while alive(Path(f"/proc/{process}/cmdline")):
+        # one that stands still takes nothing, and looks alive to whoever sends it the next trial
+        os.kill(process, signal.SIGSTOP if when == "dying" else signal.SIGKILL)
+        while when != "dying" and not zombie(process):
             time.sleep(0.01)
         executor.start(trial(1))
+        if when == "dying":
+            os.kill(process, signal.SIGKILL)
         assert executor.wait()[1].metric == 0.5
+    assert len(list(tmp_path.glob("worker-0-*"))) == 2
 
 
 def test_errors_that_are_no_failed_run_are_raised_here_with_their_traceback(workers):
@@ -215,6 +220,10 @@ def test_workers_do_not_outlive_a_process_that_is_killed(tmp_path):
     while any(alive(path) for path in running) and time.monotonic() < end:
         time.sleep(0.05)
     assert len(running) == 2 and not any(alive(path) for path in running)
+
+
+def zombie(process):
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def alive(cmdline):
