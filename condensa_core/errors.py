@@ -16,7 +16,7 @@ CondensaError
 │   ├── NotEquivalent    4   the shrunk model computes something else than the masked one
 │   ├── ExportFailed     4   ONNX or torch.export refused the model
 │   └── ParityError      4   the exported file computes something else than the PyTorch model
-└── Interrupted        130   SIGINT or SIGTERM; state was saved
+└── Interrupted        130   SIGINT, SIGTERM or SIGHUP; state was saved
 
 The number is the exit code of the command that meets the error (1 is kept for "done, but a bound does not hold").
 """

@@ -48,10 +48,11 @@ class Assignment:
         """The task at these knob values, None where they leave its weights alone; PlanError at the rule's place if the
         scheme refuses them."""
         try:
-            built = tuple(_built(spec, knobs, self.own) for spec in self.schemes if _dtype(spec, knobs) != LEFT_ALONE)
-            if not built:
+            acting = [spec for spec in self.schemes if dtype_at(spec, knobs) != LEFT_ALONE]
+            if not acting:
                 return None
-            scheme = built[0] if len(built) == 1 else Compose(built)
+            made = tuple(built(spec, knobs, self.own) for spec in acting)
+            scheme = made[0] if len(made) == 1 else Compose(made)
         except SchemeError as error:
             advice = (error.hint,) if error.hint else ()
             raise PlanError([Problem("E222", error.message, self.place, advice)]) from error
@@ -105,7 +106,7 @@ class Plan:
             name: spec.observer
             for a in self.assignments
             for spec in a.schemes
-            if spec.observer is not None and _dtype(spec, knobs) not in FLOATING
+            if spec.observer is not None and dtype_at(spec, knobs) not in FLOATING
             for name in a.names
         }
 
@@ -114,9 +115,10 @@ class Plan:
         return [vars(row).copy() for row in self.table]
 
 
-def _built(spec: SchemeSpec, knobs: Mapping[str, Value], own: Mapping[str, Any]) -> Scheme:
+def built(spec: SchemeSpec, knobs: Mapping[str, Value], own: Mapping[str, Any]) -> Scheme:
+    """The scheme of these settings at these knob values; SchemeError if it refuses them. `own` as in `Assignment`."""
     if spec.sum is not None:
-        return Sum(tuple(_built(summand, knobs, own) for summand in spec.sum))
+        return Sum(tuple(built(summand, knobs, own) for summand in spec.sum))
     settings = {name: _checked(name, value, knobs) for name, value in spec.settings.items()}
     if isinstance(spec.settings.get("dtype"), Ref) and settings["dtype"] in FLOATING:
         settings = {"dtype": settings["dtype"]}  # the others are about integers
@@ -137,6 +139,6 @@ def _checked(name: str, value: Any, knobs: Mapping[str, Value]) -> Any:
     return tuple(map(check, found)) if isinstance(found, tuple) else check(found)
 
 
-def _dtype(spec: SchemeSpec, knobs: Mapping[str, Value]) -> str | None:
+def dtype_at(spec: SchemeSpec, knobs: Mapping[str, Value]) -> str | None:
     """The dtype that a quantize scheme has at these knob values; None of any other scheme."""
     return None if spec.quantize is None else str(_checked("dtype", spec.quantize.dtype, knobs))

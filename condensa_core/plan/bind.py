@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import nn
 
-from condensa_core.errors import PlanError, SchemeError
+from condensa_core.errors import PlanError
 from condensa_core.graph.channels import Family, ModelGraph
 from condensa_core.plan.assignment import Assignment, Plan, Row
 from condensa_core.plan.families import claimed_families
+from condensa_core.plan.idle_settings import tell_idle_settings
 from condensa_core.plan.integers import check_integers
 from condensa_core.plan.knobs import knob_space
 from condensa_core.plan.rules import Match, Rules, problems_in_order
-from condensa_core.recipe import Expression, PythonSpec, Recipe, Ref, SchemeSpec, references_in, setting_at
-from condensa_core.recipe.knob_checks import combinations
-from condensa_core.schemes import check_block, check_pattern
+from condensa_core.plan.scheme_checks import check_schemes
+from condensa_core.recipe import Expression, PythonSpec, Recipe, Ref, SchemeSpec
 
 
 def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, Any] | None = None) -> Plan:
@@ -28,8 +28,8 @@ def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, 
     """
     rules = Rules(recipe, model, graph)
     families = claimed_families(rules, graph)
-    _check_patterns(rules, model, own or {})
-    _check_blocks(rules, model)
+    check_schemes(rules, model, own or {})
+    tell_idle_settings(rules, model, families)
     check_integers(rules)
     problems = tuple(problems_in_order(rules.problems))
     if any(problem.severity == "error" for problem in problems):
@@ -44,47 +44,6 @@ def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, 
         problems=problems,
         table=tuple(_row(match, families, parameters, len(graph.layers)) for match in rules.matches),
     )
-
-
-def _check_patterns(rules: Rules, model: nn.Module, own: Mapping[str, Any]) -> None:
-    """E226 where a pattern of the user's does not fit a tensor it is for."""
-    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    for match in rules.matches:
-        for position, scheme in enumerate(match.rule.scheme):
-            for path, leaf in scheme.leaves():
-                pattern = own.get(str(leaf.settings.get("pattern")))
-                if pattern is None:
-                    continue
-                for shape in {shapes[n]: None for names in match.tensors.values() for n in names}:
-                    try:
-                        check_pattern(pattern, shape)
-                    except SchemeError as error:
-                        advice = (error.hint,) if error.hint else ()
-                        where = ("layers", match.number, "scheme", position, *path, "pattern")
-                        rules.report("E226", error.message, *where, advice=advice)
-                        break
-
-
-def _check_blocks(rules: Rules, model: nn.Module) -> None:
-    """E222 where a weight cannot be divided into the blocks of its rule."""
-    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    for match in rules.matches:
-        tensors = [name for names in match.tensors.values() for name in names]
-        for position, scheme in enumerate(match.rule.scheme):
-            for path, leaf in scheme.leaves():
-                if leaf.block is None:
-                    continue
-                used = {name for _, reference in references_in(leaf.block.shape) for name in reference.names}
-                knobs = {name: rules.recipe.knobs[name] for name in sorted(used)}
-                try:
-                    for values in combinations(knobs):
-                        block = setting_at(leaf.block.shape, values)
-                        for name in tensors:
-                            check_block(block, shapes[name], name)
-                except SchemeError as error:
-                    advice = (error.hint,) if error.hint else ()
-                    where = ("layers", match.number, "scheme", position, *path, "shape")
-                    rules.report("E222", error.message, *where, advice=advice)
 
 
 @dataclass(frozen=True)

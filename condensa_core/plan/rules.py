@@ -125,6 +125,7 @@ class Rules:
         if spec is None:
             return
         named: set[str] = set()
+        told = len(self.problems)
         for position, selector in enumerate(spec.match or ()):
             named.update(self._reached(selector, "layers", match.number, "except", "match", position))
         for key, wanted in (("type", spec.type), ("role", spec.role)):
@@ -137,7 +138,11 @@ class Rules:
                     message = f"'except' names {key} '{word}', but no layer of this rule has it"
                     advice = (f"did you mean '{right}'?",) if right else (f"they have: {', '.join(known)}",)
                     self.report("E204", message, "layers", match.number, "except", key, advice=advice)
-        match.layers = [name for name in match.layers if not _fits(spec, name in named, self.names.layers[name])]
+        left = [name for name in match.layers if not _fits(spec, name in named, self.names.layers[name])]
+        if match.layers and len(left) == len(match.layers) and len(self.problems) == told:
+            message = "no layer of this rule fits all that 'except' says, so 'except' changes nothing"
+            self.report("W304", message, "layers", match.number, "except")
+        match.layers = left
 
     def _filtered(self, match: Match) -> None:
         """Narrow to the rule's types and roles, and to the layers its scheme is for (E204 where nothing is left)."""
@@ -237,12 +242,14 @@ class Rules:
 
     def _overlaps(self) -> None:
         """E210 once for each pair of rules; a rule with `override: true` takes its layers from earlier ones."""
+        overriding: set[int] = set()
         for place, later in enumerate(self.matches):
             for earlier in self.matches[:place]:
                 shared = _shared(earlier, later)
                 if not shared:
                     continue
                 if later.rule.override:
+                    overriding.add(later.number)
                     earlier.layers = [name for name in earlier.layers if name not in set(shared)]
                     earlier.tensors = {name: t for name, t in earlier.tensors.items() if name not in set(shared)}
                     if not earlier.layers:
@@ -255,6 +262,10 @@ class Rules:
                     "narrow one of the two rules, add 'except', or say 'override: true' here to replace the earlier one"
                 )
                 self.report("E210", message, "layers", later.number, "match", advice=(advice,))
+        for match in self.matches if not self.recipe.left_out else ():  # elsewhere it may override one of those
+            if match.rule.override and match.layers and match.number not in overriding:
+                message = "no earlier rule has a layer of this one, so 'override' changes nothing"
+                self.report("W304", message, "layers", match.number, "override")
 
     def _ties(self) -> None:
         """A tensor under two names is compressed once; E213 when two rules claim it."""

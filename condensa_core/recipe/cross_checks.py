@@ -14,7 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from condensa_core.errors import Problem
+from condensa_core.recipe.compress_checks import CompressChecks
 from condensa_core.recipe.document import Document, KeyPath
+from condensa_core.recipe.idle_keys import IdleKeys, heeds_metric
 from condensa_core.recipe.knob_checks import KnobChecks
 from condensa_core.recipe.possible_rules import holds_nowhere, possible_rules
 from condensa_core.recipe.records import (
@@ -72,7 +74,6 @@ class CrossChecks:
                     yield from self._noise(search, metrics.get(constraint.metric))
             for position, gate in self._gates():
                 yield from self._gate(gate, ("gates", position), metrics)
-        yield from self._short_runs()
         if objective := self.sections.get("objective"):
             yield from self._objective(objective)
         if data := self.sections.get("data"):
@@ -86,17 +87,18 @@ class CrossChecks:
         if "layers" in self.sections and ("knobs" in self.sections or "knobs" not in self.document.data):
             knobs, search = self.sections.get("knobs", {}), self.sections.get("search")
             yield from KnobChecks(self.document, self.references).problems(self.sections["layers"], knobs, search)
-        if "layers" in self.sections and (compress := self.sections.get("compress")):
-            yield from self._penalties(self.sections["layers"], compress)
-        if (search := self.sections.get("search")) and (compress := self.sections.get("compress")):
-            yield from self._early_abort(search, compress)
+        if compress := self.sections.get("compress"):
+            checks = CompressChecks(self.document, compress)
+            yield from checks.problems(self.sections.get("layers"), self.sections.get("search"))
         if "layers" in self.sections:
             yield from self._conditions(self.sections["layers"])
             possible = self._possible(self.sections["layers"])
             yield from self._timed_ranks(self.sections["layers"], possible)
             yield from self._observers(possible)
             yield from self._calibration(possible)
-        yield from TargetChecks(self.document, self.sections, tuple(self._gates())).problems()
+        gates = tuple(self._gates())
+        yield from TargetChecks(self.document, self.sections, gates).problems()
+        yield from IdleKeys(self.document, self.sections, self.references, gates).problems()
 
     @property
     def _task(self) -> str | None:
@@ -187,13 +189,6 @@ class CrossChecks:
             yield self._problem("E402", ("search", "noise"), message, f"write {own[1]}, or 0.2% of the reference's")
         elif noise.value < 0 or (noise.unit != "bare" and noise.value > 1):
             yield self._problem("E106", ("search", "noise"), f"noise '{noise}' is no standard deviation of a metric")
-
-    def _short_runs(self) -> Iterator[Problem]:
-        """E101 for short runs of a compression that has no iterations to be fewer."""
-        search, compress = self.sections.get("search"), self.sections.get("compress")
-        if search and compress and search.short is not None and compress.method == "direct":
-            message = "'short' needs learning, and compress.method is direct"
-            yield self._problem("E101", ("search", "short"), message, "leave it out", on_key=True)
 
     def _gates(self) -> Iterator[tuple[int, GateSpec]]:
         """The gates that are sound by themselves, with their positions, whatever is wrong with the others."""
@@ -307,28 +302,6 @@ class CrossChecks:
             message = "the reference is read from model.weights, so 'reference.train' changes nothing"
             yield self._problem("W304", ("reference", "train"), message, on_key=True)
 
-    def _penalties(self, rules: tuple[RuleSpec, ...], compress: CompressSpec) -> Iterator[Problem]:
-        """E109 for a price of what is kept under a method that has no penalty parameter to weigh it against."""
-        if compress.method != "direct":
-            return
-        for number, rule in enumerate(rules):
-            for position, scheme in enumerate(rule.scheme):
-                for below, leaf in scheme.leaves():
-                    if leaf.settings.get("alpha") is not None:
-                        path: KeyPath = ("layers", number, "scheme", position, *below, "alpha")
-                        message = "'alpha' is weighed against mu, which method direct does not have"
-                        yield self._problem("E109", path, message, "use a constraint, or compress: {method: lc}")
-
-    def _early_abort(self, search: SearchSpec, compress: CompressSpec) -> Iterator[Problem]:
-        """E109 for ending fine-tuning early where there is none."""
-        tune = compress.finetune
-        skipped = compress.method == "direct" if tune is None else 0 in (tune.epochs, tune.iterations)
-        if search.early_abort and skipped:
-            path: KeyPath = ("search", "early_abort")
-            yield self._problem(
-                "E109", path, "'early_abort' ends fine-tuning, and this recipe has none", "leave it out"
-            )
-
     def _observers(self, rules: Mapping[int, RuleSpec]) -> Iterator[Problem]:
         """E109 where rules choose the reach of activations in different ways: tensors lie between layers of both."""
         first: str | None = None
@@ -347,7 +320,7 @@ class CrossChecks:
         observed = any(scheme.observer is not None for rule in rules.values() for scheme in rule.scheme)
         if data is None or data.calib is None or compress is None or observed:
             return
-        if compress.metric == "identity" or (compress.metric is None and compress.method != "direct"):
+        if compress.metric_used == "identity" or not any(map(heeds_metric, rules.values())):
             message = "nothing is calibrated: no rule has activations, and errors of weights are not measured by data"
             yield self._problem("W305", ("data", "calib"), message, on_key=True)
 

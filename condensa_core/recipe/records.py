@@ -394,6 +394,13 @@ class MuSpec(Record):
     growth: Annotated[float, Field(ge=1, le=10)] | None = None
     cap: Positive | None = None
 
+    @model_validator(mode="after")
+    def _up_to_cap(self) -> MuSpec:
+        if self.cap is not None and self.cap < self.start:
+            message = f"mu starts at {self.start:g}, above its cap of {self.cap:g}"
+            raise refusal("E109", message, "write a cap above 'start'", key="cap")
+        return self
+
 
 class LStepSpec(Record):
     """One learning step; what is left out condensa chooses."""
@@ -443,6 +450,11 @@ class CompressSpec(Record):
     mu: MuSpec | None = None
     l_step: LStepSpec | None = None
     finetune: FinetuneSpec | None = None
+
+    @property
+    def metric_used(self) -> str:
+        """The metric, also where it is left out."""
+        return self.metric or ("gram" if self.method == "direct" else "identity")
 
 
 Bound = Literal["max_drop", "max_rise", "at_least", "at_most"]

@@ -15,13 +15,17 @@ _LITERAL_SECTIONS = frozenset({"name", "description", "vars"})
 
 
 class References:
-    """One pass over a document; afterwards `data` holds no var, `used` the knobs met, `problems` what made no sense."""
+    """One pass over a document.
+
+    Afterwards `data` holds no var, `used` the knobs and `used_vars` the vars met, `problems` what made no sense.
+    """
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.vars = _section(document.data, "vars")
         self.knobs = _section(document.data, "knobs")
         self.used: set[str] = set()
+        self.used_vars: set[str] = set()
         self.guessed: set[str] = set()  # knobs that a mistake probably meant
         self.problems: list[Problem] = []
         self.broken: set[KeyPath] = set()
@@ -49,6 +53,7 @@ class References:
 
     def _name(self, name: str, path: KeyPath, written: str) -> Any:
         if name in self.vars:
+            self.used_vars.add(name)
             return self.vars[name]
         return Ref(name) if self._is_knob(name, path) else written
 
@@ -60,6 +65,7 @@ class References:
             self._report(path, "E302", f"'{written[:60]}' is not a valid expression", str(error))
             return written
         constants = {name: self.vars[name] for name in expression.names if name in self.vars}
+        self.used_vars.update(constants)
         not_numbers = [name for name, value in constants.items() if type(value) not in (int, float)]
         if not_numbers:
             self._report(path, "E302", f"'{not_numbers[0]}' in '{written}' is not a number")

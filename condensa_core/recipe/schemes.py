@@ -136,6 +136,9 @@ class PruneSettings(Settings):
             if (self.form, self.norm) != ("constraint", "l0"):
                 raise refusal("E109", f"pattern {self.pattern} is an l0 constraint", key="pattern")
             return self
+        if self.norm == "l1" and self.pattern != "unstructured":
+            message = f"norm l1 shrinks single weights, and pattern '{self.pattern}' takes them in groups"
+            raise refusal("E109", message, "write norm: l0", key="norm")
         wrong = [name for name in given if name not in allowed]
         if wrong:
             what = f"the {self.norm} {self.form}"
@@ -207,6 +210,9 @@ class QuantizeSettings(Settings):
             if self.observer is not None:
                 message = "'observer' chooses the reach of activations, which are not rounded here"
                 raise refusal("E109", message, "add activations: int8", key="observer", on_key=True)
+            if self.dtype in FLOATING and (key := self.of_integers):
+                message = f"{self.dtype} has no scale, and '{key}' is about scales"
+                raise refusal("E109", message, "leave it out, or write dtype: int8", key=key, on_key=True)
             return self
         if isinstance(self.dtype, str) and not self.dtype.startswith("int"):
             message = f"integer kernels take weights of intN, not {self.dtype}"
@@ -219,6 +225,12 @@ class QuantizeSettings(Settings):
             raise refusal("E109", message, "leave 'symmetric' out", key="symmetric")
         return self
 
+    @property
+    def of_integers(self) -> str | None:
+        """The first setting here that only integers have, besides activations."""
+        usual = {"granularity": "tensor", "symmetric": True, "range": "max"}
+        return next((name for name, value in usual.items() if getattr(self, name) != value), None)
+
     def chosen(self) -> dict[str, Any]:
         """What weights are rounded with: activations are not the scheme's, they are rounded when files are made."""
         return {n: v for n, v in super().chosen().items() if n not in ("activations", "observer")}
@@ -229,6 +241,13 @@ class CodebookSettings(Settings):
 
     size: Annotated[Any, BOOK_SIZE]
     zero: bool = False
+
+    @model_validator(mode="after")
+    def _more_than_zero(self) -> CodebookSettings:
+        if self.zero and self.size == 1:
+            message = "a book of one number that is zero leaves no weights"
+            raise refusal("E109", message, "write size: 2 or more", key="size")
+        return self
 
 
 class BinarySettings(Settings):
@@ -338,6 +357,21 @@ class SchemeSpec(Record):
     def observer(self) -> str | None:
         """The rule for the reach of activations, where the layers of these weights compute in integers; else None."""
         return None if self.quantize is None else self.quantize.observer
+
+    @property
+    def heeds_metric(self) -> bool:
+        """Whether a scheme without summands finds other weights near under another metric; `compress.metric` says."""
+        rounds = self.quantize is not None and self.quantize.dtype in FLOATING
+        return not (self.kind in STRUCTURED or rounds or (self.binary is not None and not self.binary.scale))
+
+    @property
+    def projects_apart(self) -> bool:
+        """Whether it gives each tensor what it would give that tensor alone."""
+        if self.lowrank is not None:
+            return self.lowrank.select is None
+        if self.prune is not None:
+            return ":" in self.prune.pattern
+        return self.quantize is not None or (self.binary is not None and not self.binary.scale)
 
     @property
     def knobs(self) -> frozenset[str]:

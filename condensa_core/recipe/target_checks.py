@@ -39,6 +39,14 @@ def times_ranks(rules: Iterable[RuleSpec]) -> bool:
     return any(leaf.settings.get("select") == "latency" for leaf in leaves)
 
 
+def asks_objective_target(objective: ObjectiveSpec, rules: Iterable[RuleSpec]) -> bool:
+    """Whether the target of the objective decides anything: what is timed, which rules apply, how integers are
+    written. The objective's name is known."""
+    rules = tuple(rules)
+    whole = any(rule.when is not None or any(s.observer is not None for s in rule.scheme) for rule in rules)
+    return OBJECTIVES[objective.name].on_hardware or whole or times_ranks(rules)
+
+
 def integer_problems(
     rules: Iterable[RuleSpec],
     objective: ObjectiveSpec,
@@ -124,7 +132,7 @@ class TargetChecks:
         asking = [rule.when for rule in layers if rule.when is not None]
         used = {gate_target(gate, objective, targets) for _, gate in self.gates}
         used |= {name for when in asking for name in when.target or ()}
-        if objective.on is not None or OBJECTIVES[objective.name].on_hardware or asking or len(targets) == 1:
+        if objective.on is not None or asks_objective_target(objective, layers):
             used |= {objective_target(objective, targets)}
         if not used <= {None, *targets}:
             return  # refused elsewhere: not declared, or none of several

@@ -62,7 +62,13 @@ class Quantity:
     unit: Unit
 
     def __str__(self) -> str:
-        sign = _WRITTEN_AS[self.unit]
+        """In the unit that makes it shortest (6MiB, 12h, 5ms), of equals in the base unit."""
+        base = _WRITTEN_AS[self.unit]
+        others = [sign for sign, (unit, _) in _UNITS.items() if unit == self.unit and sign != base]
+        texts = [text for text in map(self._written, others) if _AMOUNT.fullmatch(text) and self.read(text) == self]
+        return min([self._written(base), *texts], key=len)
+
+    def _written(self, sign: str) -> str:
         amount = Decimal(repr(self.value)) / _UNITS[sign][1]
         if amount == amount.to_integral_value():
             return f"{amount.quantize(Decimal(1)):f}{sign}"

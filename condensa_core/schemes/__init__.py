@@ -1,7 +1,7 @@
 """In what small form a weight is kept: one compressed form per file, each with its exact projection (the C step)."""
 
 from condensa_core.schemes.binary import Binary
-from condensa_core.schemes.blocks import Block, check_block
+from condensa_core.schemes.blocks import Block, check_block, check_block_criterion
 from condensa_core.schemes.catalogue import SCHEMES, scheme_named
 from condensa_core.schemes.channels import Filter, Neuron, Structure, zero_units
 from condensa_core.schemes.codebook import Codebook
@@ -58,6 +58,7 @@ __all__ = [
     "Term",
     "Ternary",
     "check_block",
+    "check_block_criterion",
     "check_pattern",
     "counted_bits",
     "factor_names",

@@ -88,6 +88,16 @@ def check_block(block: tuple[int, ...], shape: tuple[int, ...], name: str) -> No
         )
 
 
+def check_block_criterion(criterion: str | Criterion, block: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """SchemeError where a criterion gives no score for the blocks of a weight of that shape.
+
+    It is tried on random magnitudes between 0 and 1, the same each time; the weight fits the blocks (`check_block`).
+    """
+    generator = torch.Generator().manual_seed(0)
+    groups = groups_of(block_labels(shape, block, "the weight"), None)
+    groups.scores(torch.rand(shape, dtype=torch.float64, generator=generator), criterion_of(criterion))
+
+
 def block_labels(shape: tuple[int, ...], block: tuple[int, ...], name: str) -> Tensor:
     """The number of the block of every entry of a weight of that shape, blocks in row-major order; int64."""
     check_block(block, shape, name)

@@ -396,6 +396,18 @@ def test_a_row_writes_a_block_as_a_recipe_does():
     assert bound.rows()[0]["scheme"] == "block 0.5 shape [4, 2] l2"
 
 
+def test_overriding_nothing_and_leaving_out_nothing_is_told():
+    alone = plan("  - {match: fc, override: true, scheme: {prune: {sparsity: 0.1}}}\n")
+    beside = plan("  - {match: fc, except: stem, scheme: {prune: {sparsity: 0.1}}}\n")
+    unfit = plan("  - {match: all, except: {match: stem, type: Linear}, scheme: {prune: {sparsity: 0.1}}}\n")
+
+    assert warned(alone) == ["8:27 W304 no earlier rule has a layer of this one, so 'override' changes nothing"]
+    nothing = "W304 no layer of this rule fits all that 'except' says, so 'except' changes nothing"
+    assert warned(beside) == [f"8:25 {nothing}"]
+    assert warned(unfit) == [f"8:26 {nothing}"]
+    assert warned(plan("  - {match: all, except: stem, scheme: {prune: {sparsity: 0.1}}}\n")) == []
+
+
 ADVICE_OVERLAP = " = narrow one of the two rules, add 'except', or say 'override: true' here to replace the earlier one"
 REFUSED = {
     "no match": (

@@ -34,6 +34,7 @@ search: {method: level-set, trials: 8, timeout: 12h}
 
 gates:
   - {metric: throughput, at_least: 1.5x}
+  - {metric: loss, at_most: $low}
 """
 
 INT8 = "{quantize: {dtype: int8, granularity: channel, activations: int8}}"
@@ -572,7 +573,7 @@ BROKEN = {
         "4:1 E006 a recipe is one document; a second one starts here",
     ),
     "key that is a number": (
-        [("low: 0.1", "5: 0.1")],
+        [("low: 0.1", "5: 0.1"), ("$low", "3")],
         '6:3 E007 a key must be text, not the number 5 = write "5" in quotes',
     ),
     "tab": (
@@ -727,7 +728,7 @@ BROKEN = {
     ),
     "noise of time": (
         [("level-set, trials", "level-set, noise: 2ms, trials")],
-        "26:36 E402 noise '0.002s' has a unit that the constraint's metric does not"
+        "26:36 E402 noise '2ms' has a unit that the constraint's metric does not"
         " = write 0.2pp, or 0.2% of the reference's",
     ),
     "noise below nothing": (
@@ -737,6 +738,121 @@ BROKEN = {
     "training what is given": (
         [("small-cnn}", "small-cnn, weights: w.pt}\nreference: {train: {epochs: 3}}")],
         "11:13 W304 the reference is read from model.weights, so 'reference.train' changes nothing",
+    ),
+    "L-C loop of a method without one": (
+        [("gates:", "compress: {method: direct, steps: 5, mu: {start: 0.1}, l_step: {epochs: 2, lr: 0.1}}\ngates:")],
+        "28:28 W304 method direct projects once, so 'steps' changes nothing",
+        "28:38 W304 method direct projects once, so 'mu' changes nothing",
+        "28:65 W304 method direct has no L steps, so 'epochs' changes nothing",
+        "28:76 W304 this recipe trains nothing, so 'lr' changes nothing",
+    ),
+    "two step sizes of one training": (
+        [("gates:", "compress: {method: direct, l_step: {momentum: 0.5, lr: 0.1}, finetune: {lr: 0.2}}\ngates:")],
+        "28:52 W304 'finetune.lr' is the step size of all training here, so 'lr' changes nothing",
+    ),
+    "schedules of a single step": (
+        [("gates:", "compress: {steps: 1, mu: {start: 0.1, growth: 2}, l_step: {lr_end: 0.1}}\ngates:")],
+        "28:39 W304 there is one L step, at 'start', so 'growth' changes nothing",
+        "28:60 W304 there is one L step, at 'lr', so 'lr_end' changes nothing",
+    ),
+    "step size of no fine-tuning": (
+        [("gates:", "compress: {finetune: {epochs: 0, lr: 0.1}}\ngates:")],
+        "28:34 W304 there is no fine-tuning, so 'lr' changes nothing",
+    ),
+    "scales of half precision": (
+        [("align: 8}}", "align: 8}}\n  - {match: fc, scheme: {quantize: {dtype: fp16, range: mse}}}")],
+        "22:50 E109 float16 has no scale, and 'range' is about scales = leave it out, or write dtype: int8",
+    ),
+    "book of nothing but zero": (
+        [("align: 8}}", "align: 8}}\n  - {match: fc, scheme: {codebook: {size: 1, zero: true}}}")],
+        "22:43 E109 a book of one number that is zero leaves no weights = write size: 2 or more",
+    ),
+    "groups that shrink one by one": (
+        [
+            ("model:", "patterns: {rows: {python: own:rows}}\nmodel:"),
+            ("align: 8}}", "align: 8}}\n  - {match: fc, scheme: {prune: {kappa: 3, norm: l1, pattern: rows}}}"),
+        ],
+        "23:50 E109 norm l1 shrinks single weights, and pattern 'rows' takes them in groups = write norm: l0",
+    ),
+    "names that nothing uses": (
+        [
+            ("low: 0.1", "low: 0.1\n  high: 0.9"),
+            ("model:", "patterns: {rows: {python: own:rows}}\nmodel:"),
+        ],
+        "7:3 W301 var 'high' is never used",
+        "11:12 W301 pattern 'rows' is never used",
+    ),
+    "what only several trials have": (
+        [
+            ("$early", "0.5"),
+            ("knobs:\n  early: {range: [0.0, 0.7]}\n", ""),
+            ("level-set, trials", "none, noise: 1pp, return: {clear_sd: 2}, trials"),
+        ],
+        "24:24 W304 method none makes one trial, so 'noise' changes nothing",
+        "24:36 W304 method none makes one trial, so 'return' changes nothing",
+        "24:59 W304 method none makes one trial, so 'trials' changes nothing",
+        "24:70 W304 method none makes one trial, so 'timeout' changes nothing",
+    ),
+    "an early abort of the only trial": (
+        [
+            ("$early", "0.5"),
+            ("knobs:\n  early: {range: [0.0, 0.7]}\n", ""),
+            ("level-set, trials: 8, timeout: 12h", "none, early_abort: true"),
+        ],
+        "24:24 E101 an early abort learns from two finished trials, and method none makes one = leave it out",
+    ),
+    "threads of an engine": (
+        [("{batch: 64}", "{backend: tensorrt, threads: 4}")],
+        "14:28 W304 an engine computes on the GPU alone, so 'threads' changes nothing",
+    ),
+    "where a count is counted": (
+        [
+            ("maximize: throughput", "minimize: macs"),
+            ("  - {metric: throughput, at_least: 1.5x}", "  - {metric: params, at_most: 0.5x, on: box}"),
+        ],
+        "24:29 W304 'macs' is counted, on no target, so 'on' changes nothing",
+        "29:37 W304 'params' is counted, on no target, so 'on' changes nothing",
+    ),
+    "target of an objective that is counted": (
+        [("maximize: throughput, on: box", "minimize: macs"), ("throughput, at_least: 1.5x", "macs, at_most: 0.5x")],
+        "14:3 W309 target 'box' is never used: nothing is measured on it, or built for it"
+        " = name it in 'on' of the objective or of a gate, or leave it out",
+    ),
+    "metric that no scheme heeds": (
+        [("gates:", "compress: {metric: gram}\ngates:")],
+        "28:12 W304 no scheme here heeds what layers read, so 'metric' changes nothing",
+    ),
+    "what tensors that are taken apart share": (
+        [
+            (
+                "align: 8}}",
+                "align: 8}}\n  - {match: fc, scope: model, scheme: [prune: {pattern: 2:4}, quantize: {dtype: int8}]}",
+            )
+        ],
+        "22:17 W304 each tensor is compressed by itself here, so 'scope' changes nothing",
+    ),
+    "a scope of the model for one rule": (
+        [("    type: Conv2d", "    scope: model")],
+        "20:5 W304 no other rule has this scheme and scope: model, so 'scope' changes nothing",
+    ),
+    "families that are not compared": (
+        [("    type: Conv2d", "    scope: layer"), ("align: 8}", "norm: none}")],
+        "21:56 W304 scope: layer compares no layers, so 'norm' changes nothing",
+    ),
+    "scales of no integer": (
+        [
+            ("0.7]}", "0.7]}\n  bits: {choices: [fp32, fp16]}"),
+            ("align: 8}}", "align: 8}}\n  - {match: fc, scheme: {quantize: {dtype: $bits, range: mse}}}"),
+        ],
+        "23:51 W304 no choice of knob 'bits' is an integer, so 'range' changes nothing",
+    ),
+    "mu that is capped before it starts": (
+        [("gates:", "compress: {mu: {start: 0.1, growth: 2, cap: 0.01}}\ngates:")],
+        "28:45 E109 mu starts at 0.1, above its cap of 0.01 = write a cap above 'start'",
+    ),
+    "mu that never comes to its cap": (
+        [("gates:", "compress: {mu: {start: 0.1, cap: 1}}\ngates:")],
+        "28:29 W304 mu stays at 'start', so 'cap' changes nothing",
     ),
     "choices out of order": (
         [("range: [0.0, 0.7]", "choices: [0.5, 0.1]")],
@@ -749,10 +865,12 @@ BROKEN = {
     "list as a var": (
         [("low: 0.1", "low: [1]")],
         "6:8 E103 expected a text, a finite number, true or false, not a list",
+        "30:29 E103 expected an amount such as 2%, 2pp, 1.5x, 5ms or 6MiB, not a list",
     ),
     "infinite var": (
         [("low: 0.1", "low: .inf")],
         "6:8 E103 expected a text, a finite number, true or false, not the number inf",
+        "30:29 E106 an amount must be below 10^15, not the number inf",
     ),
     "list as a count": (
         [("    type: Conv2d", "    expect: [1]")],

@@ -110,6 +110,28 @@ def test_an_amount_written_out_reads_back_equal(amount, unit):
 
 
 @pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (6 * 2**20, "bytes", "6MiB"),
+        (1.5 * 2**20, "bytes", "1.5MiB"),
+        (6_000_000, "bytes", "6MB"),
+        (6_000_001, "bytes", "6000001B"),
+        (0.0, "bytes", "0B"),
+        (1 / 3, "seconds", "0.3333333333333333s"),
+        (0.00025, "seconds", "250us"),
+        (43200.0, "seconds", "12h"),
+        (90.0, "seconds", "90s"),
+        (0.0, "seconds", "0s"),
+        (-0.07, "relative", "-7%"),
+        (1e9, "rate", "1000000000/s"),
+        (0.25, "bare", "0.25"),
+    ],
+)
+def test_an_amount_is_written_in_its_shortest_unit(value, unit, text):
+    assert str(Quantity(value, unit)) == text
+
+
+@pytest.mark.parametrize(
     ("bound", "reference", "limit", "worse", "better"),
     [
         ({"max_drop": "2%"}, 0.90, 0.882, 0.8819, 0.8821),
