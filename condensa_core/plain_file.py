@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from condensa_core.errors import ResumeError
@@ -28,7 +28,8 @@ _HINT: Final = "a run writes plain files alone: put the file itself there, or st
 def open_plain(path: Path, flags: int) -> int:
     """The handle of a plain file, opened with `flags` of os.open, not inherited by programs that are started.
 
-    It never waits. ResumeError, naming what is there, where that is no plain file; other OSErrors pass through.
+    It never waits. ResumeError, naming what is there, where that is no plain file, or is to be written in place and has
+    another name besides; other OSErrors pass through.
     """
     try:
         handle = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -37,7 +38,13 @@ def open_plain(path: Path, flags: int) -> int:
             require_plain(path, os.lstat(path))
         raise
     try:
-        require_plain(path, os.fstat(handle))
+        found = os.fstat(handle)
+        require_plain(path, found)
+        if found.st_nlink > 1 and flags & (os.O_WRONLY | os.O_RDWR):
+            raise ResumeError(
+                f"{path} is a hard link: what is written there would change another file, too",
+                hint="go on with a copy of the directory (cp -a), or start a new run",
+            )
     except ResumeError:
         os.close(handle)
         raise
@@ -49,6 +56,19 @@ def require_plain(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         raise ResumeError(f"{path} is {kind}, where a run has a plain file", hint=_HINT)
+
+
+def path_below(folder: Path, name: str) -> Path:
+    """Where the file `name` of a run directory lies, whether or not it exists.
+
+    ResumeError where that leads out of it: an absolute path, one with "..", one that is a link or passes one.
+    """
+    relative = PurePath(name)
+    path = folder / relative
+    inner = [path, *path.parents][: len(relative.parts)]
+    if relative.is_absolute() or ".." in relative.parts or any(step.is_symlink() for step in inner):
+        raise ResumeError(f"{path} leads out of the run directory", hint=_HINT)
+    return path
 
 
 def read_plain(path: Path, at_most: int = LARGEST_TEXT) -> bytes:

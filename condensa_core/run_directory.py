@@ -29,6 +29,7 @@ from condensa_core.whole_file import PARTIAL, make_folder, remedy, replacing, sy
 MANIFEST: Final = "manifest.json"
 _APPENDING: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _ELSEWHERE = "free disk space, make it writable, or choose another place with --out"
+_TAKEN = "a file, or a link that leads nowhere, has a name of the path: remove it, or choose another place with --out"
 _DISTRIBUTIONS = (
     "condensa-cli",
     "torch",
@@ -74,7 +75,8 @@ class RunDirectory:
             sync(path.parent)
             return cls(path, RunLock(path))
         except OSError as err:
-            raise MachineError(f"cannot create a run under {root}: {err.strerror}", hint=_ELSEWHERE) from err
+            hint = _TAKEN if isinstance(err, (FileExistsError, NotADirectoryError)) else _ELSEWHERE
+            raise MachineError(f"cannot create a run under {root}: {err.strerror}", hint=hint) from err
 
     @classmethod
     def resume(cls, path: Path) -> RunDirectory:

@@ -234,8 +234,12 @@ def test_disk_that_refuses_the_first_files_is_a_machine_error(tmp_path, monkeypa
 def test_root_that_cannot_hold_a_run_is_a_machine_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(MachineError, match="cannot create a run"):
-        RunDirectory.create(tmp_path / "file", "digits", "f")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+
+    for root in (tmp_path / "file", tmp_path / "link"):
+        with pytest.raises(MachineError, match="cannot create a run") as caught:
+            RunDirectory.create(root, "digits", "f")
+        assert "remove it, or choose another place with --out" in caught.value.hint
 
 
 def test_log_appends_dated_lines(tmp_path):

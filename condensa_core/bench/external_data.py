@@ -32,8 +32,9 @@ def check_external(path: Path, external: Iterable[External]) -> None:
                 hint="a model may point at any file of yours: put the weights beside it, or save it as one file",
             )
         if not file.is_file():
+            state = "no plain file" if file.exists() else "missing"
             raise UsageError(
-                f"{path} keeps weights in {location}, which is missing", hint="put that file beside the model"
+                f"{path} keeps weights in {location}, which is {state}", hint="put that file beside the model"
             )
         if file.stat().st_size < end:
             raise UsageError(

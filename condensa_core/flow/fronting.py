@@ -10,15 +10,15 @@ from typing import Final
 import numpy as np
 
 from condensa_core.bench import Ratio
-from condensa_core.errors import RunFailed
 from condensa_core.flow.carrying import float_path
 from condensa_core.flow.judged_file import judged_file
 from condensa_core.flow.objective import REFERENCE, Gain, Objective
 from condensa_core.flow.trial import FILE, PACKED, WEIGHTS, Judged, trial_folder
+from condensa_core.flow.trial_files import require_as_left
 from condensa_core.flow.workbench import Workbench
 from condensa_core.progress import Advanced, Listener, PhaseEnded, PhaseStarted
 from condensa_core.report import Figure, FrontMember, RatioInterval
-from condensa_core.run_directory import RunDirectory, file_sha256
+from condensa_core.run_directory import RunDirectory
 from condensa_core.search import Confidence, Observation, Recommendation, point_key
 from condensa_core.search.front import non_dominated
 from condensa_core.workload import evaluate
@@ -49,6 +49,8 @@ def front_of(
     if not margins:
         return ()
     listener(PhaseStarted("front", detail=f"{len(margins)} trials that hold the bound"))
+    for number in margins:
+        require_as_left(trial_folder(directory.path, number), trials[number].details["files"])
     gains = _gains(objective, reference, directory.path, {number: trials[number] for number in margins})
     numbers = _undominated(gains, margins)
     if (directory.path / FOLDER).is_dir():  # of a conclusion that was cut short, and may have measured another front
@@ -69,13 +71,7 @@ def _copied(bench: Workbench, directory: RunDirectory, number: int, trial: Obser
     for name in dict.fromkeys((FILE, plain, WEIGHTS, *([PACKED] if bench.packs else []))):
         with directory.replacing(f"{folder}/{name}") as path:
             shutil.copyfile(source / name, path)
-    judged = directory.path / folder / FILE
-    if file_sha256(judged) != trial.details["sha256"]:
-        raise RunFailed(
-            f"{source / FILE} is no longer the file that was judged",
-            hint="something else wrote into the run directory: start a new run",
-        )
-    return judged
+    return directory.path / folder / FILE
 
 
 def _margins(

@@ -6,7 +6,7 @@ import contextlib
 import faulthandler
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final
@@ -55,9 +55,11 @@ class LastWords:
 
 
 @contextlib.contextmanager
-def leaving_last_words(path: Path, about: str) -> Iterator[None]:
+def leaving_last_words(path: Path, about: str) -> Iterator[Callable[[str], None]]:
     """Inside, a crash of this process (SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE) leaves its stack at `path`, below a
     line `about` what was done. A block that ends, however it does, leaves no file.
+
+    What it is given replaces the line.
 
     Blocks may be nested; the innermost has the word. A disk that refuses the file costs the words, never the run.
     """
@@ -65,15 +67,21 @@ def leaving_last_words(path: Path, about: str) -> Iterator[None]:
         make_folder(path.parent)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     except OSError:
-        yield
+        yield lambda about: None
         return
     others = faulthandler.is_enabled() and not _open  # a debugger's or a test's; to stderr, as far as anybody can tell
-    with contextlib.suppress(OSError):
-        os.write(handle, f"{_line(about)}\n".encode())
+
+    def say(about: str) -> None:
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, f"{_line(about)}\n".encode())
+
+    say(about)
     _open.append(handle)
     faulthandler.enable(handle)
     try:
-        yield
+        yield say
     finally:
         _open.pop()
         faulthandler.disable()
@@ -86,6 +94,12 @@ def leaving_last_words(path: Path, about: str) -> Iterator[None]:
 
 def last_words(path: Path, about: str) -> LastWords | None:
     """What a process left at `path` that crashed at what `about` says; None if none did, or none that could speak."""
+    found = whoever_spoke(path)
+    return found[1] if found is not None and found[0] == _line(about) else None
+
+
+def whoever_spoke(path: Path) -> tuple[str, LastWords] | None:
+    """What a process was about that crashed, and what it left at `path`; None if none did, or none that could speak."""
     try:
         with path.open("rb") as file:
             text = file.read(_MOST_READ).decode(errors="replace")
@@ -93,13 +107,13 @@ def last_words(path: Path, about: str) -> LastWords | None:
         return None
     header, _, stack = text.partition("\n")
     named = re.match(r"Fatal Python error: (.*)", stack)
-    if header != _line(about) or named is None:
+    if named is None:
         return None
     signal = _SIGNALS.get(named[1].strip(), named[1].strip())
     _, current, crashed = stack.partition("Current thread ")
     frame = _FRAME.search(crashed if current else stack)
     place = f"{PurePath(frame['file']).name}:{frame['line']} in {frame['name']}" if frame else "no line of Python"
-    return LastWords(signal, place, stack.strip())
+    return header, LastWords(signal, place, stack.strip())
 
 
 def _line(about: str) -> str:

@@ -16,6 +16,7 @@ from condensa_core.flow.candidate import Structure, finished
 from condensa_core.flow.comparable import fingerprint, recipe_in
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.rank_costs import rank_costs
+from condensa_core.flow.silent_ends import often_killed
 from condensa_core.flow.trial import Evaluator, Judged
 from condensa_core.flow.workbench import Workbench, bound, trained
 from condensa_core.progress import Event, Listener, Note, Waiting
@@ -87,13 +88,15 @@ def executor_of(
     allow_python: bool,
     cache_dir: Path | None,
 ) -> Iterator[Evaluate | Executor]:
-    """What carries out the trials: `evaluator` itself, or `count` worker processes where that is more than one."""
-    if count == 1:
+    """What carries out the trials: `evaluator` itself, or `count` worker processes where that is more than one, or
+    where processes were killed in a trial as if for want of memory."""
+    if count == 1 and not _apart(folder, listener):
         yield evaluator
         return
-    threads = threads_of_each(count)
-    each = f"{threads} thread{'' if threads == 1 else 's'}"
-    listener(Note(f"up to {count} trials at once, each in a process of its own with {each}"))
+    threads = threads_of_each(count) if count > 1 else torch.get_num_threads()
+    if count > 1:
+        each = f"{threads} thread{'' if threads == 1 else 's'}"
+        listener(Note(f"up to {count} trials at once, each in a process of its own with {each}"))
     opening = SetUpAgain(
         folder.absolute(),
         allow_python,
@@ -106,6 +109,28 @@ def executor_of(
     )
     with Processes(opening, count, threads=threads, listener=listener, lost=evaluator.lost) as workers:
         yield workers
+
+
+def _apart(folder: Path, listener: Listener) -> bool:
+    """Whether trials are to have a process of their own, for many were killed in one of them; a warning says so.
+
+    The system kills what takes most memory: that process, whose death fails the attempt, while a scheduler kills this
+    one as well. Once for each state that was saved: a process that is given little time would spend it on starting.
+    """
+    begins = often_killed(folder)
+    if begins is None:
+        return False
+    apart = not begins.was_apart
+    how = "in a process of its own, and has failed if that alone is killed" if apart else "as before"
+    text = (
+        f"{begins.killed} processes were killed in trial {begins.trial} and saved nothing more; it is tried again, "
+        f"{how}. If that was for want of memory, ulimit -v makes the trial fail instead, and a new recipe with a "
+        "smaller data.batch needs less; if it was a scheduler, it gives too little time for one step"
+    )
+    listener(Note(text, level="warning"))
+    if apart:
+        begins.set_apart()
+    return apart
 
 
 def threads_of_each(count: int) -> int:

@@ -22,7 +22,6 @@ from condensa_core.flow.early_abort import brief
 from condensa_core.flow.ending import ending_told, forget_ending
 from condensa_core.flow.exportable import require_exportable
 from condensa_core.flow.journalled import require_readable
-from condensa_core.flow.last_words import last_words, leaving_last_words
 from condensa_core.flow.narration import narrated
 from condensa_core.flow.objective import Objective
 from condensa_core.flow.parallel import executor_of
@@ -30,10 +29,18 @@ from condensa_core.flow.probing import probing
 from condensa_core.flow.rank_costs import rank_costs
 from condensa_core.flow.refusing_python import require_no_python
 from condensa_core.flow.run_log import recorded
-from condensa_core.flow.same_inputs import python_files, python_record, require_same_begin, require_same_found
+from condensa_core.flow.same_inputs import (
+    OUTPUTS,
+    python_files,
+    python_record,
+    require_same_begin,
+    require_same_found,
+    require_same_outputs,
+)
 from condensa_core.flow.search_plots import SearchPlots
 from condensa_core.flow.searching import known_before, search_for
 from condensa_core.flow.short_runs import require_short_runs_possible
+from condensa_core.flow.stages import Entering, Stage, stages_told
 from condensa_core.flow.targets import require_targets, skipped_targets, timed_targets
 from condensa_core.flow.timing import takes_programs, write_program
 from condensa_core.flow.trial import Evaluator, Judged
@@ -53,7 +60,6 @@ from condensa_core.workload.out_of_memory import is_out_of_memory
 
 JOURNAL = "trials.jsonl"
 RECIPE = "recipe.yaml"
-CRASH = "crash.txt"  # of a process that crashed outside trials, until another goes on
 
 
 @probing()
@@ -87,7 +93,8 @@ def run(
             head |= {"condensa": __version__, "recipe_directory": str(recipe.directory), "recipe_name": recipe.name}
             head |= answers_record(recipe) | python_record(recipe)
             directory.write_json(MANIFEST, head)
-        return _work(ready, directory, listener, allow_python, cache_dir)
+        with stages_told(directory, listener) as entering:
+            return _work(ready, directory, listener, allow_python, cache_dir, entering)
 
 
 def resume(
@@ -124,9 +131,10 @@ def resume(
             require_same_begin(path, recipe, recipe_hash(recipe), listener)
             if parallel is not None:
                 recipe = with_parallel(recipe, parallel)
-            ready = checked(recipe, allow_python, listener)
-            forget_ending(directory)
-            return _work(ready, directory, listener, allow_python, cache_dir)
+            with stages_told(directory, listener) as entering:
+                ready = checked(recipe, allow_python, listener)
+                forget_ending(directory)
+                return _work(ready, directory, listener, allow_python, cache_dir, entering)
 
 
 @memory_before_work()
@@ -141,44 +149,47 @@ def checked(recipe: Recipe, allow_python: bool, listener: Listener) -> Bound:
 
 
 def _work(
-    ready: Bound, directory: RunDirectory, listener: Listener, allow_python: bool, cache_dir: Path | None
+    ready: Bound,
+    directory: RunDirectory,
+    listener: Listener,
+    allow_python: bool,
+    cache_dir: Path | None,
+    entering: Entering,
 ) -> Outcome:
     begun = time.monotonic()
-    crash = directory.path / CRASH
-    crashed = last_words(crash, directory.path.name)
     with (
         logged(directory, listener) as told,
         recorded(directory, recipe_hash(ready.recipe)),
         watching(told, directory.log),
         failing_the_run(),
         probing(),
-        leaving_last_words(crash, directory.path.name),
         blaming(python_files(ready.recipe)),
     ):
         told(Begun())
         told(Note(f"run directory: {directory.path}"))
-        if crashed is not None:
-            directory.log(f"the process before this one crashed outside trials\n{crashed.text}")
-            told(Note(f"{crashed.signal} ended the process before, at {crashed.place}", level="warning"))
         recipe = ready.recipe
         for text in recipe.left_out_texts:
             told(Note(f"left out: {text}"))
         for overlap in ready.overlaps:
             directory.log(f"samples in two splits: {overlap}")  # told while the data was read
+        entering(Stage.REFERENCE)
         bench = trained(ready, cache_dir=cache_dir, run_dir=directory.path, listener=told)
         for problem in bench.plan.problems:
             told(Note(f"{problem.place}: {problem.message}", level="warning"))
         _complete_manifest(directory, bench)
         planned = {"rows": bench.plan.rows(), "left_out": left_out_rows(recipe), "kept": list(bench.plan.kept)}
         directory.write_json("plan.json", planned)
+        entering(Stage.RANKS)
         bench = dataclasses.replace(bench, rank_costs=rank_costs(bench, directory, told))
         with Journal(directory.path / JOURNAL, fingerprint(bench)) as journal:
             if journal.torn_bytes:
                 directory.log(f"the last line of the journal was torn: {journal.torn_bytes} bytes are dropped")
             require_readable(journal)
             objective = Objective.of(recipe)
+            entering(Stage.JUDGING)
             reference = judged_reference(bench, directory, told)
             _warn_if_out_of_reach(bench, reference, told)
+            entering(Stage.PROFILE)
             known = known_before(bench, objective, reference, journal, told)
             beforehand = told_beforehand(bench, directory, reference, known, journal, told)
             search = search_for(bench, reference, known, beforehand)
@@ -194,6 +205,7 @@ def _work(
                 evaluator.ended(number)
                 plots.ended(number)
 
+            entering(Stage.SEARCH)
             count = min(recipe.search.parallel, search.budget)
             with executor_of(
                 evaluator, bench, reference, base, directory.path, count, told,
@@ -210,6 +222,7 @@ def _work(
                     ended=ended,
                     briefing=brief if recipe.search.early_abort else lambda entries: {},
                 )
+            entering(Stage.CONCLUSION)
             return conclude(bench, directory, objective, reference, search, found, journal, told, begun, cache_dir)
 
 
@@ -218,7 +231,9 @@ def _complete_manifest(directory: RunDirectory, bench: Workbench) -> None:
     head = head_of(directory.path)
     found = {"data": bench.splits.fingerprint, "reference": bench.reference.sha256}
     require_same_found(directory.path, found)
+    require_same_outputs(directory.path, bench.reference.outputs)
     head["hashes"] |= found
+    head.setdefault(OUTPUTS, bench.reference.outputs)
     head["data"] = bench.splits.known_by
     directory.write_json(MANIFEST, head)
 

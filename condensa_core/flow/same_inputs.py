@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +12,11 @@ from condensa_core.progress import Listener, Note
 from condensa_core.recipe import PythonSpec, Recipe
 from condensa_core.run_directory import MANIFEST, file_sha256, versions
 from condensa_core.workload import package_of, sources_of
+from condensa_core.workload.some_outputs import same_outputs
 
 PYTHON: Final = "python"  # the keys in the manifest
 PACKAGES: Final = "packages"
+OUTPUTS: Final = "outputs"
 _START_ANEW: Final = "restore it, or start a new run"
 
 
@@ -76,6 +78,18 @@ def require_same_found(folder: Path, found: Mapping[str, str]) -> None:
         hint = f"{_START_ANEW}; if nobody changed the data, code that makes it draws numbers without a seed"
         raise ResumeError(
             f"this run began with something else: {'; '.join(changed)}", hint=hint if drawn else _START_ANEW
+        )
+
+
+def require_same_outputs(folder: Path, found: Sequence[float]) -> None:
+    """ResumeError where the reference computes something else for the same samples than when the run began."""
+    then = manifest_in(folder).get(OUTPUTS, [])
+    if not isinstance(then, list) or not all(isinstance(number, float) for number in then):
+        raise ResumeError(f"{folder / MANIFEST} is damaged; start a new run")
+    if not same_outputs(then, found):
+        raise ResumeError(
+            "the model computes something else than when this run began, of the same samples and weights",
+            hint=f"a file that its code reads, or imports by a name made up while it runs, has changed: {_START_ANEW}",
         )
 
 

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from condensa_core.errors import OutOfMemory, RunFailed, first_line
 from condensa_core.export import OnnxFile, check_parity, save_weights
 from condensa_core.flow.accounting import stored_bits
 from condensa_core.flow.candidate import Structure, cut_model, finished, laid_out, stored_halves
-from condensa_core.flow.carrying import carry
+from condensa_core.flow.carrying import carry, float_path
+from condensa_core.flow.comparable import fingerprint
 from condensa_core.flow.early_abort import CARRIED, FINETUNED, Fate, certain_fate
 from condensa_core.flow.effort import settings_for, training_batches
 from condensa_core.flow.integers import require_sound
@@ -30,10 +32,12 @@ from condensa_core.flow.objective import REFERENCE, SIZES, Gain, Objective, timi
 from condensa_core.flow.packed import packed
 from condensa_core.flow.run_log import log_crashed_attempt, log_failed_attempt
 from condensa_core.flow.same_inputs import python_files
+from condensa_core.flow.silent_ends import BEGUN, STATE, Begins
 from condensa_core.flow.splitting import freedoms, split
 from condensa_core.flow.timing import takes_programs, write_program
 from condensa_core.flow.timing_lock import alone_timing
 from condensa_core.flow.training_cost import Ledger, reference_training_macs
+from condensa_core.flow.trial_files import file_hashes
 from condensa_core.flow.users_code import blaming
 from condensa_core.flow.workbench import Workbench
 from condensa_core.graph import count_macs
@@ -113,8 +117,10 @@ class Evaluator:
         """
         self._require_survived(trial)
         ledger = Ledger(reference_training_macs(self._bench))
+        begins = Begins(trial_folder(self._folder, trial.number), trial.attempt)
+        words = self._last_words(trial), point_key(trial.point)
         try:
-            with blaming(self._own_files), leaving_last_words(self._last_words(trial), point_key(trial.point)):
+            with blaming(self._own_files), begins.counted(), leaving_last_words(*words):
                 return self._read(trial, ledger)
         except RunFailed as err:
             err.details = {**err.details, TRAINING_COST: ledger.record()}
@@ -174,6 +180,7 @@ class Evaluator:
             "bytes": file.size_bytes,
             "packed_bytes": small_file.size_bytes if small_file else None,
             "sha256": file.sha256,
+            "files": file_hashes(folder, (FILE, float_path(Path(FILE)).name, WEIGHTS, KEEP, PACKED)),
             "macs": count_macs(shipped, bench.example),
             "parameters": sum(p.numel() for p in shipped.parameters()),
             "stored_bits": stored,
@@ -213,7 +220,7 @@ class Evaluator:
     def ended(self, number: int) -> None:
         """Drop the states of a trial's L steps, many times the size of what it ships: it is in the journal for good."""
         folder = trial_folder(self._folder, number)
-        left = [*folder.glob("lc-*.safetensors"), *folder.glob(LAST_WORDS.format("*"))]
+        left = (path for name in (STATE, LAST_WORDS, BEGUN) for path in folder.glob(name.format("*")))
         for state in (*left, *folder.glob(f"{PARTIAL}*")):  # a worker may have died
             state.unlink(missing_ok=True)
 
@@ -247,8 +254,13 @@ class Evaluator:
         return trial_folder(self._folder, trial.number) / LAST_WORDS.format(trial.attempt)
 
     def _state(self, trial: Trial) -> Checkpoint:
-        """Where an attempt keeps the state after each L step."""
-        return Checkpoint(trial_folder(self._folder, trial.number) / f"lc-{trial.attempt}.safetensors")
+        """Where an attempt keeps the state after each L step, for itself alone."""
+        path = trial_folder(self._folder, trial.number) / STATE.format(trial.attempt)
+        return Checkpoint(path, f"{self._start} {point_key(trial.point)} {trial.attempt}")
+
+    @cached_property
+    def _start(self) -> str:
+        return fingerprint(self._bench)
 
     def _trained(self, trial: Trial, ledger: Ledger) -> tuple[Learned, nn.Module, Structure, Tuning]:
         """The cut, split and fine-tuned model of a trial, in float32, BatchNorm still in place."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from condensa_core.cache_directory import default_cache_dir
 from condensa_core.errors import WorkloadError
+from condensa_core.flow.asked_of_data import require_asked_of_data
 from condensa_core.flow.conditions import applied_here
 from condensa_core.flow.own_objects import own_kernel, own_objects
 from condensa_core.flow.rank_layers import checked_ranks
@@ -134,6 +135,7 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
     with _placed(recipe, "data"):
         splits = load_splits(recipe.data, seed=seed, directory=recipe.directory, allow_python=allow_python)
         shared = overlaps(splits)
+    require_asked_of_data(recipe, splits)
     for overlap in shared:
         listener(Note(str(overlap), level="warning" if overlap.telling else "info"))
     restless = tuple(f"data.{name} {_RESTLESS}" for name, known in splits.known.items() if known.restless)
@@ -193,8 +195,7 @@ def trained(
 
 def _statistics(found: Bound, model: nn.Module, listener: Listener) -> dict[str, SchemeMetric]:
     """One calibration pass over `calib`, if the recipe's metric needs it and one of its schemes heeds it."""
-    compress = found.recipe.compress
-    metric = compress.metric or ("gram" if compress.method == "direct" else "identity")
+    metric = found.recipe.compress.metric_used
     if metric == "identity":
         return {}
     names = {name for heeding in found.plan.heeding() for name in heeding}

@@ -20,7 +20,7 @@ from condensa_core.learning.unlisted_state import Plain
 from condensa_core.whole_file import replacing
 from condensa_core.workload import content_digest
 
-_FORMAT = "condensa.lc/5"
+_FORMAT = "condensa.lc/6"
 _PARTS = ("live", "multipliers", "best", "best_shifted", "earlier", "unlisted")
 
 
@@ -55,10 +55,14 @@ class Progress:
 
 
 class Checkpoint:
-    """One file that always holds the last saved progress: it is replaced in one piece or not at all."""
+    """One file that always holds the last saved progress: it is replaced in one piece or not at all.
 
-    def __init__(self, path: Path) -> None:
+    `of` says of which training: what another saved is not gone on with, wherever the file came from.
+    """
+
+    def __init__(self, path: Path, of: str = "") -> None:
         self._path = path
+        self._of = of
 
     def save(self, progress: Progress) -> None:
         """Replace the file. OSError of a full disk passes through; the previous state is then still there."""
@@ -77,7 +81,7 @@ class Checkpoint:
                 "numbers": progress.numbers,
             }
         )
-        metadata = {"format": _FORMAT, "facts": facts, "digest": _digest(facts, tensors)}
+        metadata = {"format": _FORMAT, "of": self._of, "facts": facts, "digest": _digest(self._of, facts, tensors)}
         with replacing(self._path) as temporary:
             temporary.write_bytes(save(tensors, metadata))
 
@@ -94,9 +98,12 @@ class Checkpoint:
             told(f"{self._path} cannot be read ({err.strerror or err})")
             return None
         try:
-            facts, tensors = _read(content)
+            of, facts, tensors = _read(content)
         except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
             told(f"{self._path} is damaged, or of another version of condensa")
+            return None
+        if of != self._of:
+            told(f"{self._path} is of another training")
             return None
         parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
         for key, tensor in tensors.items():
@@ -105,22 +112,24 @@ class Checkpoint:
         return Progress(**{**facts, **parts, "history": tuple(facts["history"])})
 
 
-def _read(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Facts and tensors of a file that is whole and of this format; else one of the errors that `load` names."""
+def _read(content: bytes) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """Training, facts and tensors of a file that is whole and of this format; else an error that `load` names."""
     size = int.from_bytes(content[:8], "little")
     if size > len(content):
         raise ValueError("the header is not whole")
     header = json.loads(content[8 : 8 + size])
     metadata = header["__metadata__"]
     tensors = load(content)
-    if metadata["format"] != _FORMAT or metadata["digest"] != _digest(metadata["facts"], tensors):
+    if metadata["format"] != _FORMAT:
+        raise ValueError("another format")
+    if metadata["digest"] != _digest(metadata["of"], metadata["facts"], tensors):
         raise ValueError("not what was written")
     facts = json.loads(metadata["facts"])
     if not are_facts(facts) or any(key.partition("/")[0] not in _PARTS for key in tensors):
         raise ValueError("not what is written")  # whoever forges a file can forge its digest
-    return facts, tensors
+    return metadata["of"], facts, tensors
 
 
-def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
+def _digest(of: str, facts: str, tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 (hex) over all that is saved; safetensors itself would not notice a flipped bit."""
-    return hashlib.sha256((facts + content_digest(sorted(tensors.items()))).encode()).hexdigest()
+    return hashlib.sha256("\0".join((of, facts, content_digest(sorted(tensors.items())))).encode()).hexdigest()

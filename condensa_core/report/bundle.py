@@ -24,6 +24,7 @@ _FILES: Final = (
     "trials.jsonl",
     "result.json",
     "condensa-crash-*.txt",
+    "crash*.txt",
 )
 _LARGEST: Final = 8 << 20  # bytes of a file; of larger ones the end, where what went wrong is told
 DOCTOR: Final = "doctor.json"

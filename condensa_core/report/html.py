@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from condensa_core.errors import MachineError, ResumeError
-from condensa_core.plain_file import read_plain
+from condensa_core.plain_file import path_below, read_plain
 from condensa_core.report.escaped import escaped
 from condensa_core.report.outcome import Outcome
 from condensa_core.report.quantities import duration_text
@@ -84,13 +84,14 @@ def write_html_report(file: Path, outcome: Outcome, run_dir: Path) -> None:
 
 
 def pictures_of(run_dir: Path) -> list[Picture]:
-    """The front of a run and the latest picture of its search, then one for each trial; those that cannot be read are
-    left out."""
+    """The front of a run and the latest picture of its search, then one for each trial; those that cannot be read
+    or lie elsewhere, behind a link, are left out."""
     found = []
     for path in (*(run_dir / name for name in _WHOLE), *sorted(run_dir.glob(_OF_TRIALS))):
         title = _WHOLE.get(path.name, f"after trial {path.parent.name.lstrip('0') or '0'}")
         try:
-            found.append(Picture(title, read_plain(path, _LARGEST_PICTURE)))
+            inside = path_below(run_dir, str(path.relative_to(run_dir)))
+            found.append(Picture(title, read_plain(inside, _LARGEST_PICTURE)))
         except (OSError, ResumeError):
             continue
     return found

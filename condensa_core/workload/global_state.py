@@ -16,7 +16,7 @@ import torch
 from numpy.random import mtrand
 from torch import Tensor
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 # Where the user's code went last, as long as that is not where we are: it finds its relative paths from there.
 _their_directory: str | None = None
@@ -64,8 +64,8 @@ def drawing_from(seed: int) -> Iterator[None]:
 @contextmanager
 def keeping_global_state() -> Iterator[None]:
     """Inside, anything may be set; afterwards torch's default type and device, grad mode and number of threads, what
-    numpy does about overflows, the global generators, the handlers of SIGINT and SIGTERM (in the main thread) and the
-    working directory are what they were. A directory that the code went to is its own again in the next block.
+    numpy does about overflows, the global generators, the handlers of SIGINT, SIGTERM and SIGHUP (in the main thread)
+    and the working directory are what they were. A directory that the code went to is its own again in the next block.
 
     A generator that yields under `no_grad` would otherwise leave its caller without gradients.
     """

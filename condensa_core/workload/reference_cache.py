@@ -20,9 +20,10 @@ from condensa_core.workload.training import EpochRecord
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """A reference from the cache, and the version of torch that trained it."""
+    """A reference from the cache, what it computed for a few samples, and the version of torch that trained it."""
 
     state: dict[str, Tensor]
+    outputs: tuple[float, ...]
     history: tuple[EpochRecord, ...]
     torch: str
 
@@ -34,6 +35,7 @@ def read_entry(path: Path) -> Kept:
             metadata = file.metadata() or {}
         state = load_file(path)
         history = tuple(EpochRecord(**record) for record in json.loads(metadata["history"]))
+        outputs = tuple(map(float, json.loads(metadata["outputs"])))
         digest, key, version = metadata["digest"], metadata["key"], metadata["torch"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as err:
         raise WorkloadError(f"{path} is not a readable reference: {err}") from err
@@ -41,11 +43,15 @@ def read_entry(path: Path) -> Kept:
         raise WorkloadError(f"{path} has changed since it was written")
     if key != path.stem:
         raise WorkloadError(f"{path} is the reference of another model, other data or other settings: {key}")
-    return Kept(state, history, version)
+    return Kept(state, outputs, history, version)
 
 
 def write_entry(
-    path: Path, state: Mapping[str, Tensor], history: tuple[EpochRecord, ...], trained_by: str | None = None
+    path: Path,
+    state: Mapping[str, Tensor],
+    outputs: tuple[float, ...],
+    history: tuple[EpochRecord, ...],
+    trained_by: str | None = None,
 ) -> None:
     """Writes a cache entry so that `path` holds all of it or does not exist; MachineError when the disk refuses.
 
@@ -53,7 +59,7 @@ def write_entry(
     """
     stored = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     metadata = {"digest": state_digest(stored), "history": json.dumps([asdict(record) for record in history])}
-    metadata |= {"key": path.stem, "torch": trained_by or torch.__version__}
+    metadata |= {"key": path.stem, "torch": trained_by or torch.__version__, "outputs": json.dumps(outputs)}
     remove_leftovers(path.parent)
     try:
         with replacing(path) as partial:

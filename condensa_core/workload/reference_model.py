@@ -19,6 +19,7 @@ from condensa_core.randomness import Seed
 from condensa_core.workload.models import check_fit
 from condensa_core.workload.python_sources import source_digest
 from condensa_core.workload.reference_cache import read_entry, state_digest, write_entry
+from condensa_core.workload.some_outputs import same_outputs, some_outputs
 from condensa_core.workload.splits import Splits
 from condensa_core.workload.tasks import check_task, task_named
 from condensa_core.workload.training import EpochRecord, TrainingPlan, fit, training_plan
@@ -36,12 +37,13 @@ class Reference:
     """A ready model and where its weights came from.
 
     `sha256` is that of the weights file, or a content hash of the trained state_dict. `history` is empty for weights
-    from a file.
+    from a file. `outputs` are some of what it computes for a few samples.
     """
 
     module: nn.Module
     source: Literal["weights", "trained", "cached"]
     sha256: str
+    outputs: tuple[float, ...]
     history: tuple[EpochRecord, ...] = ()
 
 
@@ -61,16 +63,17 @@ def reference(
     Weights that the recipe names are loaded, and nothing is trained. Without weights the model is trained as
     `reference.train` says, or taken from `run_dir` or `cache_dir` when the same model, data, settings and seed were
     trained before. A run keeps its own copy in `run_dir`: what others do to the cache cannot change what it goes on
-    from. A damaged entry is reported as a Note and trained anew, and so is a cache that cannot be written: the run goes
-    on without it. WorkloadError where model and data do not fit, before anything is trained; MachineError where
-    `run_dir` cannot be written.
+    from. An entry that is damaged, or with which the model computes something else than when it was kept, is told as a
+    Note and trained anew, and so is a cache that cannot be written: the run goes on without it. WorkloadError where
+    model and data do not fit, before anything is trained; MachineError where `run_dir` cannot be written.
     """
     task = task_named(recipe.task)
     check_task(task, splits.vocabulary)
     module.to("cpu" if device is None else device)
     check_fit(module, recipe.model, splits)
     if recipe.model.weights is not None:
-        return Reference(module, "weights", load_weights(module, recipe.model, recipe.directory))
+        sha256 = load_weights(module, recipe.model, recipe.directory)
+        return Reference(module, "weights", sha256, some_outputs(module, splits))
     plan = training_plan(recipe.reference.train, splits, module)
     entry = cached_at(recipe, splits, module, seed=seed, cache_dir=cache_dir)
     own = run_dir / entry.name if run_dir is not None else None
@@ -80,6 +83,12 @@ def reference(
         try:
             kept = read_entry(path)
             put_state(module, kept.state, path.name)
+            now = some_outputs(module, splits)
+            if path == entry and not same_outputs(kept.outputs, now):
+                raise WorkloadError(
+                    f"with the weights in {path} the model computes something else than it did",
+                    hint="a file that its code reads, or imports by a name made up while it runs, has changed",
+                )
         except WorkloadError as err:
             told = (
                 "cached reference ignored: {}; training it again"
@@ -91,19 +100,20 @@ def reference(
         if kept.torch != torch.__version__:
             listener(Note(f"the kept reference was trained by torch {kept.torch}, this is {torch.__version__}"))
         if own is not None and path != own:
-            write_entry(own, kept.state, kept.history, kept.torch)
-        return Reference(module, "cached", state_digest(kept.state), kept.history)
+            write_entry(own, kept.state, kept.outputs, kept.history, kept.torch)
+        return Reference(module, "cached", state_digest(kept.state), now, kept.history)
     # Learned in a copy: what a model keeps outside its state dict is then the same as with a kept reference.
     learning = copy.deepcopy(module)
     history = fit(learning, splits, plan, task, seed=seed, listener=listener, device=device)
     module.load_state_dict(learning.state_dict())
+    now = some_outputs(module, splits)
     try:
-        write_entry(entry, module.state_dict(), history)
+        write_entry(entry, module.state_dict(), now, history)
     except MachineError as err:  # the training is paid for, and the run needs no cache to go on
         listener(Note(err.message, level="warning"))
     if own is not None:
-        write_entry(own, module.state_dict(), history)
-    return Reference(module, "trained", state_digest(module.state_dict()), history)
+        write_entry(own, module.state_dict(), now, history)
+    return Reference(module, "trained", state_digest(module.state_dict()), now, history)
 
 
 def cached_at(recipe: Recipe, splits: Splits, module: nn.Module, *, seed: Seed, cache_dir: Path) -> Path:

@@ -29,7 +29,7 @@ def load_weights(module: nn.Module, spec: ModelSpec, directory: Path) -> str:
     """Puts the weights of `spec.weights` (relative to `directory`) into `module`; returns the file's SHA-256.
 
     Nothing is changed when anything is wrong. WorkloadError: no such file, another hash than `spec.sha256`, pickled
-    code, missing or unexpected names, other shapes, NaN or infinity.
+    code, missing or unexpected names, other shapes, integers for floats, NaN or infinity.
     """
     if spec.weights is None:
         raise WorkloadError("the recipe names no weights")
@@ -115,19 +115,34 @@ def put_state(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
         for name, value in state.items()
         if name in wanted and value.shape != wanted[name].shape
     ]
+    whole = [
+        f"{name} is {str(value.dtype).removeprefix('torch.')} in the file"
+        for name, value in state.items()
+        if name in wanted and wanted[name].is_floating_point() and not value.is_floating_point()
+    ]
+    if whole and not (missing or unexpected or reshaped):
+        raise WorkloadError(
+            f"{source} holds integers where the model has weights in floating point: {_count(whole, 'tensors')}",
+            hint="name the weights as they were trained, not those of a quantized model",
+        )
     if missing or unexpected or reshaped:
         raise WorkloadError(
             f"{source} does not fit the model: {_count(missing, 'missing')}, {_count(unexpected, 'unexpected')}, "
             f"{len(reshaped)} of another shape" + (f" (first: {reshaped[0]})" if reshaped else ""),
             hint="name the weights of this model, saved from its state_dict",
         )
-    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    broken = [name for name, value in state.items() if name in wanted and not _fits(value, wanted[name].dtype)]
     if broken:
         raise WorkloadError(
-            f"{source} holds NaN or infinity in {_count(broken, 'tensors')}",
+            f"{source} holds NaN, infinity or numbers beyond the model's in {_count(broken, 'tensors')}",
             hint="train the model again: a training that diverged leaves such weights",
         )
     module.load_state_dict(state, strict=False)
+
+
+def _fits(value: Tensor, dtype: torch.dtype) -> bool:
+    """Whether all of it is finite, also as `dtype`."""
+    return not value.is_floating_point() or bool(value.to(dtype).isfinite().all())
 
 
 def _count(names: list[str], what: str) -> str:

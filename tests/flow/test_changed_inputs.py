@@ -135,3 +135,44 @@ def test_a_run_goes_on_from_its_own_copy_of_what_it_trained(tmp_path, monkeypatc
     (directory,) = (tmp_path / "runs" / "tiny").iterdir()
 
     assert resume(directory, tmp_path).trainings_used == 1
+
+
+READS_A_FILE = """
+class Turned(nn.Module):
+    def forward(self, x):
+        return x * float(Path(__file__).with_name("factor.txt").read_text())
+
+
+def turned():
+    return nn.Sequential(*net(), Turned())
+"""
+
+
+def test_a_model_that_computes_something_else_is_not_gone_on_with_nor_compared_with_what_was_kept(tmp_path):
+    recipe = own_recipe(tmp_path, model={"python": "own.py:turned"}, reference={"train": {"epochs": 1}})
+    (tmp_path / "own.py").write_text(OWN + READS_A_FILE)
+    (tmp_path / "factor.txt").write_text("1.0")
+    events = []
+
+    def stop(event):
+        events.append(event)
+        if isinstance(event, Advanced) and event.phase == "learn":
+            raise Interrupted("stop")
+
+    def begin():
+        with pytest.raises(Interrupted):
+            flow.run(recipe, out=tmp_path / "runs", cache_dir=tmp_path / "cache", listener=stop)
+
+    begin()
+    (directory,) = (tmp_path / "runs" / "tiny").iterdir()
+    (tmp_path / "factor.txt").write_text("-1.0")
+
+    with pytest.raises(ResumeError, match="computes something else than when this run began"):
+        resume(directory, tmp_path)
+
+    begin()
+    told = [event.message for event in events if isinstance(event, Note) and event.level == "warning"]
+    assert any("computes something else than it did; training it again" in text for text in told)
+    (tmp_path / "factor.txt").write_text("1.0")
+    events.clear()
+    assert resume(directory, tmp_path).trainings_used == 1

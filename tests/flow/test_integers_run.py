@@ -277,5 +277,5 @@ def test_a_file_changed_after_it_was_judged_does_not_ship(
     trial = directory / "trials" / "000"
     (trial / "model.onnx").write_bytes((trial / "model.float.onnx").read_bytes())
 
-    with pytest.raises(RunFailed, match="no longer the file that was judged"):
+    with pytest.raises(RunFailed, match="it is not the file that the trial left"):
         flow.resume(directory, cache_dir=cache)

@@ -84,7 +84,7 @@ def test_an_engine_that_cannot_be_built_loses_nothing_else(shipped):
     assert (first.status, first.exit_code) == ("failed", 4)
     assert first.best is not None and first.constraint.met and first.best.measurement["runtime"].startswith("torch ")
     assert first.reasons == (
-        "the gate size.engine at_most 104857600B does not hold",
+        "the gate size.engine at_most 100MiB does not hold",
         "the gate memory.weights at_most 0.9x does not hold",
         "no engine: TensorRT cannot; all else is done, and condensa resume builds it again",
     )

@@ -157,7 +157,10 @@ def test_a_checkpoint_that_was_damaged_costs_time_and_not_the_trial(toy, tmp_pat
         path.write_bytes(damaged)
         assert Checkpoint(path).load(told.append) is None
         assert str(path) in told.pop() and not told
-    newer = sound.replace(b"condensa.lc/5", b"condensa.lc/6")
+    path.write_bytes(sound)
+    assert Checkpoint(path, "another").load(told.append) is None
+    assert told.pop() == f"{path} is of another training" and not told
+    newer = sound.replace(b"condensa.lc/6", b"condensa.lc/7")
     path.write_bytes(newer)
     notes = []
     again = learn(toy, settings, checkpoint=Checkpoint(path), listener=notes.append)

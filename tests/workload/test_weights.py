@@ -112,8 +112,34 @@ def test_non_finite_weights_are_refused(tmp_path, broken):
     state["3.bias"][0] = broken
     torch.save(state, tmp_path / "w.pt")
 
-    with pytest.raises(WorkloadError, match=r"NaN or infinity in 1 tensors \(3.bias\)"):
+    with pytest.raises(WorkloadError, match=r"holds NaN, infinity or .* in 1 tensors \(3.bias\)"):
         load_weights(net(), spec("w.pt"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "message"),
+    [
+        (torch.int8, 1, r"integers where .* floating point: 1 tensors \(3.bias is int8"),
+        (torch.float64, 1e300, r"numbers beyond the model's in 1 tensors \(3.bias\)"),
+    ],
+)
+def test_numbers_that_the_model_cannot_hold_are_refused(tmp_path, dtype, value, message):
+    state = net().state_dict()
+    state["3.bias"] = torch.full_like(state["3.bias"], value, dtype=dtype)
+    torch.save(state, tmp_path / "w.pt")
+
+    with pytest.raises(WorkloadError, match=message):
+        load_weights(net(), spec("w.pt"), tmp_path)
+
+
+def test_half_precision_is_widened(tmp_path):
+    state = {name: value.half() for name, value in net().state_dict().items()}
+    torch.save(state, tmp_path / "w.pt")
+    model = net()
+
+    load_weights(model, spec("w.pt"), tmp_path)
+
+    assert all(torch.equal(value, state[name].to(value.dtype)) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(
