@@ -14,16 +14,16 @@ from typing import Final
 from condensa_core.errors import Interrupted, RunFailed
 
 from .exit_codes import INTERRUPTED
+from .stops import stops
 
-_FORWARDED: Final = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG: Final = 1  # Linux: the signal for a child whose parent dies
 
 
 def in_a_child(work: Callable[[], int], what: str) -> int:
     """The exit code that `work` returns in a forked process; RunFailed, which names `what`, if a signal ended that.
 
-    The child computes as any process does, so what it times is timed as ever: this one only waits. SIGINT and SIGTERM
-    go on to it, a third one ends it whatever it does.
+    The child computes as any process does, so what it times is timed as ever: this one only waits. What asks to stop
+    goes on to it, a third one ends it whatever it does.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -75,7 +75,7 @@ def _forwarding(pid: int) -> Iterator[list[int]]:
         with suppress(ProcessLookupError):
             os.kill(pid, number if len(passed) < 3 else signal.SIGKILL)
 
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    before = {number: signal.signal(number, forward) for number in stops()}
     try:
         yield passed
     finally:

@@ -156,8 +156,9 @@ def bench(
     random by --seed, or those of --inputs. A first look: condensa bench a.onnx b.onnx. In CI: condensa bench small.onnx
     --compare base.onnx --min-speedup 1.5x. On two runtimes: --runtime onnxruntime,openvino.
     """
-    for option, file in (("--junit", junit), ("--markdown", markdown), ("--save-baseline", save_baseline)):
-        require_file_name(option, file)
+    require_file_name("--junit", junit, 'name="condensa bench"')
+    require_file_name("--markdown", markdown, "### condensa bench")
+    require_file_name("--save-baseline", save_baseline, '"condensa.bench/')
     fastest = None if min_speedup is None else ratio(min_speedup, "--min-speedup")
     slowest = None if max_slowdown is None else percentage(max_slowdown, "--max-slowdown")
     largest = None if max_size is None else size_in_bytes(max_size, "--max-size")

@@ -14,13 +14,15 @@ from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from condensa_core.errors import MachineError, RunFailed, UsageError
+from condensa_core.errors import MachineError, RunFailed
 
 from .exit_codes import BROKEN_PIPE
 from .problems import printable
 
 if TYPE_CHECKING:
     from condensa_core.report import Table
+
+_UNENDING = 10_000  # columns of a file or a pipe: one line a row
 
 
 class _Forgiving:
@@ -72,15 +74,23 @@ def say(*parts: RenderableType) -> None:
 
 
 def show(*parts: RenderableType) -> None:
-    """Print results on stdout: texts as they are (never wrapped), tables fitted to the terminal."""
+    """Print results on stdout: texts as they are (never wrapped), tables fitted to the terminal.
+
+    Elsewhere than on a terminal no row of a table is folded, whatever its width.
+    """
     console = _ForgivingConsole(highlight=False)  # which writes to the stream even when it captures, if only nothing
-    with console.capture() as capture:
-        for part in parts:
+    if not console.is_terminal:
+        console.width = _UNENDING
+    shown = ""
+    for part in parts:
+        with console.capture() as capture:
             if isinstance(part, str):
                 console.print(plain(part), soft_wrap=True)
             else:
                 console.print(part, soft_wrap=isinstance(part, Text))
-    write(capture.get())
+        padded = isinstance(part, RichTable) and not console.is_terminal
+        shown += "\n".join(line.rstrip() for line in capture.get().split("\n")) if padded else capture.get()
+    write(shown)
 
 
 def show_json(document: Mapping[str, Any]) -> None:
@@ -94,20 +104,17 @@ def show_json(document: Mapping[str, Any]) -> None:
 def write(text: str) -> None:
     """Write to stdout; when the reader has left (`condensa plan x | head`), end quietly as SIGPIPE would.
 
-    MachineError where the disk below stdout refuses; nothing happens where stdout was closed from the start.
+    Characters that its encoding does not have are written as escapes. MachineError where the disk below stdout refuses;
+    nothing happens where stdout was closed from the start.
     """
     if sys.stdout is None:
         return
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as err:
         raise given_up(err) from err
-    except UnicodeEncodeError as err:
-        raise UsageError(
-            f"the output cannot be written in the encoding {err.encoding!r} of this terminal",
-            hint="set PYTHONIOENCODING=utf-8",
-        ) from err
 
 
 def given_up(err: OSError) -> typer.Exit | MachineError:

@@ -11,7 +11,6 @@ from textwrap import fill
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table as RichTable
 
 from condensa_core.errors import UsageError
@@ -26,7 +25,6 @@ from .working import working
 
 LARGEST_INPUT = 2**26  # values of one sample: 256 MiB in float32, before any layer multiplies it
 WIDTH = 80  # columns that paragraphs and shortened lists of names are made for
-UNENDING = 10_000  # columns of a file or a pipe: one line a row
 
 
 def inspect(
@@ -150,19 +148,9 @@ def _page(summary: Mapping[str, Any], *, all_layers: bool, all_members: bool) ->
     parts: list[RichTable | str] = [_headline(summary)]
     for table in tables:
         if table.rows:
-            parts += ["", _fitted(table)]
+            parts += ["", drawn(table)]
     measured_on = _measured_on(summary["latency"]) if "latency" in summary else []
     return [*parts, "", *_report(summary), *measured_on]
-
-
-def _fitted(table: Table) -> RichTable | str:
-    """The table as a terminal shows it; elsewhere a text in which no row is folded, whatever its width."""
-    if Console().is_terminal:
-        return drawn(table)
-    console = Console(width=UNENDING, highlight=False)
-    with console.capture() as capture:
-        console.print(drawn(table))
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
 def _headline(summary: Mapping[str, Any]) -> str:

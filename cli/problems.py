@@ -80,10 +80,10 @@ def printable(text: str) -> str:
 def _excerpt(place: Place, style: str) -> Text:
     if not place.source.strip():
         return Text()
-    source = printable(place.source.rstrip("\r\n"))
-    # a line without an end would drown the sentence, once for each of its mistakes
+    source = place.source.rstrip("\r\n")
+    # a line without an end would drown the sentence, and take long to look through, once for each of its mistakes
     begun = max(0, place.column - 1 - _SHOWN_BEFORE) if len(source) > _LONGEST_LINE else 0
-    source = source[begun : begun + _LONGEST_LINE]
+    source = printable(source[begun : begun + _LONGEST_LINE])
     at = place.column - 1 - begun
     before, marked = source[:at], source[at : at + place.width]
     carets = "^" * max(1, cell_len(marked))

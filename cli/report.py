@@ -39,7 +39,7 @@ def report(
     from condensa_core.report import Outcome, how_far, is_run, read_result, runs_under, write_html_report
     from condensa_core.report.as_it_lies import as_it_lies, lost_artifacts
 
-    require_file_name("--html", html)
+    require_file_name("--html", html, "<title>condensa")
     if not is_folder(run_dir):
         raise UsageError(
             f"{run_dir} is no run directory",

@@ -8,11 +8,15 @@ import sys
 from types import FrameType
 
 from .exit_codes import INTERRUPTED
+from .stops import stops
 
 
 def main() -> None:
-    """The `condensa` command. SIGTERM is Ctrl-C from the start, not only where `working` takes both."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """The `condensa` command. What asks it to stop is Ctrl-C from the start, not only where `working` takes it."""
+    _fill_standard_streams()
+    for number in stops():
+        if number != signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
     try:
         from .app import program
 
@@ -25,9 +29,18 @@ def main() -> None:
     sys.exit(code)
 
 
+def _fill_standard_streams() -> None:
+    """Where stdin, stdout or stderr is closed: else the next file, the journal perhaps, gets what is printed there."""
+    for handle in (0, 1, 2):
+        try:
+            os.fstat(handle)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
+
+
 def _end_at_once_from_here() -> None:
     """What is left is the interpreter's own ending, where Ctrl-C would be a traceback and death by the signal."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stops():
         signal.signal(number, _end)
 
 

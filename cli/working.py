@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ from condensa_core.progress import Begun, Event, Listener, MidStep
 from .console import say
 from .isolation import stdout_kept
 from .progress import display
+from .stops import stops
 
 # An L step that ends soon is waited for, since it is lost otherwise; Slurm and Kubernetes wait 30 s for a process.
 MID_STEP_S: Final = 10.0
@@ -26,9 +28,9 @@ MID_STEP_S: Final = 10.0
 def working(*, quiet: bool = False, verbose: bool = False, resumable: bool = False) -> Iterator[Listener]:
     """A listener for one call of the flow.
 
-    The first SIGINT or SIGTERM raises `Interrupted` at the next event, where the core is at a safe point, in the middle
-    of an L step only after MID_STEP_S; the second one stops at once. So does the first of a `resumable` command before
-    it has begun: nothing is there to be kept whole. What is printed meanwhile goes to stderr, whoever prints it: stdout
+    The first of `stops` raises `Interrupted` at the next event, where the core is at a safe point, in the middle of an
+    L step only after MID_STEP_S; the second one stops at once. So does the first of a `resumable` command before it has
+    begun: nothing is there to be kept whole. What is printed meanwhile goes to stderr, whoever prints it: stdout
     belongs to the result.
     """
     asked_at: float | None = None
@@ -41,7 +43,7 @@ def working(*, quiet: bool = False, verbose: bool = False, resumable: bool = Fal
         asked_at = time.monotonic()
         _say_at_once(f"{signal.Signals(number).name}: stopping at the next safe point; once more stops at once")
 
-    with stdout_kept(), _handling(stop), display(quiet=quiet, verbose=verbose) as draw:
+    with stdout_kept(), _crash_traced(), _handling(stop), display(quiet=quiet, verbose=verbose) as draw:
 
         def listener(event: Event) -> None:
             nonlocal begun
@@ -63,11 +65,24 @@ def _say_at_once(text: str) -> None:
 
 
 @contextmanager
+def _crash_traced() -> Iterator[None]:
+    """A crash of this process says on stderr where its Python stood, unless somebody else is to be told."""
+    if faulthandler.is_enabled():
+        yield
+        return
+    faulthandler.enable(2)
+    try:
+        yield
+    finally:
+        faulthandler.disable()
+
+
+@contextmanager
 def _handling(handler: object) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in stops()}
     try:
         for number in before:
             signal.signal(number, handler)  # type: ignore[arg-type]

@@ -34,6 +34,7 @@ def failed(tmp_path, monkeypatch):
     (folder / "recipe.yaml").write_text("# a comment of the user's\n")
     (folder / "trials.jsonl").write_text('{"crc32":"0","record":{"kind":"trial-ended"}}\n')
     (folder / "condensa-crash-x.txt").write_text("condensa 1\n\nKeyError: 3\n")
+    (folder / "crash.txt").write_text(f'searching\nFatal Python error: Aborted\n  File "{HOME}/own.py", line 3 in f\n')
     (folder / "plan.json").symlink_to("/etc/passwd")
     return folder
 
@@ -51,7 +52,7 @@ def test_the_archive_holds_what_went_wrong_and_nothing_of_the_users(failed, tmp_
 
     found = contents(archive)
     assert set(found) == {
-        "run.log", "manifest.json", "resolved.yaml", "trials.jsonl", "condensa-crash-x.txt", "doctor.json",
+        "run.log", "manifest.json", "resolved.yaml", "trials.jsonl", "condensa-crash-x.txt", "crash.txt", "doctor.json",
     }  # fmt: skip
     document = json.loads(answer.out)
     assert answer.code == document["exit_code"] == 0 and document["schema"] == "condensa.bundle/1"

@@ -1,6 +1,7 @@
 """`check` finds every mistake of every file, and says it to people, programs and GitHub."""
 
 import json
+import time
 
 import pytest
 
@@ -109,3 +110,16 @@ def test_a_compute_capability_named_twice_is_refused_in_either_spelling(condensa
     assert answer.code == 2
     assert "'arch' names sm89 twice" in answer.out
     assert ":8:38: error[E106]" in answer.out
+
+
+def test_many_mistakes_in_one_long_line_take_no_second(condensa, tmp_path):
+    gates = ", ".join(['{"at_lest_of_all_the_metrics_there_are": 0.5}'] * 600)
+    (tmp_path / "r.yaml").write_text(f'{{"condensa": 1, "gates": [{gates}]}}')
+    condensa("check", "r.yaml")  # loads what the first call needs
+
+    begun = time.process_time()
+    answer = condensa("check", "r.yaml")
+
+    assert time.process_time() - begun < 1
+    assert answer.code == 2 and answer.out.count("unknown key") == 600
+    assert max(map(len, answer.out.splitlines())) < 300

@@ -30,3 +30,13 @@ def test_a_model_is_written_to_a_file(condensa, command):
     answer = condensa(command, "m.onnx", "--out", ".", "--force")
 
     assert (answer.code, "--out needs the name of a file" in answer.err) == (2, True), answer.err
+
+
+@pytest.mark.parametrize("option", ["--html", "--junit", "--markdown", "--save-baseline"])
+def test_a_file_that_holds_something_else_is_not_replaced(condensa, tmp_path, option):
+    (tmp_path / "mine").write_text("three years of work")
+
+    answer = condensa(*COMMANDS[option], option, "mine")
+
+    assert (answer.code, "would replace mine" in answer.err) == (2, True), answer.err
+    assert (tmp_path / "mine").read_text() == "three years of work"

@@ -195,7 +195,7 @@ def test_what_python_code_of_the_user_prints_does_not_reach_stdout(capsys):
     assert capsys.readouterr() == ("", "noise\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_at_the_next_event(number, capsys):
     before = signal.getsignal(number)
 

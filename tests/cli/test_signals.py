@@ -18,7 +18,7 @@ start.main()
 """
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_signal_before_the_work_begins_is_exit_code_130(name):
     code = STOPPED_WHILE_LOADING.format(name=name)
 
@@ -26,6 +26,14 @@ def test_a_signal_before_the_work_begins_is_exit_code_130(name):
 
     assert process.returncode == 130, process.stderr
     assert process.stderr.strip() == "error: interrupted"
+
+
+def test_a_closed_terminal_does_not_stop_what_is_to_go_on_without_it():
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" + STOPPED_WHILE_LOADING.format(name="SIGHUP")
+
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+
+    assert "not stopped" in process.stderr
 
 
 STOPPED_BY_IMPORTS = """
