@@ -21,7 +21,7 @@ from scene import Scene
 
 from condensa_core.export import pack_onnx
 
-OLD: Final = b"what was there before"
+OLD: Final = b'what was there before, and might be replaced: "condensa.bench/2" <title>condensa'
 OPERATIONS: Final = 8  # no command makes more of them on its file; where there are fewer nothing happens
 FOLDER: Final = "made"
 

@@ -122,7 +122,7 @@ def _sealed_again(content: bytes, draw: random.Random) -> bytes:
         return content
     (size,) = struct.unpack("<Q", content[:8])
     head = json.loads(content[8 : 8 + size])
-    head["__metadata__"]["digest"] = _digest(head["__metadata__"]["facts"], tensors)
+    head["__metadata__"]["digest"] = _digest(head["__metadata__"]["of"], head["__metadata__"]["facts"], tensors)
     return _tensors(head, content[8 + size :])
 
 
