@@ -1,6 +1,11 @@
 """What holds for every test: one thread per process, and properties that are quick here and repeatable in CI."""
 
 import os
+import signal
+
+# a shell starts what runs in the background with SIGINT ignored, which every command under test would inherit
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # before any test module loads torch, which reads it once: xdist already fills the cores with processes
 os.environ.setdefault("OMP_NUM_THREADS", "1")

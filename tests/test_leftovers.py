@@ -44,6 +44,6 @@ def test_only_what_is_old_and_of_no_process_goes(tmp_path):
 def test_a_cache_is_tidied_where_something_is_kept(tmp_path):
     aged(tmp_path / f".partial-{dead_pid()}-a", TWO_DAYS_S)
 
-    write_entry(tmp_path / "key.safetensors", {"w": torch.ones(2)}, ())
+    write_entry(tmp_path / "key.safetensors", {"w": torch.ones(2)}, (), ())
 
     assert [path.name for path in tmp_path.iterdir()] == ["key.safetensors"]

@@ -22,9 +22,9 @@ KILL = {"error": 0}
 # What happens to one process after the other: the fault, and the exit code it must lead to.
 FAULTS = (
     ({"kind": "rename", "at": 1, "error": errno.EACCES}, 3),  # recipe.yaml: nothing has begun
-    ({"at": 110, **KILL}, KILLED),
+    ({"at": 120, **KILL}, KILLED),
     ({"kind": "open", "at": 12, "error": errno.ENOSPC, "stays": True}, 4),
-    ({"at": 80, **KILL}, KILLED),
+    ({"at": 95, **KILL}, KILLED),
     ({"kind": "write", "at": 25, "error": errno.EROFS, "stays": True}, 4),
     ({"kind": "fsync", "at": 8, "error": errno.EIO}, 4),
 )

@@ -1,4 +1,4 @@
-"""Every built-in model, cut at random down to single channels: its ONNX file computes what PyTorch computes."""
+"""Built-in models of every kind, cut at random, here and there to one channel: the file computes what PyTorch does."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from condensa_core.materialise import BatchNormFolding, check_equivalence, maske
 from condensa_core.schemes import Filter, Structure, Target
 from condensa_core.workload import ZOO, zoo_model
 
+AS_OTHERS = {"resnet32", "resnet110"}  # the blocks of resnet20 and resnet56, in other numbers
 SHAPES = {"lenet300": (1, 28, 28), "lenet5": (1, 28, 28), "small-cnn": (1, 8, 8)}
 
 
@@ -27,7 +28,7 @@ def randomised(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-@pytest.mark.parametrize("name", sorted(ZOO))
+@pytest.mark.parametrize("name", sorted(ZOO.keys() - AS_OTHERS))
 def test_the_file_of_the_cut_model_is_the_cut_model(name, tmp_path):
     torch.manual_seed(0)
     shape = SHAPES.get(name, (3, 32, 32))
@@ -36,18 +37,19 @@ def test_the_file_of_the_cut_model_is_the_cut_model(name, tmp_path):
     fold = BatchNormFolding()
     reference = export_onnx(fold(model, example), example, tmp_path / "reference.onnx")
     draw = np.random.default_rng(1)
-    halves = {f.name: draw.random(f.size) < 0.5 for f in graph.families}
-    for mask in halves.values():
-        mask[0] = True
-    singles = {f.name: np.arange(f.size) == draw.integers(f.size) for f in graph.families}
+    keep = {}
+    for number, family in enumerate(graph.families):  # half of the channels in turns with a single one
+        kept = draw.random(family.size) < (0 if number % 2 else 0.5)
+        kept[draw.integers(family.size)] = True
+        keep[family.name] = kept
 
-    for number, keep in enumerate((halves, singles)):
-        small = shrink(model, graph, keep)
-        assert check_equivalence(masked(model, graph, keep), small, example) <= 1e-10
-        folded = fold(small, example)
-        file = export_onnx(folded, example, tmp_path / f"{number}.onnx", like=reference)
-        parity = check_parity(file.path, folded, [(torch.randn(5, *shape),)], tolerance=1e-4)
-        assert parity.ok and file.size_bytes < reference.size_bytes
+    small = shrink(model, graph, keep)
+
+    assert check_equivalence(masked(model, graph, keep), small, example) <= 1e-10
+    folded = fold(small, example)
+    file = export_onnx(folded, example, tmp_path / "small.onnx", like=reference)
+    parity = check_parity(file.path, folded, [(torch.randn(5, *shape),)], tolerance=1e-4)
+    assert parity.ok and file.size_bytes < reference.size_bytes
 
 
 def test_ninety_percent_of_an_untrained_vgg19_leaves_every_layer_alive():

@@ -142,6 +142,25 @@ def test_arrays_that_declare_more_than_the_file_are_refused(tmp_path, peak, shap
         prepare({"m": [TensorSignature("x", "FLOAT", (1,))]}, InputRequest(file=tmp_path / "x.npz"))
 
 
+def test_arrays_of_absurd_sizes_are_refused_before_they_are_unpacked(tmp_path, peak, monkeypatch):
+    monkeypatch.setattr("condensa_core.bench.array_file.LARGEST", 1_000_000)
+    np.savez_compressed(tmp_path / "x.npz", x=np.zeros(100, np.float32), y=np.zeros(100_000_000, np.uint8))
+
+    with peak(50_000_000), pytest.raises(UsageError, match=r"declare 100,000,400 bytes .* at most 1,000,000 are read"):
+        prepare({"m": [TensorSignature("x", "FLOAT", (1,))]}, InputRequest(file=tmp_path / "x.npz"))
+
+
+def test_an_array_with_an_absurd_header_is_refused_before_it_is_unpacked(tmp_path, peak):
+    length = 200_000_000
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
+        file.write(b"\x93NUMPY\x02\x00" + struct.pack("<I", length))
+        for _ in range(200):
+            file.write(b" " * (length // 200))
+
+    with peak(50_000_000), pytest.raises(UsageError, match="is no file of arrays"):
+        prepare({"m": [TensorSignature("x", "FLOAT", (1,))]}, InputRequest(file=tmp_path / "x.npz"))
+
+
 def test_arrays_for_which_there_is_no_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros(1_000_000, np.float32))
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 5_000_000}))
