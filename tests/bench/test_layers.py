@@ -90,7 +90,7 @@ def feed_forward(tmp_path_factory):
 def test_each_module_of_a_transformer_has_its_own_product_in_float_and_in_integers(feed_forward):
     integers = feed_forward.with_name("int8.onnx")
     quantize_onnx(feed_forward, integers, [torch.randn(4, 8, 128)], target="onnxruntime")
-    x = normal(4, 8, 128)
+    x = normal(64, 8, 128)  # so many rows that no processor is done in the 5 us below which there are no ratios
 
     found = {name: profile_of(path, x) for name, path in (("float", feed_forward), ("int8", integers))}
 
@@ -102,11 +102,11 @@ def test_each_module_of_a_transformer_has_its_own_product_in_float_and_in_intege
     assert any(kernel.operator == "BiasGelu" for kernel in found["float"][0])  # what once took `down` to `up`
     layers = side_by_side(*({name: both[part] for name, both in found.items()} for part in (0, 1)))
     rows = {row.layer: row for row in layers if len(row.mean_s) == 2}
-    for block in range(2):  # of as many multiplications; profiles of a busy machine scatter
-        up, down = rows[f"blocks.{block}.up"], rows[f"blocks.{block}.down"]
-        for name in found:
-            assert 1 / 4 < up.mean_s[name] / down.mean_s[name] < 4
-        assert 1 / 4 < up.ratios["int8"] / down.ratios["int8"] < 4
+    for kernels, _ in found.values():  # all are of as many multiplications; profiles of a busy machine scatter
+        seconds = [kernel.seconds for kernel in kernels if kernel.operator in PRODUCTS]
+        assert max(seconds) < 4 * min(seconds)
+    for row in (rows[module] for module in modules):
+        assert row.ratios == {"int8": pytest.approx(row.mean_s["float"] / row.mean_s["int8"])}
     for name, (kernels, _) in found.items():
         in_rows = sum(row.mean_s.get(name, 0) for row in layers)
         assert in_rows == pytest.approx(sum(kernel.seconds for kernel in kernels))

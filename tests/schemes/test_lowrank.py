@@ -68,7 +68,8 @@ def test_all_energy_is_the_rank_that_a_tensor_has_in_its_dtype(dtype):
     code = LowRank(energy=1.0).project(target)
 
     assert code.ranks == {"w": 3, "zero": 0}
-    torch.testing.assert_close(code.decode()["w"], target.tensors["w"], rtol=0, atol=12 * torch.finfo(dtype).eps)
+    error = torch.linalg.matrix_norm((code.decode()["w"] - target.tensors["w"]).double(), 2)
+    assert error <= 15 * torch.finfo(dtype).eps * torch.linalg.matrix_norm(left @ right, 2)
     assert not code.decode()["zero"].any()
 
 
