@@ -131,7 +131,7 @@ def put_state(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
             f"{len(reshaped)} of another shape" + (f" (first: {reshaped[0]})" if reshaped else ""),
             hint="name the weights of this model, saved from its state_dict",
         )
-    broken = [name for name, value in state.items() if name in wanted and not _fits(value, wanted[name].dtype)]
+    broken = [name for name, value in state.items() if name in wanted and not _fits(value, wanted[name])]
     if broken:
         raise WorkloadError(
             f"{source} holds NaN, infinity or numbers beyond the model's in {_count(broken, 'tensors')}",
@@ -140,9 +140,12 @@ def put_state(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     module.load_state_dict(state, strict=False)
 
 
-def _fits(value: Tensor, dtype: torch.dtype) -> bool:
-    """Whether all of it is finite, also as `dtype`."""
-    return not value.is_floating_point() or bool(value.to(dtype).isfinite().all())
+def _fits(value: Tensor, own: Tensor) -> bool:
+    """Whether all of it is finite, also in the model's dtype, or as infinite as there: masks of attention hold -inf."""
+    if not value.is_floating_point():
+        return True
+    cast = value.to(own)
+    return bool((cast.isfinite() | (cast == own)).all())
 
 
 def _count(names: list[str], what: str) -> str:

@@ -116,6 +116,17 @@ def test_non_finite_weights_are_refused(tmp_path, broken):
         load_weights(net(), spec("w.pt"), tmp_path)
 
 
+def test_a_mask_of_infinities_in_the_state_is_no_fault(tmp_path):
+    state = net().state_dict() | {"mask": torch.full((3, 3), -torch.inf).triu(1)}
+    torch.save(state, tmp_path / "w.pt")
+    model = net()
+    model.register_buffer("mask", state["mask"].clone())
+
+    load_weights(model, spec("w.pt"), tmp_path)
+
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("dtype", "value", "message"),
     [
