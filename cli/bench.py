@@ -68,7 +68,12 @@ def bench(
         typer.Option("--streams", min=1, help="Inferences under way at once, for throughput on onnxruntime, openvino."),
     ] = 1,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=3600, help="Measuring time per model.")] = 2.0,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds", min=0.1, max=3600, help="Measuring time per model, at most: until ratios are known to 2 %."
+        ),
+    ] = 2.0,
     rounds: Annotated[int, typer.Option("--rounds", min=3, max=10000, help="Interleaved rounds, at most.")] = 100,
     compare: Annotated[
         Path | None, typer.Option("--compare", metavar="BASE.onnx", help="Report ratios to this model.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -31,7 +32,7 @@ def init(
     """
     texts = templates()
     if list_templates:
-        show(*(f"{name:<28} {_first_comment(text)}".rstrip() for name, text in texts.items()))
+        show(*(f"{name:<28} {_first_sentence(text)}".rstrip() for name, text in texts.items()))
         return OK
     name = template.removesuffix(".yaml")
     if name not in texts:
@@ -72,7 +73,9 @@ def templates() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _first_comment(text: str) -> str:
+def _first_sentence(text: str) -> str:
     """What a recipe says of itself in its first comment that is no editor directive."""
-    comments = (line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
-    return next((comment for comment in comments if comment and "yaml-language-server" not in comment), "")
+    lines = (line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
+    comment = " ".join(line for line in lines if "yaml-language-server" not in line)
+    sentence = re.match(r".*?[.?!](?= |$)", comment)
+    return sentence[0] if sentence else comment

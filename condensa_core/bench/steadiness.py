@@ -47,7 +47,7 @@ def warnings_of(comparison: Comparison) -> Iterator[str]:
         yield f"{target.threads * target.streams} threads wait for {cores} cores: these are times of such a crowd"
     elif noise > NOISY:
         kept = "processor times hold, wall times do not" if target.cpu_timed else "these times do not hold"
-        yield f"other work took the machine ({noise:.1f} s for 1 s of processor time): {kept}"
+        yield f"other work took the machine ({noise:.2g} s of wall time for each second of processor time): {kept}"
 
 
 def other_ways(comparison: Comparison) -> Iterator[str]:

@@ -170,7 +170,9 @@ def _differences(comparisons: Sequence[Record], base: str | None) -> Table:
             same = UNKNOWN if agreement is None else f"{agreement:.1%}"
             rows.append((name, str(comparison["target"]["batch"]), *figures, same))
     columns = ("model", "batch", "max |error|", "relative", "cosine", "same class")
-    return Table(f"outputs, against {base}", columns, tuple(rows))
+    # of noise, where models that agree on real samples may well differ
+    noise = " of random inputs" if all(comparison["inputs"]["random"] for comparison in comparisons) else ""
+    return Table(f"outputs{noise}, against {base}", columns, tuple(rows))
 
 
 def _sizes(sizes: Mapping[str, Record], base: str | None) -> Table:

@@ -98,7 +98,8 @@ def _speed(outcome: Outcome, best: BestResult) -> list[str]:
     if objective is None:
         return []
     where = f" on {objective.target}" if objective.target else ""
-    ratio = f"{ratio_text(best.ratio)} the reference's" if best.ratio and is_known(best.ratio.value) else ""
+    better = "better than " if objective.direction == "minimize" else ""  # "2x the reference's latency" would be worse
+    ratio = f"{ratio_text(best.ratio)} {better}the reference's" if best.ratio and is_known(best.ratio.value) else ""
     before, after = outcome.reference.objective, best.objective
     absolute = ""
     if is_known(before) and is_known(after):

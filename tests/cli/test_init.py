@@ -41,6 +41,7 @@ def test_the_list_names_every_template_and_writes_nothing(condensa, tmp_path):
     answer = condensa("init", "--list")
 
     assert [line.split()[0] for line in answer.out.splitlines()] == SHIPPED
+    assert all(line[-1] in ".?" for line in answer.out.splitlines())  # sentences, whole
     assert not list(tmp_path.iterdir())
 
 
