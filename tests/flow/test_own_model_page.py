@@ -17,5 +17,5 @@ def test_the_example_is_taken(tmp_path):
     found = bound(read_recipe(tmp_path / "r.yaml"))
 
     assert [name for name, _ in blocks] == ["own.py", "r.yaml"]
-    assert (found.splits.classes, found.splits.train.count) == (3, 300)
+    assert (found.splits.classes, found.splits.train.count) == (3, 2000)
     assert found.plan.space.names
