@@ -13,7 +13,7 @@ from condensa_core.errors import Problem, UsageError
 
 from . import exit_codes
 from .console import say, show, show_json, write
-from .options import Json, Quiet
+from .options import Json, NeverPython, Quiet
 from .problems import drawn_error, drawn_problem, github_annotations, problem_json
 
 
@@ -28,6 +28,7 @@ class Format(str, Enum):
 def check(
     recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipe files.", show_default=False)],
     output: Annotated[Format, typer.Option("--format", help="text, json, or annotations for GitHub.")] = Format.text,
+    no_python: NeverPython = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:

@@ -14,6 +14,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Every event and 
 NoPython = Annotated[
     bool, typer.Option("--no-python", help="Refuse recipes that run Python code (`python:` references).")
 ]
+NeverPython = Annotated[bool, typer.Option("--no-python", help="As for other commands; this one never runs any.")]
 Seed = Annotated[
     int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Use this seed instead of the recipe's.")
 ]

@@ -102,7 +102,7 @@ def _show_unfinished(run: Unfinished, *, as_json: bool) -> int:
         show_json(run.to_json())
     else:
         *why, how = run.reasons
-        ended = [f"{run.status}: {reason}" for reason in why]
+        ended = [reason if reason.startswith(run.status) else f"{run.status}: {reason}" for reason in why]
         show(*(_line(trial) for trial in run.trials), *ended, how)
     return run.exit_code
 

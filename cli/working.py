@@ -49,7 +49,7 @@ def working(*, quiet: bool = False, verbose: bool = False, resumable: bool = Fal
             nonlocal begun
             late = asked_at is not None and time.monotonic() - asked_at >= MID_STEP_S
             if asked_at is not None and (late or not isinstance(event, MidStep)):
-                raise Interrupted("interrupted; what was finished is kept")
+                raise Interrupted("interrupted at a safe point")
             begun = begun or isinstance(event, Begun)
             draw(event)
 

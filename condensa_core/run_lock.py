@@ -52,6 +52,24 @@ class RunLock:
         os.close(self._handle)
 
 
+def holder_of(folder: Path) -> int | None:
+    """The process that works in a folder, as far as this one can see; None if none does. Nothing is changed."""
+    try:
+        handle = open_plain(folder / LOCK, os.O_RDONLY)
+    except (OSError, ResumeError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # for a moment, which whoever wants to lock it waits for
+    except BlockingIOError:
+        said = os.pread(handle, 32, 0).decode(errors="replace").strip()
+        return int(said) if said.isdecimal() else None
+    except OSError:  # a file system without locks
+        return None
+    finally:
+        os.close(handle)
+    return None
+
+
 def _in_child() -> None:
     """A forked child shares the lock, and would hold it when this process is killed."""
     for lock in tuple(_held):

@@ -20,7 +20,7 @@ from condensa_core.flow.own_objects import own_objects
 from condensa_core.flow.rank_layers import checked_ranks
 from condensa_core.flow.refusing_python import require_no_python
 from condensa_core.flow.targets import missing_targets
-from condensa_core.flow.workbench import Modelled, bound, modelled
+from condensa_core.flow.workbench import Modelled, bound, modelled, put_weights
 from condensa_core.graph import Family, analyse
 from condensa_core.graph.costs import Costs, costs_of
 from condensa_core.materialise import deliverable
@@ -74,7 +74,8 @@ def plan(
     listener: Listener = silent,
     cache_dir: Path | None = None,
 ) -> PlanReport:
-    """The recipe bound to its (untrained) model; `timed` also reads the data and measures how long training would take.
+    """The recipe bound to its model, which nothing trains; `timed` also reads the data and measures how long training
+    would take.
 
     PlanError names every place where they do not fit, WorkloadError what keeps an own model from being exported,
     MachineError that no rule applies on this machine.
@@ -87,6 +88,7 @@ def plan(
         require_exportable(recipe, ready, listener)
         return PlanReport(recipe, ready, ready.plan, durations(ready, listener, cache_dir))
     found = modelled(recipe, allow_python=allow_python, listener=listener)
+    put_weights(recipe, found.model)
     own = own_objects(recipe, allow_python=allow_python)
     made = bind(recipe, found.model, found.graph, own)
     require_exportable(recipe, found, listener)

@@ -125,6 +125,13 @@ def modelled(recipe: Recipe, *, allow_python: bool = True, listener: Listener = 
     return _modelled(recipe, shape, seed, allow_python, listener)
 
 
+def put_weights(recipe: Recipe, model: nn.Module) -> None:
+    """Load those that the recipe names, if any, into `model`; WorkloadError, at their place, where they do not fit."""
+    if recipe.model.weights is not None:
+        with _placed(recipe, "model", "weights"):
+            load_weights(model, recipe.model, recipe.directory)
+
+
 def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = silent) -> Bound:
     """Data, model, plan; nothing is trained. Errors of model and data carry their place in the recipe.
 
@@ -142,9 +149,9 @@ def bound(recipe: Recipe, *, allow_python: bool = True, listener: Listener = sil
     for text in restless:
         listener(Note(text, level="warning"))
     found = _modelled(recipe, splits, seed, allow_python, listener)
+    put_weights(recipe, found.model)
     if recipe.model.weights is not None:
         with _placed(recipe, "model"):
-            load_weights(found.model, recipe.model, recipe.directory)
             check_fit(found.model, recipe.model, splits, loaded=True)
     with _placed(recipe, "metrics"):
         metrics = metrics_named(recipe)
@@ -211,7 +218,7 @@ def _statistics(found: Bound, model: nn.Module, listener: Listener) -> dict[str,
 def _modelled(
     recipe: Recipe, shape: SampleShape | Splits, seed: Seed, allow_python: bool, listener: Listener
 ) -> Modelled:
-    with _placed(recipe, "model"):
+    with _placed(recipe, "model", *(["python"] if recipe.model.python else [])):
         model = build_model(
             recipe.model, splits=shape, seed=seed, directory=recipe.directory, allow_python=allow_python
         )
@@ -221,13 +228,13 @@ def _modelled(
 
 
 @contextlib.contextmanager
-def _placed(recipe: Recipe, section: str) -> Iterator[None]:
-    """Errors of model and data get the place of the recipe's section, unless they have one."""
+def _placed(recipe: Recipe, *path: str) -> Iterator[None]:
+    """Errors of model and data get this place of the recipe, unless they have one."""
     try:
         yield
     except WorkloadError as err:
         if err.place is None:
-            err.place = recipe.place(*(err.key_path or (section,)))
+            err.place = recipe.place(*(err.key_path or path))
         raise
 
 

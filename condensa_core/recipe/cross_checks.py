@@ -50,12 +50,15 @@ from condensa_core.recipe.vocabulary import (
     Figure,
 )
 
+_SHOWN = 80  # characters of a path
+_WEIGHTS_ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")  # of what may have been meant
+
 
 @dataclass(frozen=True)
 class CrossChecks:
     """The checks over one recipe; `sections` holds those that are sound, by field name.
 
-    `directory` is where the Python files that it names are looked for; None leaves them to whoever loads them.
+    `directory` is where the files that it names are looked for; None leaves them to whoever loads them.
     """
 
     document: Document
@@ -80,6 +83,7 @@ class CrossChecks:
             yield from self._splits(data)
         yield from self._about_text()
         yield from self._python_files()
+        yield from self._weights_file()
         yield from self._earlier_runs()
         if (model := self.sections.get("model")) and (reference := self.sections.get("reference")):
             yield from self._reference(model, reference)
@@ -153,6 +157,23 @@ class CrossChecks:
                     close = near(file, others)
                     advice = f"did you mean '{close}'?" if close else "a path starts from the folder of the recipe"
                     yield self._problem("E505", path, f"'{file}' does not exist", advice)
+
+    def _weights_file(self) -> Iterator[Problem]:
+        """E505 for weights that are named and are not there; they are not opened."""
+        model = self.sections.get("model")
+        if self.directory is None or model is None or model.weights is None:
+            return
+        try:
+            path = self.directory / Path(model.weights).expanduser()
+            if path.is_file():
+                return
+            state = "is a folder" if path.is_dir() else "does not exist"
+            others = [other.name for other in path.parent.glob("*") if other.suffix in _WEIGHTS_ENDINGS]
+        except (OSError, RuntimeError):  # too long a name, a folder that is closed; no such user
+            state, others = "cannot be looked up", []
+        close = near(Path(model.weights).name, others)
+        advice = f"did you mean '{close}'?" if close else "a path starts from the folder of the recipe"
+        yield self._problem("E505", ("model", "weights"), f"'{model.weights[:_SHOWN]}' {state}", advice)
 
     def _earlier_runs(self) -> Iterator[Problem]:
         """E505 for each earlier run that is named and is no folder; none of them is opened."""

@@ -125,7 +125,7 @@ def refusal_of(error: BaseException) -> CondensaError | None:
     if isinstance(error, CondensaError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted("interrupted at once; what was finished is kept")
+        return Interrupted("interrupted at once")
     if isinstance(error, SystemExit):  # not ours: of the user's Python, where nothing else caught it
         told = f"the Python of the recipe ended the program: {error.code!r}"
         return UserCodeFailed(told, hint="let it raise instead")

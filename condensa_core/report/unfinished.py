@@ -14,6 +14,7 @@ from condensa_core.errors import UsageError
 from condensa_core.plain_file import read_plain
 from condensa_core.report.ending import Ending, EndingStatus, ExitCode
 from condensa_core.report.outcome import TrialResult
+from condensa_core.run_lock import holder_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -53,6 +54,8 @@ def how_far(folder: Path, ending: Ending | None) -> Unfinished:
     command = shlex.join(["condensa", "resume", str(folder)]) if continued else None
     count = f"{len(trials)} trial{'' if len(trials) == 1 else 's'} finished"
     how = f"unfinished: {count}; resume with: {command}" if command else f"not begun: {count}; start a new run"
+    if (process := holder_of(folder)) is not None:
+        how = f"under way in process {process}: {count}; if that is stopped, go on with: {command}"
     if ending is None:
         return Unfinished("unfinished", 4, (how,), str(folder), command, trials)
     reasons = (*ending.reasons, how)

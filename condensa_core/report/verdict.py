@@ -188,7 +188,8 @@ def _places(outcome: Outcome) -> list[str]:
     lines = []
     if outcome.best is not None:
         found = f"trial {outcome.best.trial} ({knobs_text(outcome.best.knobs)})"
-        lines.append(f"  found      {found}, {outcome.trainings_used} L-C runs{_short(outcome)}")
+        used = f"{outcome.trainings_used} L-C run{'' if outcome.trainings_used == 1 else 's'}"
+        lines.append(f"  found      {found}, {used}{_short(outcome)}")
     if outcome.front:
         folders = f"{outcome.front[0].folder.partition('/')[0]}/"
         count = f"{len(outcome.front)} compromise{'' if len(outcome.front) == 1 else 's'}"

@@ -116,7 +116,7 @@ class Search:
         """Why no further point will be asked for, in a few words; None while the search goes on."""
         reason = self.strategy.finished(self._told())
         if reason is None and len(self._observations) >= self.budget:
-            return f"the budget of {self.budget} trials is spent"
+            return f"the budget of {self.budget} trial{'' if self.budget == 1 else 's'} is spent"
         return reason
 
     def recommend(self) -> Recommendation:

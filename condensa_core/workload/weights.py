@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from condensa_core.recipe import ModelSpec
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep the weights
+_NO_WEIGHTS = (".yaml", ".yml", ".py", "")
 _SHOWN = 3
 
 
@@ -35,7 +36,8 @@ def load_weights(module: nn.Module, spec: ModelSpec, directory: Path) -> str:
         raise WorkloadError("the recipe names no weights")
     path = located(spec.weights, directory)
     if not path.is_file():
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*") if p.is_file()], n=1)
+        others = [other.name for other in path.parent.glob("*") if other.suffix not in _NO_WEIGHTS]
+        near = difflib.get_close_matches(path.name, others, n=1)
         raise WorkloadError(
             f"{spec.weights!r} does not exist", hint=f"did you mean {near[0]!r}?" if near else f"looked in {directory}"
         )

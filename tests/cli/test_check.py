@@ -6,8 +6,9 @@ import time
 import pytest
 
 
-def test_a_good_recipe_passes(condensa, good):
-    answer = condensa("check", good)
+@pytest.mark.parametrize("options", [[], ["--no-python"]])
+def test_a_good_recipe_passes(condensa, good, options):
+    answer = condensa("check", *options, good)
 
     assert (answer.code, answer.out, answer.err) == (0, "1 recipe checked: all good\n", "")
 

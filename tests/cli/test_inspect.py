@@ -337,7 +337,7 @@ def test_a_model_that_cannot_be_captured_is_refused_with_its_line_and_a_remedy(
     assert answer.code == document["exit_code"] == 2
     assert document["reasons"][0].startswith(f"torch.export cannot capture {model} at own.py:{line_with(line)}: ")
     assert remedy in document["hint"]
-    assert document["place"] == f"{recipe}:2:8"
+    assert document["place"] == f"{recipe}:2:17"
     assert "def forward" not in answer.err  # torch prints the graph it had so far
 
 

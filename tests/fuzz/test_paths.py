@@ -63,6 +63,16 @@ def test_python_whose_path_cannot_be_looked_up_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["w" * 5000, "~nosuchuser/x"])
+def test_weights_whose_path_cannot_be_looked_up_are_told(tmp_path, path):
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE.format(model=f", weights: '{path}'", more=""))
+
+    (problem,) = check_recipe(file)
+
+    assert problem.code == "E505" and "cannot be looked up" in problem.message and len(problem.message) < 200
+
+
+@pytest.mark.parametrize("path", ["w" * 5000, "~nosuchuser/x"])
 def test_data_and_weights_whose_path_cannot_be_looked_up_are_refused(tmp_path, path):
     with pytest.raises(WorkloadError, match=r"cannot be looked up|home folder"):
         located(path, tmp_path)

@@ -708,6 +708,10 @@ BROKEN = {
         [("level-set, trials", "level-set, parallel: 0, trials")],
         "26:39 E106 'parallel' must be at least 1, not 0",
     ),
+    "weights that are not there": (
+        [("builtin: small-cnn", "builtin: small-cnn, weights: nosuch.pt")],
+        "10:38 E505 'nosuch.pt' does not exist = a path starts from the folder of the recipe",
+    ),
     "earlier run that is not there": (
         [("trials: 8", "warm_start: [runs/nonsense], trials: 8")],
         "26:42 E505 there is no run directory 'runs/nonsense'"
@@ -737,6 +741,7 @@ BROKEN = {
     ),
     "training what is given": (
         [("small-cnn}", "small-cnn, weights: w.pt}\nreference: {train: {epochs: 3}}")],
+        "10:38 E505 'w.pt' does not exist = a path starts from the folder of the recipe",
         "11:13 W304 the reference is read from model.weights, so 'reference.train' changes nothing",
     ),
     "L-C loop of a method without one": (

@@ -274,7 +274,7 @@ def test_the_verdict_invents_nothing(outcome):
     text = verdict(outcome)
 
     assert text.splitlines()
-    assert (outcome.best is not None) == ("L-C runs" in text)
+    assert (outcome.best is not None) == (" L-C run" in text)
     assert len([line for line in text.splitlines() if line.startswith("  note ")]) >= len(outcome.notes)
 
 

@@ -1,9 +1,12 @@
 """What a journal without a result tells of its trials."""
 
+import os
+
 import pytest
 
 from condensa_core.errors import UsageError
-from condensa_core.report import TrialResult, finished_trials
+from condensa_core.report import TrialResult, finished_trials, how_far
+from condensa_core.run_directory import RunDirectory
 from condensa_core.search import Journal
 from condensa_core.search.observation import Observation, Reading
 
@@ -44,3 +47,12 @@ def test_lines_that_tell_nothing_are_passed_over(tmp_path, junk):
 def test_a_journal_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         finished_trials(tmp_path / "trials.jsonl")
+
+
+def test_a_run_that_a_process_works_on_is_under_way(tmp_path):
+    with RunDirectory.create(tmp_path, "run", "x") as directory:
+        (meanwhile,) = how_far(directory.path, None).reasons
+    (later,) = how_far(directory.path, None).reasons
+
+    assert meanwhile.startswith(f"under way in process {os.getpid()}: 0 trials finished; ")
+    assert later.startswith("unfinished: 0 trials finished; resume with: condensa resume ")
