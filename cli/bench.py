@@ -71,7 +71,10 @@ def bench(
     seconds: Annotated[
         float,
         typer.Option(
-            "--seconds", min=0.1, max=3600, help="Measuring time per model, at most: until ratios are known to 2 %."
+            "--seconds",
+            min=0.1,
+            max=3600,
+            help="Measuring time per model and load, at most: until ratios are known to 2 %.",
         ),
     ] = 2.0,
     rounds: Annotated[int, typer.Option("--rounds", min=3, max=10000, help="Interleaved rounds, at most.")] = 100,

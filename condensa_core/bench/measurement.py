@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 from condensa_core.bench.machine import Machine
@@ -93,13 +94,19 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Files measured in turns on one machine, by one clock, each as often. `stopped` says why the rounds ended."""
+    """Files measured in turns on one machine, by one clock, each as often. `stopped` says why the rounds ended.
+
+    `loads` has the rounds of each time that all files were loaded, one after another. Where the system lays the pages
+    of a file decides how its weights share the caches, and stays as it is until the file is loaded anew: no rounds of
+    one load tell of it. The interval of a ratio holds those of all loads.
+    """
 
     measurements: Mapping[str, Measurement]
     target: BenchTarget
     machine: Machine
     seed: Seed
     stopped: Literal["precise", "seconds", "rounds"]
+    loads: tuple[int, ...] = ()  # empty: all rounds are of one
 
     def __post_init__(self) -> None:
         ways = {(m.runtime, m.clock, m.rounds, len(m.round_s)) for m in self.measurements.values()}
@@ -119,8 +126,8 @@ class Comparison:
     def ratio(self, name: str, to: str) -> Ratio:
         """How many times faster `name` is than `to`, above 1 is faster: the median of the ratios of each round."""
         times, base = self.measurement(name).round_s, self.measurement(to).round_s
-        interval = ratio_interval(base, times, seed=self.seed.child("ratio", name, to))
-        return Ratio(interval.value, interval.low, interval.high, certain=len(times) >= FEWEST)
+        seed = self.seed.child("ratio", name, to)
+        return self._ratio(lambda of: ratio_interval(base[of], times[of], seed=seed), len(times))
 
     def latency_ratio(self, name: str, to: str, statistic: str) -> Ratio:
         """How many times shorter a latency is with `name` than with `to`: of the mean, p50, p90, p95 or p99.
@@ -129,8 +136,15 @@ class Comparison:
         """
         times, base = self.measurement(name).single_s, self.measurement(to).single_s
         seed = self.seed.child("latency", statistic, name, to)
-        interval = pooled_ratio_interval(base, times, statistic, seed=seed)
-        return Ratio(interval.value, interval.low, interval.high, certain=len(times) >= FEWEST)
+        return self._ratio(lambda of: pooled_ratio_interval(base[of], times[of], statistic, seed=seed), len(times))
+
+    def _ratio(self, interval_of: Callable[[slice], Interval], rounds: int) -> Ratio:
+        """The value of all rounds, with an interval that holds those of every load."""
+        whole = interval_of(slice(None))
+        ends = list(accumulate(self.loads or (rounds,)))
+        parts = [interval_of(slice(start, end)) for start, end in pairwise((0, *ends))] if len(ends) > 1 else [whole]
+        low, high = min(part.low for part in parts), max(part.high for part in parts)
+        return Ratio(whole.value, low, high, certain=rounds >= FEWEST)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`; ratios are against the first file."""
@@ -142,6 +156,7 @@ class Comparison:
             "machine": self.machine.to_json(),
             "seed": self.seed.root,
             "stopped": self.stopped,
+            "loads": list(self.loads or (next(iter(self.measurements.values())).rounds,)),
             "noisy": self.noisy,
             "baseline": first,
             "measurements": {n: m.to_json() for n, m in self.measurements.items()},

@@ -76,6 +76,7 @@ _COMPARISON: Final = _object({
     "scenario": {"enum": ["latency", "throughput"]},
     "target": _object({"backend": _TEXT, "device": _TEXT, "batch": _COUNT, "threads": _COUNT, "streams": _COUNT}),
     "stopped": {"enum": ["precise", "seconds", "rounds"]},
+    "loads": {**_list(_COUNT), "description": "rounds of each time that all files were loaded"},
     "noisy": _TRUTH,
     "baseline": {**_TEXT, "description": "the file that ratios are to"},
     "measurements": _by_name(MEASUREMENT),
