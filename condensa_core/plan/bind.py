@@ -28,7 +28,7 @@ def bind(recipe: Recipe, model: nn.Module, graph: ModelGraph, own: Mapping[str, 
     """
     rules = Rules(recipe, model, graph)
     families = claimed_families(rules, graph)
-    check_schemes(rules, model, own or {})
+    check_schemes(rules, model, families, own or {})
     tell_idle_settings(rules, model, families)
     check_integers(rules)
     problems = tuple(problems_in_order(rules.problems))

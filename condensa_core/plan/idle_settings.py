@@ -10,7 +10,7 @@ from torch import nn
 
 from condensa_core.graph.channels import Family
 from condensa_core.plan.rules import Rules
-from condensa_core.recipe import SchemeSpec
+from condensa_core.recipe import STRUCTURED, SchemeSpec
 from condensa_core.schemes.matrix_view import view_of
 
 _Shapes = Sequence[Sequence[tuple[int, ...]]]  # of the tensors that are projected jointly
@@ -28,7 +28,7 @@ def tell_idle_settings(rules: Rules, model: nn.Module, families: Mapping[int, Se
         joint = parts if match.rule.scope == "layer" else [list(itertools.chain(*parts))]
         for position, scheme in enumerate(match.rule.scheme):
             for path, leaf in scheme.leaves():
-                found = _of_units(leaf, units) if units else None
+                found = _of_units(leaf, units) if units and leaf.kind in STRUCTURED else None
                 if found is None and any(parts) and match.rule.scope != "model":
                     found = _of_weights(leaf, joint)
                 if found is not None:

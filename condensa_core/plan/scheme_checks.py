@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from torch import nn
 
 from condensa_core.errors import SchemeError
+from condensa_core.graph.channels import Family
 from condensa_core.plan.assignment import built, dtype_at
 from condensa_core.plan.rules import Match, Rules
 from condensa_core.recipe import LEFT_ALONE, PythonSpec, SchemeSpec, references_in, setting_at
@@ -20,11 +21,17 @@ _ENDS: Final = 2  # of the values of a knob, which come first
 _LINEAR: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # whose inputs give each of their weights a metric
 
 
-def check_schemes(rules: Rules, model: nn.Module, own: Mapping[str, Any]) -> None:
-    """Note in `rules` each mistake that a projection would meet; `own` are the user's objects as `bind` takes them."""
+def check_schemes(
+    rules: Rules, model: nn.Module, families: Mapping[int, Sequence[Family]], own: Mapping[str, Any]
+) -> None:
+    """Note in `rules` each mistake that a projection would meet; `families` are those of rules that remove channels, by
+    their number, `own` the user's objects as `bind` takes them."""
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     for match in rules.matches:
+        # with channels of several layers, their matrices: what else travels along is one number a channel
+        coupled = [m.name for family in families.get(match.number, ()) for m in family.members if m.side != "consumes"]
         mine = {name: shapes[name] for names in match.tensors.values() for name in names}
+        mine |= {name: shapes[name] for name in coupled if len(shapes.get(name, ())) > 1}
         for position, scheme in enumerate(match.rule.scheme):
             for path, leaf in scheme.leaves():
                 where = ("layers", match.number, "scheme", position, *path)
@@ -96,7 +103,11 @@ def _check_inputs(rules: Rules, leaf: SchemeSpec, where: _Path, match: Match, mo
     metric = rules.recipe.compress.metric_used
     if metric == "identity":
         return
-    tensors = {name: tensors for name, tensors in match.tensors.items() if tensors}
+    alike = [match]
+    if match.rule.scope == "model":  # such rules of one scheme are projected jointly
+        same = (other for other in rules.matches if other.rule.scope == "model" and other is not match)
+        alike += [other for other in same if other.rule.scheme == match.rule.scheme]
+    tensors = {name: tensors for one in alike for name, tensors in one.tensors.items() if tensors}
     joint = [tensors] if match.rule.scope != "layer" else [{name: mine} for name, mine in tensors.items()]
     for task in joint:
         layers = {name: model.get_submodule(rules.names.layers[name].name) for name in task}
@@ -106,7 +117,7 @@ def _check_inputs(rules: Rules, leaf: SchemeSpec, where: _Path, match: Match, mo
         for name, layer in layers.items():
             across = leaf.lowrank.convolution == "kernel" and not isinstance(layer, nn.Linear)
             grouped = getattr(layer, "groups", 1) > 1
-            if not (across or grouped):
+            if name not in match.tensors or not (across or grouped):
                 continue
             kind = "'convolution: kernel' lays them across rows and columns" if across else "its groups have their own"
             message = f"errors shall be weighed by what '{name}' reads, but {kind}: no exact solution is known"

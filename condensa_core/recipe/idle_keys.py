@@ -11,10 +11,10 @@ from condensa_core.recipe.document import Document, KeyPath
 from condensa_core.recipe.expressions import Ref
 from condensa_core.recipe.records import CompressSpec, GateSpec, KnobSpec, ObjectiveSpec, RuleSpec, TargetSpec
 from condensa_core.recipe.references import References
-from condensa_core.recipe.schemes import FLOATING, check_setting
+from condensa_core.recipe.schemes import FLOATING, SchemeSpec, check_setting
 from condensa_core.recipe.search import SearchSpec
 from condensa_core.recipe.target_checks import asks_objective_target
-from condensa_core.recipe.vocabulary import ENGINE_BACKENDS, OBJECTIVES
+from condensa_core.recipe.vocabulary import ENGINE_BACKENDS, IMPLIED_KNOB, OBJECTIVES
 
 _OF_SEVERAL_TRIALS = {"trials": "trials", "timeout": "timeout_s", "noise": "noise", "return": "return_"}
 
@@ -109,7 +109,7 @@ class IdleKeys:
         if rule.scope != "rule" and not measured and all(scheme.projects_apart for scheme in rule.scheme):
             yield self._idle("each tensor is compressed by itself here", path)
         elif rule.scope == "model" and not any(
-            other is not rule and (other.scope, other.scheme) == ("model", rule.scheme) for other in rules
+            other is not rule and other.scope == "model" and _as_meant(other) == _as_meant(rule) for other in rules
         ):
             yield self._idle("no other rule has this scheme and scope: model", path)
 
@@ -143,6 +143,11 @@ class IdleKeys:
 def heeds_metric(rule: RuleSpec) -> bool:
     """Whether any scheme of a rule heeds the metric of the weights."""
     return any(leaf.heeds_metric for scheme in rule.scheme for _, leaf in scheme.leaves())
+
+
+def _as_meant(rule: RuleSpec) -> tuple[SchemeSpec, ...]:
+    """Its schemes, with the knob that a sparsity left out stands for."""
+    return tuple(scheme.with_implied_knob(Ref(IMPLIED_KNOB)) for scheme in rule.scheme)
 
 
 def _dtype(choice: Any) -> str:

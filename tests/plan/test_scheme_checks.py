@@ -72,6 +72,16 @@ def test_every_clash_of_a_rule_is_told_with_its_own_scheme(net):
     assert problem.key_path == ("layers", 0, "scheme", 0, "sum", 0, "codebook")
 
 
+def test_what_comes_after_removed_channels_is_looked_at_too(net):
+    removing, match = "[filter: {sparsity: 0.5}, block: {sparsity: 0.5, SHAPE}]", "[plain, grouped]"
+
+    said, _ = refused(net, removing.replace("SHAPE", "shape: [2, 2, 2]"), match=match)
+
+    assert [text.split()[:2] for text in said] == [["E222", "block:"]]
+    plan = bound(net, removing.replace("SHAPE", "shape: [1, 1, 3, 3], align: 9"), match=match)
+    assert not plan.problems  # align counts blocks here, and there are more of them than channels
+
+
 @pytest.mark.parametrize("metric", ["diagonal", "gram"])
 @pytest.mark.parametrize("layer", ["plain", "grouped", "fc"])
 @pytest.mark.parametrize("convolution", ["output", "kernel"])

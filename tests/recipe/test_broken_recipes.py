@@ -922,6 +922,18 @@ def test_the_sound_recipe_has_no_problem(tmp_path):
     assert check_recipe(file) == ()
 
 
+def test_a_sparsity_left_out_is_the_same_scheme_as_the_knob_it_stands_for(tmp_path):
+    rules = "".join(
+        f"  - {{match: {name}, scope: model, scheme: {{prune: {settings}}}}}\n"
+        for name, settings in (("conv1", "{sparsity: $sparsity}"), ("fc", "{}"))
+    )
+    file = tmp_path / "sound.yaml"
+    text = SOUND.replace("early: ", "sparsity: ")
+    file.write_text(text[: text.index("  - match: [layer1")] + rules + text[text.index("\nconstraint:") :])
+
+    assert check_recipe(file) == ()
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_mistake_is_named_at_its_place_with_advice(name, tmp_path):
     edits, *expected = BROKEN[name]
